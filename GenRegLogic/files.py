@@ -1,0 +1,316 @@
+"""Reading and writing scans and transforms.
+
+Key functions: `read_volume`, `write_volume`, `read_transform`, `write_transform`, and `check_writable`, which a
+program calls before a long run so that the run isn't for nothing. (Landmarks are in `points`.)
+
+Everything is written under a temporary name in the same folder and renamed when complete: a file of the final name is
+always whole, even when the program is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from .errors import GenRegError, InputError, ResourceError
+from .field import DisplacementField, Transform, from_sitk, sample_transform
+from .nifti import check_nifti, is_nifti, write_nifti
+from .quiet import quiet_itk
+from .volume import Geometry, Volume, check_image_kind
+
+__all__ = ["check_writable", "read_transform", "read_volume", "write_transform", "write_volume"]
+
+IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
+READ_TRANSFORM_ENDINGS = (".h5", ".hdf5", ".tfm", ".txt", ".mat", ".xfm")
+WRITTEN_TRANSFORM_ENDINGS = (".h5", ".tfm")
+
+WRITABLE_ENDINGS = {
+    "image": IMAGE_ENDINGS,
+    "transform": (*IMAGE_ENDINGS, *WRITTEN_TRANSFORM_ENDINGS),
+    "points": (".csv", ".txt", ".fcsv", ".mrk.json", ".json"),
+    "report": (".json",),
+    "picture": (".png",),
+}
+"""What `check_writable` knows, with the endings that each kind may have."""
+
+ITK_COMPRESSION_LEVEL = 1
+BYTES_PER_NUMBER_IN_TEXT = 25
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+SLICE_GAP_KEY = "ITK_non_uniform_sampling_deviation"
+MAX_SLICE_DEVIATION = 0.05
+"""Of a slice spacing; beyond it, slices of a DICOM series are missing or unevenly spaced."""
+
+
+def read_volume(path: str | Path) -> Volume:
+    """Read a 3D scalar image.
+
+    Args:
+        path: NIfTI, NRRD, MHA/MHD or anything else that ITK reads; or the folder of a DICOM series, of which the
+            largest series is taken, sorted by position.
+
+    Raises:
+        InputError: The file is missing, unreadable, not an image, damaged, not 3D scalar, or its header is unusable.
+        ResourceError: Not enough memory.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _read_series(path)
+    with _naming(path), quiet_itk():
+        return Volume.from_sitk(_read_image(existing_file(path)))
+
+
+def write_volume(volume: Volume, path: str | Path) -> None:
+    """Write a volume as .nii.gz, .nii, .nrrd or .mha (compressed, except .nii).
+
+    Raises:
+        InputError: The ending is unknown or the folder cannot be written to.
+        ResourceError: The disk is full.
+    """
+    path = check_writable(path, "image")
+    with replacing(path, volume.array.nbytes) as temporary:
+        _write_image(volume.to_sitk(), temporary)
+
+
+def read_transform(path: str | Path) -> Transform:
+    """Read a transform, fixed -> moving, LPS mm.
+
+    Args:
+        path: A displacement field image (.nii, .nii.gz, .nrrd, .mha, .mhd), or an ITK transform file (.h5, .tfm, .txt,
+            .mat, .xfm).
+
+    Raises:
+        InputError: The file is missing, unreadable, or holds no transform of 3D points.
+        ResourceError: Not enough memory.
+    """
+    path = existing_file(path)
+    with _naming(path), quiet_itk():
+        if not path.name.lower().endswith(READ_TRANSFORM_ENDINGS):
+            return DisplacementField.from_image(_read_image(path, vector=True))
+        try:
+            transform = sitk.ReadTransform(str(path))
+        except RuntimeError as error:
+            _raise_if_memory(error)
+            raise InputError(
+                "The file holds no transform that ITK can read; if Slicer wrote an inverted grid transform, save it "
+                "as a displacement field image instead."
+            ) from None
+        return from_sitk(transform)
+
+
+def write_transform(transform: Transform, path: str | Path, *, geometry: Geometry | None = None) -> None:
+    """Write a transform; the ending says how.
+
+    Args:
+        transform: Fixed -> moving.
+        path: .nii.gz, .nii, .nrrd or .mha write the displacement field as an image of float32 mm, LPS, rounded as
+            `DisplacementField.rounded` says; .h5 and .tfm write an ITK transform.
+        geometry: Grid for the image; needed only where the transform isn't a field itself.
+
+    Raises:
+        InputError: The ending is unknown, the folder cannot be written to, or there is no grid for an image.
+        ResourceError: The disk is full.
+    """
+    path = check_writable(path, "transform")
+    if geometry is not None:
+        transform = sample_transform(transform, geometry)
+    is_field = isinstance(transform, DisplacementField)
+    if path.name.lower().endswith(IMAGE_ENDINGS):
+        if not is_field:
+            raise InputError(
+                f"{path}: this transform has no grid, so it cannot be written as an image; choose the ending .h5 or "
+                ".tfm, or name a reference image."
+            )
+        with replacing(path, transform.array.nbytes) as temporary:
+            _write_field(transform.rounded(), temporary)
+        return
+    numbers = transform.array.size if is_field else 0
+    needed = numbers * (BYTES_PER_NUMBER_IN_TEXT if path.suffix == ".tfm" else np.float64().nbytes)
+    with replacing(path, needed) as temporary, quiet_itk():
+        sitk.WriteTransform(transform.to_sitk(), str(temporary))
+
+
+def check_writable(path: str | Path, kind: str) -> Path:
+    """Make sure, before any work is done, that a file can be written under this name.
+
+    Args:
+        path: The file to be written.
+        kind: "image", "transform", "points", "report" or "picture" (see `WRITABLE_ENDINGS`).
+
+    Returns:
+        The path as a `Path`.
+
+    Raises:
+        InputError: The ending doesn't suit the kind, the folder is missing or cannot be written to, or the path is a
+            folder.
+        ResourceError: The disk is full.
+    """
+    path = Path(path)
+    endings = WRITABLE_ENDINGS[kind]
+    if not path.name.lower().endswith(endings):
+        raise InputError(f"{path}: the ending is not one that a {kind} can have; use one of {', '.join(endings)}.")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give the name of a file.")
+    if not path.parent.is_dir():
+        raise InputError(f"The folder {path.parent} does not exist; create it first.")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent) as trial:  # only trying tells, on network and Windows folders too
+            trial.write(b"\0")
+    except OSError as error:
+        raise _writing_error(error, path) from None
+    return path
+
+
+@contextlib.contextmanager
+def replacing(path: Path, needed_bytes: int = 0) -> Iterator[Path]:
+    """A temporary path in the same folder that takes the final name if the block succeeds, and vanishes if not.
+
+    Args:
+        path: The final name.
+        needed_bytes: Checked against the free space first, as not all of ITK's writers notice a full disk.
+
+    Raises:
+        InputError: The folder cannot be written to.
+        ResourceError: The disk is full.
+    """
+    temporary = path.with_name(
+        f".{secrets.token_hex(4)}.{path.name}"
+    )  # keeps the ending, by which ITK chooses a writer
+    try:
+        if shutil.disk_usage(path.parent).free < needed_bytes:
+            raise OSError(errno.ENOSPC, "not enough space")
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise _writing_error(error, path) from None
+    except RuntimeError as error:  # ITK's only kind of error; its text is not for people
+        raise _itk_writing_error(error, path) from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def existing_file(path: str | Path) -> Path:
+    """The path of a file that is there.
+
+    Raises:
+        InputError: Nothing is there, or it is a folder.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give the name of a file.")
+    if not path.exists():
+        raise InputError(f"{path} does not exist.")
+    return path
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Puts the file's name before a sentence about its contents."""
+    try:
+        yield
+    except InputError as error:
+        text = str(error)
+        raise (error if text.startswith(str(path)) else InputError(f"{path}: {text}")) from None
+    except MemoryError:
+        raise ResourceError(f"{path}: there is not enough memory to read this file.") from None
+
+
+def _read_image(path: Path, *, vector: bool = False) -> sitk.Image:
+    """The image as ITK reads it, refused by its header before a voxel is loaded."""
+    if is_nifti(path):
+        check_nifti(path)
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+        if not vector:
+            check_image_kind(reader.GetDimension(), reader.GetSize(), reader.GetNumberOfComponents())
+        return reader.Execute()
+    except RuntimeError as error:
+        raise _reading_error(error) from None
+
+
+def _reading_error(error: RuntimeError) -> GenRegError:
+    """One sentence for what ITK says in several lines."""
+    text = str(error)
+    _raise_if_memory(error)
+    if "orthonormal" in text or "Bad direction" in text:
+        return InputError(
+            "The image's axes are not perpendicular unit vectors (a singular, scaled or sheared direction matrix); "
+            "correct the header or resample the image onto a regular grid."
+        )
+    if "spacing is not supported" in text:
+        return InputError("The voxel spacing must be positive; correct the image's header.")
+    if "Unable to determine ImageIO reader" in text:
+        return InputError("The file is not an image that can be read; give NIfTI, NRRD, MHA/MHD or a DICOM folder.")
+    return InputError("The file is damaged or incomplete and cannot be read; copy or export it again.")
+
+
+def _raise_if_memory(error: RuntimeError) -> None:
+    if "allocate memory" in str(error) or "bad_alloc" in str(error):
+        raise ResourceError("There is not enough memory to read this file.") from None
+
+
+def _read_series(folder: Path) -> Volume:
+    with _naming(folder), quiet_itk():
+        reader = sitk.ImageSeriesReader
+        series = [reader.GetGDCMSeriesFileNames(str(folder), uid) for uid in reader.GetGDCMSeriesIDs(str(folder))]
+        if not series:
+            raise InputError("The folder holds no DICOM images.")
+        names = max(series, key=len)
+        try:
+            image = sitk.ReadImage(names if len(names) > 1 else names[0])
+        except RuntimeError as error:
+            raise _reading_error(error) from None
+        volume = Volume.from_sitk(image)
+    warnings = list(volume.warnings)
+    if len(series) > 1:
+        warnings.append(f"The folder holds {len(series)} DICOM series; the largest ({len(names)} images) was read.")
+    if image.HasMetaDataKey(SLICE_GAP_KEY):
+        deviation = float(image.GetMetaData(SLICE_GAP_KEY))
+        if deviation > MAX_SLICE_DEVIATION * image.GetSpacing()[2]:
+            warnings.append(
+                f"The DICOM slices are unevenly spaced (by up to {deviation:.2g} mm); some may be missing."
+            )
+    return Volume(volume.array, volume.geometry, tuple(warnings))
+
+
+def _write_image(image: sitk.Image, path: Path) -> None:
+    if is_nifti(path):
+        write_nifti(sitk.GetArrayViewFromImage(image), Geometry.from_sitk(image), path)
+    else:
+        with quiet_itk():
+            sitk.WriteImage(image, str(path), True, ITK_COMPRESSION_LEVEL)
+
+
+def _write_field(field: DisplacementField, path: Path) -> None:
+    if is_nifti(path):
+        write_nifti(field.array, field.geometry, path)
+    else:
+        _write_image(field.to_image(), path)
+
+
+def _writing_error(error: OSError, path: Path) -> GenRegError:
+    if error.errno in NO_SPACE:
+        return ResourceError(f"{path} cannot be written: the disk is full; free some space or choose another folder.")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return InputError(f"{path} cannot be written: the folder is read-only for you; choose another folder.")
+    return InputError(f"{path} cannot be written ({error.strerror or error}); choose another folder.")
+
+
+def _itk_writing_error(error: RuntimeError, path: Path) -> GenRegError:
+    """ITK passes no error number on; whether the disk is full is seen from the disk."""
+    no_room = shutil.disk_usage(path.parent).free < 2**20
+    if no_room or "No space" in str(error) or "too large" in str(error):
+        return _writing_error(OSError(errno.ENOSPC, ""), path)
+    return InputError(f"{path} cannot be written; choose another folder or ending.")
