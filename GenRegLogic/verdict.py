@@ -1,0 +1,194 @@
+"""Whether a registration can be trusted, said in plain language.
+
+The figures decide, the thresholds have names, and every sentence is for the person who looks at the scans: no
+abbreviation of ours, no formula. `trustworthy` is no promise that every structure is aligned, only that nothing that
+can be measured without a reference speaks against it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+__all__ = ["CHECK", "FAILED", "TRUSTWORTHY", "verdict"]
+
+TRUSTWORTHY, CHECK, FAILED = "trustworthy", "check", "failed"
+
+MAX_NDV_PCT = 0.001
+"""Share of voxels where the mapping may fail the strict (one-sided) test of invertibility, in percent."""
+
+MAX_LOG_SPREAD = 0.75
+"""Standard deviation of the log volume change. Plausible registrations of separate people reach 0.4; past twice that
+the field fits noise."""
+
+VOLUME_CHANGE_RANGE = (1 / 50, 50.0)
+"""Local volume change, the linear part taken out, that no tissue undergoes."""
+
+MAX_INVERSE_ERROR_MM = 0.1
+MAX_INVERSE_ERROR_VOXELS = 0.5
+"""The mean error of going there and back may reach the larger of the two: 0.1 mm is most of a mouse brain's voxel, and
+nothing in a scan of 5 mm slices."""
+
+MAX_EXPECTED_ERROR_VOXELS = 4.0
+"""Expected error (95th percentile of the confidence map) in voxels of the coarser scan."""
+
+SIMILARITY_TOLERANCE = 0.005
+"""A relative loss of similarity smaller than this is interpolation, not a worse alignment."""
+
+LANDMARK_LOSS = 1.05
+"""Mean landmark distance after, relative to before, that counts as worse."""
+
+LANDMARK_LEFT_VOXELS = 3.0
+"""Mean landmark distance left, in voxels of the coarser scan, above which somebody has to look."""
+
+
+def verdict(figures: Mapping) -> tuple[str, list[str]]:
+    """Judge a registration by its figures.
+
+    Args:
+        figures: A report, or the part of one that is known: `similarity`, `jacobian`, `inverse_error`, `confidence`,
+            `landmarks`, `inputs`, `linear_matrix` and `stopped_early` as `report.build_report` lays them out. What is
+            absent or None is not judged.
+
+    Returns:
+        The status, "trustworthy", "check" or "failed", and the sentences that give its reasons, the gravest first.
+    """
+    findings = list(_findings(figures))
+    for status in (FAILED, CHECK):
+        if any(found == status for found, _ in findings):
+            order = sorted(findings, key=lambda finding: finding[0] != FAILED)
+            return status, [sentence for _, sentence in order]
+    return TRUSTWORTHY, _good_reasons(figures)
+
+
+def _findings(figures: Mapping) -> Iterator[tuple[str, str]]:
+    yield from _judge_similarity(figures.get("similarity"))
+    yield from _judge_landmarks(figures.get("landmarks"), _voxel_mm(figures))
+    yield from _judge_deformation(figures.get("jacobian"), figures.get("linear_matrix"))
+    yield from _judge_inverse(figures.get("inverse_error"), _voxel_mm(figures))
+    yield from _judge_confidence(figures.get("confidence"), _voxel_mm(figures))
+    if figures.get("stopped_early"):
+        yield CHECK, "The registration was stopped before it had finished, so the alignment may still be coarse."
+
+
+def _judge_similarity(similarity: Mapping | None) -> Iterator[tuple[str, str]]:
+    gains = [gain for gain in _gains(similarity) if gain is not None]
+    if not gains:
+        return
+    worse = [gain < -SIMILARITY_TOLERANCE for gain in gains]
+    if all(worse):
+        yield FAILED, (
+            "The two scans match less well after the registration than before, so it went wrong: "
+            "check that they show the same region, or start from another initial alignment."
+        )
+    elif any(worse):
+        yield CHECK, (
+            "One of two measures says that the scans match less well than before, the other does not: "
+            "look at the edges of organs in the blended view."
+        )
+
+
+def _judge_landmarks(landmarks: Mapping | None, voxel_mm: float | None) -> Iterator[tuple[str, str]]:
+    if not landmarks:
+        return
+    before, after = landmarks["tre_before_mm"], landmarks["tre_after_mm"]
+    if after > before * LANDMARK_LOSS:
+        yield FAILED, (
+            f"The landmarks lie farther apart after the registration ({after:.1f} mm) than before ({before:.1f} mm): "
+            "check that the two lists are in the same order."
+        )
+    elif voxel_mm and after > LANDMARK_LEFT_VOXELS * voxel_mm:
+        yield CHECK, f"The landmarks still lie {after:.1f} mm apart on average."
+
+
+def _judge_deformation(jacobian: Mapping | None, linear_matrix) -> Iterator[tuple[str, str]]:
+    if not jacobian:
+        return
+    if jacobian["folds_pct"] > 0:
+        yield FAILED, (
+            f"In {_percent(jacobian['folds_pct'])} of the volume the deformation folds tissue over itself, "
+            "which no body can do."
+        )
+    elif jacobian["ndv_pct"] > MAX_NDV_PCT:
+        yield CHECK, f"In {_percent(jacobian['ndv_pct'])} of the volume the deformation comes close to folding."
+    if _number(jacobian["sdlogj"]) > MAX_LOG_SPREAD:
+        yield CHECK, (
+            "The deformation squeezes and stretches neighboring places very unevenly: "
+            "look at the grid, and try a higher smoothness."
+        )
+    scale = abs(float(np.linalg.det(np.asarray(linear_matrix)[:3, :3]))) if linear_matrix is not None else 1.0
+    low, high = VOLUME_CHANGE_RANGE
+    extreme = _number(jacobian["min_det"]) < low * scale or _number(jacobian["max_det"]) > high * scale
+    if jacobian["folds_pct"] <= 0 and extreme:
+        yield CHECK, f"Somewhere tissue shrinks or grows more than {high:.0f}-fold: look at that place in the grid."
+
+
+def _judge_inverse(error: Mapping | None, voxel_mm: float | None) -> Iterator[tuple[str, str]]:
+    if not error:
+        return
+    allowed = max(MAX_INVERSE_ERROR_MM, MAX_INVERSE_ERROR_VOXELS * (voxel_mm or 0.0))
+    if error["mean_mm"] is None:
+        yield CHECK, "The way back from the other scan could not be measured; use the inverse transform with care."
+    elif error["mean_mm"] > allowed:
+        yield CHECK, (
+            f"Going to the other scan and back misses the starting point by {error['mean_mm']:.2f} mm on average; "
+            "use the inverse transform with care."
+        )
+
+
+def _judge_confidence(confidence: Mapping | None, voxel_mm: float | None) -> Iterator[tuple[str, str]]:
+    if confidence and voxel_mm and _number(confidence["p95_mm"]) > MAX_EXPECTED_ERROR_VOXELS * voxel_mm:
+        yield CHECK, (
+            f"In the least certain places the alignment may be off by {confidence['p95_mm']:.1f} mm or more: "
+            "the confidence map shows where."
+        )
+
+
+def _good_reasons(figures: Mapping) -> list[str]:
+    reasons = []
+    gains = [gain for gain in _gains(figures.get("similarity")) if gain is not None]
+    if gains:
+        better = any(gain > SIMILARITY_TOLERANCE for gain in gains)
+        reasons.append(
+            "The two scans match better than before."
+            if better
+            else "The two scans matched as well before; the deformation changes little."
+        )
+    if figures.get("landmarks"):
+        before, after = figures["landmarks"]["tre_before_mm"], figures["landmarks"]["tre_after_mm"]
+        reasons.append(f"The landmarks lie {after:.1f} mm apart on average ({before:.1f} mm before).")
+    if figures.get("jacobian"):
+        reasons.append("The deformation is smooth and folds nothing.")
+    if figures.get("inverse_error"):
+        reasons.append(f"Going to the other scan and back is exact to {figures['inverse_error']['mean_mm']:.2f} mm.")
+    return reasons or ["Nothing was measured that speaks against it."]
+
+
+def _gains(similarity: Mapping | None) -> Iterator[float | None]:
+    """Relative gain of each measure of similarity; None where it was not measured."""
+    if not similarity:
+        return
+    for name in ("nmi", "lncc"):
+        before, after = similarity["before"].get(name), similarity["after"].get(name)
+        if before is None or after is None or not (math.isfinite(before) and math.isfinite(after)):
+            yield None
+        else:
+            yield (after - before) / max(abs(before), 1e-6)
+
+
+def _voxel_mm(figures: Mapping) -> float | None:
+    """Mean voxel edge (geometric, mm) of the coarser of the two scans."""
+    inputs = figures.get("inputs")
+    if not inputs:
+        return None
+    return max(float(np.prod(scan["spacing_mm"])) ** (1 / 3) for scan in inputs.values())
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _percent(value: float) -> str:
+    return f"{value:.2g} %" if value >= 1e-3 else "less than 0.001 %"
