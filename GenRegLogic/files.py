@@ -233,6 +233,8 @@ def _read_image(path: Path, *, vector: bool = False) -> sitk.Image:
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
+        if min(reader.GetSpacing()) <= 0:  # ITK would turn the axis around instead
+            raise InputError("The voxel spacing must be positive; correct the image's header.")
         if not vector:
             check_image_kind(reader.GetDimension(), reader.GetSize(), reader.GetNumberOfComponents())
         return reader.Execute()
@@ -279,9 +281,7 @@ def _read_series(folder: Path) -> Volume:
     if image.HasMetaDataKey(SLICE_GAP_KEY):
         deviation = float(image.GetMetaData(SLICE_GAP_KEY))
         if deviation > MAX_SLICE_DEVIATION * image.GetSpacing()[2]:
-            warnings.append(
-                f"The DICOM slices are unevenly spaced (by up to {deviation:.2g} mm); some may be missing."
-            )
+            warnings.append(f"The DICOM slices are unevenly spaced (by up to {deviation:.2g} mm); some may be missing.")
     return Volume(volume.array, volume.geometry, tuple(warnings))
 
 

@@ -30,8 +30,9 @@ HEADER_BYTES = 348
 DIM_OFFSET, BITPIX_OFFSET, PIXDIM_OFFSET, VOX_OFFSET_OFFSET = 40, 72, 76, 108
 """Where the NIfTI-1 header keeps dim[8] (int16), bitpix (int16), pixdim[8] (float32) and vox_offset (float32)."""
 
-GZIP_LEVEL = 1
-"""Level 6 makes a displacement field 5 % smaller and takes five times as long."""
+GZIP_LEVEL, GZIP_STRATEGY, GZIP_CONTAINER, GZIP_MEMORY = 1, zlib.Z_RLE, 31, 9
+"""A smooth field has long runs of zeros but hardly any repeated strings: looking for runs alone is 2.5 times as fast
+as zlib's quickest level, for a file a twentieth larger."""
 
 GZIP_BLOCK_BYTES = 2**22
 MAX_GZIP_THREADS = 8
@@ -147,7 +148,8 @@ def _blocks(array: np.ndarray) -> Iterator[Callable[[], bytes]]:
 
 
 def _gzip(data: bytes) -> bytes:
-    return gzip.compress(data, GZIP_LEVEL, mtime=0)  # without the time, the same image gives the same file
+    worker = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, GZIP_CONTAINER, GZIP_MEMORY, GZIP_STRATEGY)
+    return worker.compress(data) + worker.flush()
 
 
 def _write_compressed(write: Callable[[bytes], object], blocks: Iterator[Callable[[], bytes]]) -> None:

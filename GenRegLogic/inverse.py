@@ -1,0 +1,180 @@
+"""The inverse of a displacement field, with its measured error.
+
+Key functions: `invert`, `InverseError`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from .field import AffineTransform, DisplacementField, sample_array, voxel_centers
+from .volume import Geometry
+
+__all__ = ["InverseError", "fit_affine", "invert"]
+
+DEFAULT_TOLERANCE_MM = 0.01
+DEFAULT_TOLERANCE_VOXELS = 0.01
+COARSENING = 4
+"""The inverse is first found on a grid this many times coarser (1/64 of the work), and refined from there."""
+
+COARSE_MIN_SIZE = 16
+MIN_DAMPING, DAMPING_DECREASE, DAMPING_INCREASE = 1e-3, 0.5, 1.3
+FIT_POINTS_PER_AXIS = 24
+MIN_FIT_DETERMINANT = 0.05
+"""A linear fit flatter than this isn't worth preconditioning with; the mean translation is used instead."""
+
+
+class InverseError(NamedTuple):
+    """How far ``forward(inverse(y))`` is from ``y``, over the voxels of the inverse that lead into the forward grid.
+
+    Attributes:
+        mean_mm: Mean distance, mm; NaN where no voxel leads into the grid.
+        max_mm: Largest distance, mm.
+    """
+
+    mean_mm: float
+    max_mm: float
+
+
+def invert(
+    field: DisplacementField,
+    *,
+    geometry: Geometry | None = None,
+    tolerance_mm: float | None = None,
+    max_iterations: int = 50,
+) -> tuple[DisplacementField, InverseError]:
+    """The field that leads back: moving points to fixed points.
+
+    Damped fixed point (Chen et al., "A simple fixed-point approach to invert a deformation field", Med Phys 2008),
+    preconditioned by the field's affine part so that large translations and rotations cost nothing, with a damping of
+    each voxel's own: a step that does not bring a voxel closer is not taken, and its next one is half as long.
+
+    Outside its grid the field is continued by its affine part, so that the inverse is smooth where the moving scan
+    shows more than the fixed one. (As a transform, the field moves nothing there.)
+
+    Args:
+        field: Fixed -> moving, without folds for the inverse to exist.
+        geometry: Grid of the inverse, in the moving frame; by default the field's own grid.
+        tolerance_mm: A voxel is done when it is this close; by default 0.01 mm or 0.01 voxel, whichever is less.
+        max_iterations: Upper bound on the steps per voxel.
+
+    Returns:
+        The inverse, moving -> fixed, and its error.
+    """
+    geometry = field.geometry if geometry is None else geometry
+    if tolerance_mm is None:
+        tolerance_mm = min(DEFAULT_TOLERANCE_MM, DEFAULT_TOLERANCE_VOXELS * min(field.geometry.spacing))
+    solver = _Solver(field, tolerance_mm, max_iterations)
+    start = None
+    if min(geometry.size) >= COARSE_MIN_SIZE:
+        start = _run(solver, _coarsened(geometry), None)[0]
+    return _run(solver, geometry, start)
+
+
+def fit_affine(field: DisplacementField) -> AffineTransform:
+    """The affine transform nearest to a field in the least-squares sense."""
+    steps = [max(1, n // FIT_POINTS_PER_AXIS) for n in field.geometry.shape]
+    sample = field.array[tuple(slice(None, None, s) for s in steps)].reshape(-1, 3).astype(np.float64)
+    axes = [np.arange(0, n, s) for n, s in zip(field.geometry.shape, steps)]
+    k, j, i = (a.ravel() for a in np.meshgrid(*axes, indexing="ij"))
+    points = field.geometry.to_world(np.stack([i, j, k], axis=1))
+    center = points.mean(axis=0)  # centered, the fit is well conditioned however far the origin is
+    basis = np.column_stack([points - center, np.ones(len(points))])
+    solution = np.linalg.lstsq(basis, sample, rcond=None)[0]
+    matrix = np.eye(4)
+    matrix[:3, :3] += solution[:3].T
+    if np.linalg.det(matrix[:3, :3]) < MIN_FIT_DETERMINANT:
+        matrix[:3, :3] = np.eye(3)
+        matrix[:3, 3] = sample.mean(axis=0)
+    else:
+        matrix[:3, 3] = solution[3] - solution[:3].T @ center
+    return AffineTransform(matrix)
+
+
+def _run(
+    solver: _Solver, geometry: Geometry, start: DisplacementField | None
+) -> tuple[DisplacementField, InverseError]:
+    array = np.empty((*geometry.shape, 3), np.float32)
+    total, count, worst = 0.0, 0, 0.0
+    for slab, points in voxel_centers(geometry):
+        displacement, error, inside = solver.solve(points, None if start is None else start.displacements(points))
+        array[slab] = displacement.numpy().reshape(-1, *array.shape[1:])
+        error = error[inside]
+        if len(error):
+            total, count = total + float(error.sum(dtype=torch.float64)), count + len(error)
+            worst = max(worst, float(error.max()))
+    mean = total / count if count else float("nan")
+    return DisplacementField(array, geometry), InverseError(mean, worst if count else float("nan"))
+
+
+def _coarsened(geometry: Geometry) -> Geometry:
+    """A grid with the same outer voxel centers and about `COARSENING` times the spacing."""
+    size = np.array(geometry.size)
+    coarse = -(-(size - 1) // COARSENING) + 1
+    spacing = np.array(geometry.spacing) * (size - 1) / (coarse - 1)
+    return Geometry(tuple(coarse), tuple(spacing), geometry.origin, geometry.direction)
+
+
+class _Solver:
+    """Solves ``F(x) = y`` for many points at once, in continuous voxel indices of the forward field."""
+
+    def __init__(self, field: DisplacementField, tolerance_mm: float, max_iterations: int) -> None:
+        geometry = field.geometry
+        affine = fit_affine(field)
+        in_index = geometry.world_to_index @ affine.matrix @ geometry.index_to_world
+        self._tensor = field.tensor()
+        self._last = torch.tensor(geometry.size, dtype=torch.float32) - 1
+        self._spacing = torch.tensor(geometry.spacing, dtype=torch.float32)
+        self._to_index = _right_factor(geometry.world_to_index)
+        self._offset = torch.tensor(geometry.world_to_index[:3, 3], dtype=torch.float32)
+        self._to_world = _right_factor(geometry.index_to_world)
+        self._beyond = _right_factor(in_index - np.eye(4))
+        self._precondition = _right_factor(np.linalg.inv(in_index))
+        self._start = affine.inverse()
+        self._tolerance = tolerance_mm
+        self._max_iterations = max_iterations
+
+    def solve(
+        self, points: torch.Tensor, start: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Displacements (n, 3) mm that lead from (n, 3) moving points to fixed ones, errors (n,) mm, and where the
+        fixed points lie inside the forward grid (n,) bool."""
+        start = self._start.displacements(points) if start is None else start
+        target = points @ self._to_index + self._offset
+        x = target + start @ self._to_index
+        residual, error = self._residual(x, target)
+        damping = torch.ones_like(error)
+        for _ in range(self._max_iterations):
+            active = ((error > self._tolerance) & (damping > MIN_DAMPING)).nonzero()[:, 0]
+            if len(active) == 0:
+                break
+            self._step(active, x, target, residual, error, damping)
+        inside = ((x >= -0.5) & (x <= self._last + 0.5)).all(dim=1)
+        return (x - target) @ self._to_world, error, inside
+
+    def _step(self, active, x, target, residual, error, damping) -> None:
+        """One damped step of the active points; all tensors are updated in place."""
+        trial = x[active] + damping[active, None] * (residual[active] @ self._precondition)
+        new_residual, new_error = self._residual(trial, target[active])
+        better = new_error < error[active]
+        factor = torch.where(better, DAMPING_INCREASE, DAMPING_DECREASE)
+        damping[active] = (damping[active] * factor).clamp(max=1.0)
+        taken = active[better]
+        x[taken], residual[taken], error[taken] = trial[better], new_residual[better], new_error[better]
+
+    def _residual(self, x: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What is missing to the target, (n, 3) voxels and (n,) mm."""
+        nearest = torch.minimum(x.clamp(min=0), self._last)
+        residual = target - x - sample_array(self._tensor, nearest) @ self._to_index
+        outside = x - nearest
+        if bool(outside.any()):
+            residual -= outside @ self._beyond
+        return residual, (residual * self._spacing).norm(dim=1)
+
+
+def _right_factor(matrix: np.ndarray) -> torch.Tensor:
+    """The linear part of a 4x4 matrix, to multiply row vectors from the right."""
+    return torch.tensor(matrix[:3, :3].T.copy(), dtype=torch.float32)
