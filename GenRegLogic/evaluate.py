@@ -1,0 +1,104 @@
+"""All figures of one registration, from its transform and whatever is known about the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from .errors import InputError
+from .field import DisplacementField, Transform, sample_transform
+from .inverse import invert
+from .measure import dice, foreground, jacobian_figures, lncc, nmi, tre
+from .volume import Volume
+from .warp import warp_image, warp_labels
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    fixed: Volume,
+    moving: Volume,
+    transform: Transform,
+    *,
+    fixed_labels: Volume | None = None,
+    moving_labels: Volume | None = None,
+    pairs: Iterable[int | tuple[int, int]] | None = None,
+    fixed_points: np.ndarray | None = None,
+    moving_points: np.ndarray | None = None,
+) -> dict:
+    """Measure a transform on the fixed grid.
+
+    Args:
+        fixed: The fixed scan.
+        moving: The moving scan.
+        transform: Fixed -> moving.
+        fixed_labels: Label map of the fixed scan, on any grid in its frame.
+        moving_labels: Label map of the moving scan.
+        pairs: Labels to compare, see `measure.dice`; by default those that both maps have.
+        fixed_points: (n, 3) landmarks, LPS mm.
+        moving_points: (n, 3) landmarks, LPS mm, in the same order.
+
+    Returns:
+        folds_pct, ndv_pct, sdlogj (over the fixed foreground), min_det, max_det; inverse_mean_mm, inverse_max_mm;
+        nmi_before, nmi_after, lncc_before, lncc_after; with labels dice (mean), dice_min and dice_per_label; with
+        landmarks tre_before_mm, tre_mm, tre_p90_mm.
+
+    Raises:
+        InputError: Labels or landmarks for one scan only, unequal landmarks, no common label.
+    """
+    for what, a, b in (("labels", fixed_labels, moving_labels), ("points", fixed_points, moving_points)):
+        if (a is None) != (b is None):
+            raise InputError(f"Give the {what} of both scans, the fixed and the moving one.")
+    field = _on_grid(transform, fixed)
+    body = foreground(fixed)
+    result = jacobian_figures(field, mask=body)
+    error = invert(field, geometry=moving.geometry)[1]
+    result |= {"inverse_mean_mm": error.mean_mm, "inverse_max_mm": error.max_mm}
+    result |= _similarity(fixed, moving, field, body)
+    if fixed_labels is not None:
+        result |= _overlap(fixed_labels, moving_labels, transform, pairs)
+    if fixed_points is not None:
+        result |= _landmarks(fixed_points, moving_points, transform)
+    return result
+
+
+def _on_grid(transform: Transform, fixed: Volume) -> DisplacementField:
+    if isinstance(transform, DisplacementField):
+        return transform.resampled(fixed.geometry)
+    return sample_transform(transform, fixed.geometry)
+
+
+def _similarity(fixed: Volume, moving: Volume, field: DisplacementField, body: np.ndarray) -> dict:
+    still = DisplacementField(np.zeros_like(field.array), field.geometry)
+    result = {}
+    for name, transform in (("before", still), ("after", field)):
+        warped = warp_image(moving, transform, fixed.geometry)
+        result[f"nmi_{name}"] = nmi(fixed, warped, body)
+        result[f"lncc_{name}"] = lncc(fixed, warped, body)
+    return result
+
+
+def _overlap(fixed_labels: Volume, moving_labels: Volume, transform: Transform, pairs) -> dict:
+    if pairs is None:
+        pairs = sorted(set(np.unique(fixed_labels.array)) & set(np.unique(moving_labels.array)) - {0})
+    pairs = list(pairs)
+    if not pairs:
+        raise InputError("The label maps have no label in common; give maps that number the structures alike.")
+    scores = dice(fixed_labels, warp_labels(moving_labels, transform, fixed_labels.geometry), pairs)
+    values = [v for v in scores.values() if np.isfinite(v)]
+    return {
+        "dice": float(np.mean(values)) if values else float("nan"),
+        "dice_min": float(np.min(values)) if values else float("nan"),
+        "dice_per_label": {str(label): score for label, score in scores.items()},
+    }
+
+
+def _landmarks(fixed_points: np.ndarray, moving_points: np.ndarray, transform: Transform) -> dict:
+    errors = tre(fixed_points, moving_points, transform)
+    before = np.linalg.norm(np.asarray(fixed_points) - np.asarray(moving_points), axis=1)
+    return {
+        "tre_before_mm": float(before.mean()),
+        "tre_mm": float(errors.mean()),
+        "tre_p90_mm": float(np.percentile(errors, 90)),
+    }
