@@ -1,0 +1,5 @@
+"""The command `genreg`."""
+
+from .main import main
+
+__all__ = ["main"]

@@ -1,0 +1,49 @@
+"""`genreg demo`: the whole way on scans made on the spot."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .exit_codes import DONE, EXIT_CODES_HELP, INTERRUPTED, NOT_TRUSTWORTHY
+from .progress import Interruption, Meter
+
+__all__ = ["add_command", "run"]
+
+DEFAULT_FOLDER = Path("genreg-demo")
+
+
+def add_command(commands) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "demo",
+        help="register a made-up CT and MR and show the result",
+        description="Make a CT-like and an MR-like torso with a known deformation between them, register them, and "
+        "compare the result with the truth.",
+        epilog=EXIT_CODES_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument(
+        "--output", metavar="DIR", type=Path, default=DEFAULT_FOLDER,
+        help=f"folder for the results, made when missing (default: {DEFAULT_FOLDER})",
+    )  # fmt: skip
+    parser.add_argument("--seed", metavar="N", type=int, default=0, help="another seed makes another pair")
+    parser.add_argument("--device", metavar="auto|cpu|cuda[:N]|mps", default="auto", help="where to compute")
+    parser.add_argument("--threads", metavar="N", type=int, help="CPU threads (default: all)")
+    parser.add_argument("--quiet", action="store_true", help="show no progress")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Carry the command out; returns the exit code."""
+    from ..demo import make_folder, run_demo
+    from ..settings import Settings
+
+    settings = Settings(device=args.device, threads=args.threads)
+    folder = make_folder(args.output)
+    with Interruption() as interruption, Meter(quiet=args.quiet) as meter:
+        outcome = run_demo(folder, seed=args.seed, settings=settings, on_progress=meter, cancel=interruption)
+    print(outcome.text)
+    if interruption.answer is not None:
+        return INTERRUPTED
+    return NOT_TRUSTWORTHY if outcome.report["verdict"]["status"] == "failed" else DONE

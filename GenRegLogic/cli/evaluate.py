@@ -1,0 +1,91 @@
+"""`genreg evaluate`: figures of a transform, from this program or any other."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from ..errors import InputError
+from .exit_codes import DONE
+
+__all__ = ["add_command", "run"]
+
+DESCRIPTION = """\
+Measure a transform on the fixed scan's grid and print one JSON object:
+
+  dice, dice_min, dice_per_label  overlap of the labels; the moving ones are carried over by nearest neighbor
+  tre_mm, tre_p90_mm              distance of the landmarks after transport: mean, 90th percentile
+  tre_before_mm                   the same before
+  folds_pct                       voxels with det J <= 0, central differences, % of all voxels
+  ndv_pct                         voxels where any of the eight one-sided determinants is <= 0, %
+  sdlogj                          standard deviation of log det J over the fixed scan's foreground
+  min_det, max_det                extremes of det J
+  inverse_mean_mm, inverse_max_mm how far going back through the computed inverse misses
+  nmi_*, lncc_*                   similarity of the scans before and after
+"""
+
+
+def add_command(commands) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "evaluate",
+        help="measure a transform",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument("--fixed", metavar="FILE", type=Path, required=True, help="the fixed scan")
+    parser.add_argument("--moving", metavar="FILE", type=Path, required=True, help="the moving scan")
+    parser.add_argument(
+        "-t", "--transform", metavar="TRANSFORM", type=Path, action="append", required=True,
+        help="fixed to moving; several are applied in the order given",
+    )  # fmt: skip
+    for what in ("labels", "points"):
+        for role in ("fixed", "moving"):
+            parser.add_argument(f"--{role}-{what}", metavar="FILE", type=Path, help=f"{what} of the {role} scan")
+    parser.add_argument(
+        "--labels", metavar="LIST", type=_label_pairs,
+        help="labels to compare, such as 1,2,5:7 (5 in fixed is 7 in moving); by default those that both maps have",
+    )  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    """Carry the command out; returns the exit code."""
+    for what in ("labels", "points"):
+        if (getattr(args, f"fixed_{what}") is None) != (getattr(args, f"moving_{what}") is None):
+            raise InputError(f"--fixed-{what} and --moving-{what} go together; give both or neither.")
+    if args.labels is not None and args.fixed_labels is None:
+        raise InputError("--labels needs --fixed-labels and --moving-labels.")
+
+    from ..evaluate import evaluate
+    from ..files import read_volume
+    from ..points import read_points
+    from ..report import plain
+    from .chain import read_chain
+
+    def read(reader, path):
+        return None if path is None else reader(path)
+
+    figures = evaluate(
+        read_volume(args.fixed),
+        read_volume(args.moving),
+        read_chain(args.transform),
+        fixed_labels=read(read_volume, args.fixed_labels),
+        moving_labels=read(read_volume, args.moving_labels),
+        pairs=args.labels,
+        fixed_points=read(read_points, args.fixed_points),
+        moving_points=read(read_points, args.moving_points),
+    )
+    print(json.dumps(plain(figures), indent=1))
+    return DONE
+
+
+def _label_pairs(text: str) -> list[tuple[int, int]]:
+    try:
+        pairs = [[int(label) for label in part.split(":")] for part in text.split(",")]
+        if any(len(pair) > 2 for pair in pairs):
+            raise ValueError
+        return [(pair[0], pair[-1]) for pair in pairs]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a list of labels such as 1,2,5:7") from None

@@ -1,0 +1,89 @@
+"""The entry point of `genreg`: finds the command, and turns every failure into one sentence and an exit code.
+
+Heavy packages are imported by the commands when they run, so that help and misspelled options answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import NoReturn
+
+from ..errors import Cancelled, GenRegError, InputError
+from ..version import __version__
+from . import demo, evaluate, info, register, warp
+from .exit_codes import BAD_INPUT, EXIT_CODES_HELP, INTERRUPTED, UNEXPECTED
+
+__all__ = ["build_parser", "main"]
+
+DEBUG_VARIABLE = "GENREG_DEBUG"
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says in one sentence what is wrong with the arguments, instead of printing the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message.rstrip('.')}; see '{self.prog} --help'.")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `genreg` with these arguments (those of the process by default) and return the exit code."""
+    try:
+        args = build_parser().parse_args(argv)
+        return args.run(args)
+    except KeyboardInterrupt:
+        return _say("interrupted; nothing more was written.", INTERRUPTED)
+    except Cancelled as error:
+        return _say(str(error) or "interrupted; nothing was written.", INTERRUPTED)
+    except GenRegError as error:
+        return _say(str(error), BAD_INPUT)
+    except MemoryError:
+        return _say("There is not enough memory for this; give a coarser --resolution or smaller scans.", BAD_INPUT)
+    except BrokenPipeError:
+        # The reader of our output has left (`genreg info | head -1`): not an error, and nobody to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return _say("The disk is full; free some space or choose another folder.", BAD_INPUT)
+        return _say_unexpected(error)
+    except Exception as error:
+        return _say_unexpected(error)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; each command's module adds its own."""
+    parser = _Parser(
+        prog="genreg",
+        description="Deformable registration of any pair of 3D scans.",
+        epilog=EXIT_CODES_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"genreg {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_Parser)
+    register.add_command(commands)
+    warp.add_image_command(commands)
+    warp.add_points_command(commands)
+    evaluate.add_command(commands)
+    demo.add_command(commands)
+    info.add_command(commands)
+    return parser
+
+
+def _say(message: str, code: int) -> int:
+    """One line on standard error; the whole story only for those who ask for it."""
+    if os.environ.get(DEBUG_VARIABLE) and sys.exc_info()[0] is not None:
+        traceback.print_exc()
+    print(f"genreg: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _say_unexpected(error: Exception) -> int:
+    text = str(error).strip()
+    what = f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+    hint = f"run again with {DEBUG_VARIABLE}=1 to see where, and please report it."
+    return _say(f"something unexpected went wrong ({what}); {hint}", UNEXPECTED)

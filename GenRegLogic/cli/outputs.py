@@ -1,0 +1,90 @@
+"""Output files of a command: refused before any work where they can't be written, and written all or none."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import GenRegError, InputError, ResourceError
+
+__all__ = ["Output", "check_outputs", "check_space", "write_outputs"]
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file that a command was asked to write.
+
+    Attributes:
+        path: Where to.
+        kind: What it is, in the words of `files.check_writable`.
+        option: The option that asked for it, for sentences.
+    """
+
+    path: Path
+    kind: str
+    option: str
+
+
+def check_outputs(outputs: Iterable[Output], inputs: Iterable[str | Path | None]) -> None:
+    """Refuse outputs that can't be written, that are also inputs, or that are named twice.
+
+    Raises:
+        InputError: One of these.
+    """
+    from ..files import check_writable
+
+    read = {_identity(path) for path in inputs if path is not None}
+    written: dict[Path, str] = {}
+    for output in outputs:
+        check_writable(output.path, output.kind)
+        identity = _identity(output.path)
+        if identity in read:
+            raise InputError(f"{output.path} is also an input; give {output.option} another name.")
+        if identity in written:
+            raise InputError(f"{output.path} is named by both {written[identity]} and {output.option}.")
+        written[identity] = output.option
+
+
+def check_space(outputs: Iterable[Output], bytes_each: int) -> None:
+    """Refuse to begin where the results would not fit on the disk.
+
+    Raises:
+        ResourceError: There is not enough free space in a folder.
+    """
+    needed: dict[Path, int] = {}
+    for output in outputs:
+        folder = output.path.absolute().parent
+        needed[folder] = needed.get(folder, 0) + bytes_each
+    for folder, size in needed.items():
+        if shutil.disk_usage(folder).free < size:
+            raise ResourceError(
+                f"The disk is full: the results need up to {size / 2**20:.0f} MB in {folder}; free some space or "
+                "choose another folder."
+            )
+
+
+def write_outputs(jobs: Iterable[tuple[Path, Callable[[Path], None]]]) -> None:
+    """Write several files so that either all of them appear under their final names or none.
+
+    Args:
+        jobs: Path, and a function that writes to the path it is given.
+
+    Raises:
+        InputError, ResourceError: Writing failed; nothing was left behind.
+    """
+    from ..files import replacing
+
+    with contextlib.ExitStack() as renamed_at_the_end:
+        for path, write in jobs:
+            temporary = renamed_at_the_end.enter_context(replacing(path))
+            try:
+                write(temporary)
+            except GenRegError as error:
+                raise type(error)(str(error).replace(str(temporary), str(path))) from None
+
+
+def _identity(path: str | Path) -> Path:
+    return Path(path).resolve()

@@ -1,0 +1,118 @@
+"""What a person sees while a registration runs, and how Ctrl-C stops it.
+
+Key names: `Meter` (a bar on a terminal, plain lines elsewhere) and `Interruption` (once: stop and keep the best so far;
+twice: give up).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from typing import TextIO
+
+__all__ = ["Interruption", "Meter"]
+
+LINE_EVERY = 0.1
+"""Share of the work between two plain lines."""
+
+
+class Meter(contextlib.AbstractContextManager):
+    """Shows `Progress` reports; give the object itself as `on_progress`.
+
+    Args:
+        quiet: Show nothing.
+        stream: Where to; standard error by default, so that output can be piped.
+    """
+
+    def __init__(self, *, quiet: bool = False, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._quiet = quiet
+        self._bar = None
+        self._stage = None
+        self._next_line = 0.0
+
+    def __enter__(self) -> Meter:
+        if not self._quiet and self._stream.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                total=100,
+                file=self._stream,
+                bar_format="{desc:<10} {percentage:3.0f} % |{bar}| {elapsed}{postfix}",
+                leave=False,
+            )
+        return self
+
+    def __exit__(self, *exception) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def __call__(self, progress) -> None:
+        """Show one report of the engine."""
+        if self._quiet:
+            return
+        if self._bar is not None:
+            self._bar.set_description_str(progress.stage, refresh=False)
+            self._bar.set_postfix_str(_time_left(progress.seconds_left), refresh=False)
+            self._bar.n = round(100 * progress.fraction)
+            self._bar.refresh()
+        elif progress.stage != self._stage or progress.fraction >= self._next_line:
+            left = _time_left(progress.seconds_left)
+            print(f"{100 * progress.fraction:3.0f} %  {progress.stage}{'  ' + left if left else ''}", file=self._stream)
+            self._stream.flush()
+            self._stage = progress.stage
+            self._next_line = (progress.fraction // LINE_EVERY + 1) * LINE_EVERY
+
+
+class Interruption(contextlib.AbstractContextManager):
+    """Turns Ctrl-C into the answers that the engine's `cancel` wants; give the object itself as `cancel`.
+
+    The first Ctrl-C answers "keep", the second "abort"; a third one kills, as ever. A request to terminate (SIGTERM)
+    aborts at once.
+
+    Attributes:
+        answer: None, "keep" or "abort".
+    """
+
+    def __init__(self, *, stream: TextIO | None = None) -> None:
+        self.answer: str | None = None
+        self._stream = stream or sys.stderr
+        self._previous = {}
+
+    def __call__(self) -> str | None:
+        """The answer to "shall I go on?"."""
+        return self.answer
+
+    def __enter__(self) -> Interruption:
+        with contextlib.suppress(ValueError):  # only the main thread may; elsewhere whoever runs us handles Ctrl-C
+            self._previous[signal.SIGINT] = signal.signal(signal.SIGINT, self._on_interrupt)
+            self._previous[signal.SIGTERM] = signal.signal(signal.SIGTERM, self._on_terminate)
+        return self
+
+    def __exit__(self, *exception) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _on_interrupt(self, number, frame) -> None:
+        if self.answer is None:
+            self.answer = "keep"
+            self._say("stopping; the best result so far will be written. Ctrl-C again gives up.")
+        else:
+            self._on_terminate(number, frame)
+
+    def _on_terminate(self, number, frame) -> None:
+        self.answer = "abort"
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        self._say("giving up; nothing will be written.")
+
+    def _say(self, text: str) -> None:
+        with contextlib.suppress(OSError, RuntimeError):  # a signal may come in the middle of a write
+            print(f"\ngenreg: {text}", file=self._stream, flush=True)
+
+
+def _time_left(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes} min {seconds:02d} s left" if minutes else f"{seconds} s left"

@@ -1,0 +1,188 @@
+"""`genreg register`: two scans to a transform."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..errors import InputError
+from .exit_codes import DONE, EXIT_CODES_HELP, INTERRUPTED, NOT_TRUSTWORTHY
+from .outputs import Output, check_outputs, check_space, write_outputs
+from .progress import Interruption, Meter
+
+__all__ = ["add_command", "run"]
+
+DESCRIPTION = """\
+Register the MOVING scan to the FIXED scan and write the transform that maps fixed points to moving points (LPS, mm),
+which is what Slicer, SimpleITK and ITK need to show the moving scan on the fixed one. No option is needed for any
+modality or body region.
+
+Scans are NIfTI, NRRD, MHA/MHD, or the folder of a DICOM series.
+"""
+
+ITK_TRANSFORM_ENDINGS = (".h5", ".tfm")
+BYTES_PER_VECTOR = 12
+
+
+def add_command(commands) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "register",
+        help="register two scans",
+        description=DESCRIPTION,
+        epilog=EXIT_CODES_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument("fixed", metavar="FIXED", type=Path, help="the scan that stays")
+    parser.add_argument("moving", metavar="MOVING", type=Path, help="the scan that is deformed onto it")
+    _add_outputs(parser.add_argument_group("results"))
+    _add_guidance(parser.add_argument_group("guidance, none of it needed"))
+    _add_run(parser.add_argument_group("the run"))
+
+
+def _add_outputs(group) -> None:
+    group.add_argument(
+        "-o", "--output", metavar="TRANSFORM", type=Path, required=True,
+        help="displacement field image (.nii.gz, .nii, .nrrd, .mha) or ITK transform (.h5, .tfm), by its ending",
+    )  # fmt: skip
+    group.add_argument("--warped", metavar="FILE", type=Path, help="the moving scan on the fixed scan's grid")
+    group.add_argument(
+        "--inverse", metavar="FILE", type=Path, help="the transform from moving points to fixed points"
+    )
+    group.add_argument("--report", metavar="FILE.json", type=Path, help="every figure, and the verdict")
+
+
+def _add_guidance(group) -> None:
+    group.add_argument("--linear-only", action="store_true", help="stop after the linear (affine) alignment")
+    group.add_argument("--initial", metavar="TRANSFORM", type=Path, help="start from this transform, fixed to moving")
+    group.add_argument(
+        "--init", choices=("auto", "header", "center", "none"), default="auto",
+        help="how to find the linear start: auto tries several and keeps the best; header trusts the scans' positions; "
+        "center puts the middles on one another; none skips linear alignment (default: auto)",
+    )  # fmt: skip
+    group.add_argument("--fixed-mask", metavar="FILE", type=Path, help="register only where this is not zero")
+    group.add_argument("--moving-mask", metavar="FILE", type=Path, help="the same for the moving scan")
+    group.add_argument(
+        "--fixed-landmarks", metavar="FILE", type=Path,
+        help="points to be brought together softly: .csv (x,y,z in LPS mm), .fcsv or .mrk.json",
+    )  # fmt: skip
+    group.add_argument("--moving-landmarks", metavar="FILE", type=Path, help="the same points in the moving scan")
+
+
+def _add_run(group) -> None:
+    group.add_argument(
+        "--iterations", metavar="N", type=int,
+        help="iterations of the refinement on this pair; 0 keeps the proposal (default: chosen by measurement)",
+    )  # fmt: skip
+    group.add_argument(
+        "--smoothness", metavar="X", type=float, default=1.0,
+        help="1 is the default; larger deforms more smoothly, smaller follows finer detail",
+    )  # fmt: skip
+    group.add_argument(
+        "--resolution", metavar="MM", type=float, help="finest voxel size to work at, mm (default: from the scans)"
+    )
+    group.add_argument(
+        "--device", metavar="auto|cpu|cuda[:N]|mps", default="auto", help="where to compute (default: auto)"
+    )
+    group.add_argument("--seed", metavar="N", type=int, default=0, help="the same seed gives the same result")
+    group.add_argument("--threads", metavar="N", type=int, help="CPU threads (default: all)")
+    group.add_argument("--quiet", action="store_true", help="say nothing unless something is wrong")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Carry the command out; returns the exit code."""
+    outputs = _outputs(args)
+    check_outputs(outputs, _inputs(args))
+    if (args.fixed_landmarks is None) != (args.moving_landmarks is None):
+        raise InputError("--fixed-landmarks and --moving-landmarks go together; give both or neither.")
+
+    from ..register import register
+
+    settings = _settings(args)
+    scans = _read_inputs(args)
+    check_space(outputs, BYTES_PER_VECTOR * scans["fixed"].array.size)
+    with Interruption() as interruption, Meter(quiet=args.quiet) as meter:
+        result = register(**scans, settings=settings, on_progress=meter, cancel=interruption)
+    _write(args, result)
+    if not args.quiet:
+        _print_summary(result.report, [output.path for output in outputs])
+    if interruption.answer is not None:
+        return INTERRUPTED
+    return NOT_TRUSTWORTHY if result.report["verdict"]["status"] == "failed" else DONE
+
+
+def _outputs(args: argparse.Namespace) -> list[Output]:
+    wanted = [
+        (args.output, "transform", "-o"),
+        (args.warped, "image", "--warped"),
+        (args.inverse, "transform", "--inverse"),
+        (args.report, "report", "--report"),
+    ]
+    return [Output(path, kind, option) for path, kind, option in wanted if path is not None]
+
+
+def _inputs(args: argparse.Namespace) -> list[Path | None]:
+    return [args.fixed, args.moving, args.initial, args.fixed_mask, args.moving_mask,
+            args.fixed_landmarks, args.moving_landmarks]  # fmt: skip
+
+
+def _settings(args: argparse.Namespace):
+    from ..settings import Settings
+
+    return Settings(
+        iterations=args.iterations,
+        init=args.init,
+        linear_only=args.linear_only,
+        smoothness=args.smoothness,
+        resolution_mm=args.resolution,
+        device=args.device,
+        seed=args.seed,
+        threads=args.threads,
+    )
+
+
+def _read_inputs(args: argparse.Namespace) -> dict:
+    """The arguments of `register` that come from files."""
+    from ..files import read_transform, read_volume
+    from ..points import read_points
+
+    def read(reader, path):
+        return None if path is None else reader(path)
+
+    return {
+        "fixed": read_volume(args.fixed),
+        "moving": read_volume(args.moving),
+        "initial": read(read_transform, args.initial),
+        "fixed_mask": read(read_volume, args.fixed_mask),
+        "moving_mask": read(read_volume, args.moving_mask),
+        "fixed_landmarks": read(read_points, args.fixed_landmarks),
+        "moving_landmarks": read(read_points, args.moving_landmarks),
+    }
+
+
+def _write(args: argparse.Namespace, result) -> None:
+    from ..files import write_transform, write_volume
+    from ..report import write_report
+
+    def exact(path: Path, linear, field) -> object:
+        """A linear result goes into a transform file as the matrix it is."""
+        return linear() if args.linear_only and path.name.lower().endswith(ITK_TRANSFORM_ENDINGS) else field()
+
+    forward = exact(args.output, lambda: result.linear, lambda: result.forward)
+    jobs = [(args.output, lambda path: write_transform(forward, path))]
+    if args.warped is not None:
+        jobs.append((args.warped, lambda path: write_volume(result.warped(), path)))
+    if args.inverse is not None:
+        inverse = exact(args.inverse, result.linear.inverse, result.inverse)
+        jobs.append((args.inverse, lambda path: write_transform(inverse, path)))
+    if args.report is not None:
+        jobs.append((args.report, lambda path: write_report(result.report, path)))
+    write_outputs(jobs)
+
+
+def _print_summary(report: dict, written: list[Path]) -> None:
+    print(f"Verdict: {report['verdict']['status']}")
+    for sentence in (*report["verdict"]["reasons"], *report["warnings"], *report["notes"]):
+        print(f"  {sentence}")
+    print(f"Wrote {', '.join(str(path) for path in written)}")
