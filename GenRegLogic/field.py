@@ -63,9 +63,8 @@ class AffineTransform:
         return as_points(points) @ self.matrix[:3, :3].T + self.matrix[:3, 3]
 
     def displacements(self, points: torch.Tensor) -> torch.Tensor:
-        """(n, 3) points, LPS mm, to (n, 3) displacements, mm."""
-        linear = torch.tensor(self.matrix[:3, :3] - np.eye(3), dtype=points.dtype)
-        return points @ linear.T + torch.tensor(self.matrix[:3, 3], dtype=points.dtype)
+        """(3, n) points, LPS mm, to (3, n) displacements, mm."""
+        return apply_matrix(self.matrix - np.eye(4), points)
 
     def inverse(self) -> AffineTransform:
         """The mapping from moving to fixed points."""
@@ -127,15 +126,14 @@ class DisplacementField:
     def __call__(self, points: np.ndarray) -> np.ndarray:
         """(n, 3) fixed points to (n, 3) moving points, LPS mm."""
         points = as_points(points)
-        return points + self.displacements(torch.from_numpy(points)).numpy()
+        return points + self.displacements(torch.from_numpy(points.T)).numpy().T
 
     def displacements(self, points: torch.Tensor) -> torch.Tensor:
-        """(n, 3) points, LPS mm, to (n, 3) displacements, mm; zero outside the grid."""
-        matrix = torch.tensor(self.geometry.world_to_index, dtype=points.dtype)
-        index = points @ matrix[:3, :3].T + matrix[:3, 3]
-        last = torch.tensor(self.geometry.size, dtype=points.dtype) - 0.5
-        inside = ((index >= -0.5) & (index < last)).all(dim=1, keepdim=True)
-        return sample_array(self.tensor(), index).to(points.dtype) * inside
+        """(3, n) points, LPS mm, to (3, n) displacements, mm; zero outside the grid."""
+        coordinates = apply_matrix(world_to_unit(self.geometry), points)
+        half_voxel = 1.0 / (torch.tensor(self.geometry.size, dtype=points.dtype) - 1).clamp(min=1).view(3, 1)
+        inside = (coordinates.abs() <= 1 + half_voxel).all(dim=0)
+        return sample_array(self.tensor(), coordinates).to(points.dtype) * inside
 
     def tensor(self) -> torch.Tensor:
         """The displacements as a (3, k, j, i) tensor that shares the array's memory."""
@@ -199,7 +197,7 @@ class CompositeTransform:
         return points
 
     def displacements(self, points: torch.Tensor) -> torch.Tensor:
-        """(n, 3) points, LPS mm, to (n, 3) displacements, mm."""
+        """(3, n) points, LPS mm, to (3, n) displacements, mm."""
         total = torch.zeros_like(points)  # summed by itself: small displacements keep their precision
         for part in self.parts:
             total = total + part.displacements(points + total)
@@ -229,9 +227,9 @@ class ItkTransform:
         return np.array(moved, np.float64).reshape(-1, 3)
 
     def displacements(self, points: torch.Tensor) -> torch.Tensor:
-        """(n, 3) points, LPS mm, to (n, 3) displacements, mm."""
+        """(3, n) points, LPS mm, to (3, n) displacements, mm."""
         start = points.double()
-        return (torch.from_numpy(self(start.numpy())) - start).to(points.dtype)
+        return (torch.from_numpy(self(start.T.numpy())).T - start).to(points.dtype)
 
     def to_sitk(self) -> sitk.Transform:
         """The wrapped transform."""
@@ -268,7 +266,7 @@ def sample_transform(transform: Transform, geometry: Geometry) -> DisplacementFi
     """
     array = np.empty((*geometry.shape, 3), np.float32)
     for slab, points in voxel_centers(geometry):
-        array[slab] = transform.displacements(points).numpy().reshape(-1, *array.shape[1:])
+        array[slab] = as_slab(transform.displacements(points), geometry)
     return DisplacementField(array, geometry)
 
 
@@ -301,38 +299,50 @@ def rounding_step(geometry: Geometry) -> float:
 
 
 def voxel_centers(geometry: Geometry) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Slabs along k of a grid with the LPS positions of their voxel centers, (n, 3) float32 mm, i fastest."""
+    """Slabs along k of a grid with the LPS positions of their voxel centers, (3, n) float32 mm, i fastest."""
     n_k, n_j, n_i = geometry.shape
-    columns = torch.from_numpy(geometry.index_to_world[:3].T.copy())  # rows: steps along i, j, k, and the origin
-    plane = torch.arange(n_j).view(-1, 1, 1) * columns[1] + torch.arange(n_i).view(1, -1, 1) * columns[0] + columns[3]
+    matrix = torch.from_numpy(geometry.index_to_world.copy())
+    step_i, step_j, step_k, origin = (matrix[:3, column].view(3, 1, 1, 1) for column in range(4))
+    plane = (step_j * torch.arange(n_j).view(-1, 1) + step_i * torch.arange(n_i) + origin).float()
     step = max(1, CHUNK_VOXELS // (n_j * n_i))
     for start in range(0, n_k, step):
         stop = min(start + step, n_k)
-        offset = torch.arange(start, stop).view(-1, 1, 1, 1) * columns[2]
-        yield slice(start, stop), (offset.float() + plane.float()).reshape(-1, 3)
+        offset = (step_k * torch.arange(start, stop).view(-1, 1, 1)).float()
+        yield slice(start, stop), (offset + plane).view(3, -1)
 
 
-def sample_array(tensor: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """Trilinear samples at continuous voxel indices; past the outer voxel centers the border value holds.
+def as_slab(vectors: torch.Tensor, geometry: Geometry) -> np.ndarray:
+    """(3, n) vectors of a slab of `voxel_centers` as a (k, j, i, 3) view."""
+    return vectors.reshape(3, -1, *geometry.shape[1:]).permute(1, 2, 3, 0).numpy()
+
+
+def apply_matrix(matrix: np.ndarray, points: torch.Tensor) -> torch.Tensor:
+    """(3, n) points through a (4, 4) matrix, in the points' precision."""
+    linear, shift = (torch.tensor(part, dtype=points.dtype) for part in (matrix[:3, :3], matrix[:3, 3:]))
+    return torch.addmm(shift, linear, points)
+
+
+def world_to_unit(geometry: Geometry) -> np.ndarray:
+    """(4, 4) from LPS mm to unit coordinates: -1 and 1 are the outer voxel centers along (i, j, k)."""
+    matrix = np.eye(4)
+    np.fill_diagonal(matrix[:3, :3], 2.0 / np.maximum(np.array(geometry.size) - 1, 1))
+    matrix[:3, 3] = -1.0
+    return matrix @ geometry.world_to_index
+
+
+def sample_array(tensor: torch.Tensor, coordinates: torch.Tensor) -> torch.Tensor:
+    """Trilinear samples; past the outer voxel centers the border value holds.
 
     Args:
         tensor: (c, k, j, i) float32, any strides.
-        index: (n, 3) continuous (i, j, k).
+        coordinates: (3, n) along (i, j, k), -1 and 1 at the outer voxel centers.
 
     Returns:
-        (n, c) float32.
+        (c, n) float32.
     """
-    size = torch.tensor(tensor.shape[:0:-1], dtype=index.dtype)
-    grid = (index * (2.0 / (size - 1).clamp(min=1)) - 1).float()
-    count = len(grid)
+    count = coordinates.shape[1]
     batches = min(torch.get_num_threads(), max(count, 1))  # torch runs 3D sampling in parallel over the batch only
-    padding = -count % batches
-    if padding:
-        grid = torch.cat([grid, grid.new_zeros(padding, 3)])
-    values = F.grid_sample(
-        tensor.expand(batches, *tensor.shape),
-        grid.view(batches, 1, 1, -1, 3),
-        padding_mode="border",
-        align_corners=True,
-    )
-    return values.permute(0, 2, 3, 4, 1).reshape(-1, tensor.shape[0])[:count]
+    grid = F.pad(coordinates.float(), (0, -count % batches)).view(3, batches, 1, 1, -1).permute(1, 2, 3, 4, 0)
+    tensor = tensor.expand(batches, *tensor.shape)
+    values = F.grid_sample(tensor, grid, padding_mode="border", align_corners=True)
+    return values.transpose(0, 1).reshape(tensor.shape[1], -1)[:, :count]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from .field import AffineTransform, DisplacementField, sample_array, voxel_centers
+from .field import AffineTransform, DisplacementField, apply_matrix, as_slab, sample_array, voxel_centers, world_to_unit
 from .volume import Geometry
 
 __all__ = ["InverseError", "fit_affine", "invert"]
@@ -101,7 +101,7 @@ def _run(
     total, count, worst = 0.0, 0, 0.0
     for slab, points in voxel_centers(geometry):
         displacement, error, inside = solver.solve(points, None if start is None else start.displacements(points))
-        array[slab] = displacement.numpy().reshape(-1, *array.shape[1:])
+        array[slab] = as_slab(displacement, geometry)
         error = error[inside]
         if len(error):
             total, count = total + float(error.sum(dtype=torch.float64)), count + len(error)
@@ -119,20 +119,21 @@ def _coarsened(geometry: Geometry) -> Geometry:
 
 
 class _Solver:
-    """Solves ``F(x) = y`` for many points at once, in continuous voxel indices of the forward field."""
+    """Solves ``F(x) = y`` for many points at once, in unit coordinates of the forward grid (see `world_to_unit`)."""
 
     def __init__(self, field: DisplacementField, tolerance_mm: float, max_iterations: int) -> None:
-        geometry = field.geometry
         affine = fit_affine(field)
-        in_index = geometry.world_to_index @ affine.matrix @ geometry.index_to_world
+        to_unit = world_to_unit(field.geometry)
+        from_unit = np.linalg.inv(to_unit)
+        in_unit = to_unit @ affine.matrix @ from_unit
+        size = torch.tensor(field.geometry.size, dtype=torch.float32).view(3, 1)
         self._tensor = field.tensor()
-        self._last = torch.tensor(geometry.size, dtype=torch.float32) - 1
-        self._spacing = torch.tensor(geometry.spacing, dtype=torch.float32)
-        self._to_index = _right_factor(geometry.world_to_index)
-        self._offset = torch.tensor(geometry.world_to_index[:3, 3], dtype=torch.float32)
-        self._to_world = _right_factor(geometry.index_to_world)
-        self._beyond = _right_factor(in_index - np.eye(4))
-        self._precondition = _right_factor(np.linalg.inv(in_index))
+        self._half_voxel = 1.0 / (size - 1)
+        self._mm = torch.tensor(field.geometry.spacing).view(3, 1) * (size - 1) / 2  # one unit, per axis
+        self._to_unit = to_unit
+        self._linear_to_unit, self._linear_from_unit = _linear(to_unit), _linear(from_unit)
+        self._beyond = _linear(in_unit - np.eye(4))
+        self._precondition = _linear(np.linalg.inv(in_unit))
         self._start = affine.inverse()
         self._tolerance = tolerance_mm
         self._max_iterations = max_iterations
@@ -140,11 +141,19 @@ class _Solver:
     def solve(
         self, points: torch.Tensor, start: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Displacements (n, 3) mm that lead from (n, 3) moving points to fixed ones, errors (n,) mm, and where the
-        fixed points lie inside the forward grid (n,) bool."""
+        """Find the fixed points that the field leads to moving points.
+
+        Args:
+            points: (3, n) moving points, LPS mm.
+            start: (3, n) mm, first guess of the displacements; by default the affine part's inverse.
+
+        Returns:
+            Displacements (3, n) mm from moving to fixed points, errors (n,) mm, and which fixed points lie inside the
+            forward grid, (n,) bool.
+        """
         start = self._start.displacements(points) if start is None else start
-        target = points @ self._to_index + self._offset
-        x = target + start @ self._to_index
+        target = apply_matrix(self._to_unit, points)
+        x = torch.addmm(target, self._linear_to_unit, start)
         residual, error = self._residual(x, target)
         damping = torch.ones_like(error)
         for _ in range(self._max_iterations):
@@ -152,29 +161,27 @@ class _Solver:
             if len(active) == 0:
                 break
             self._step(active, x, target, residual, error, damping)
-        inside = ((x >= -0.5) & (x <= self._last + 0.5)).all(dim=1)
-        return (x - target) @ self._to_world, error, inside
+        inside = (x.abs() <= 1 + self._half_voxel).all(dim=0)
+        return self._linear_from_unit @ (x - target), error, inside
 
     def _step(self, active, x, target, residual, error, damping) -> None:
         """One damped step of the active points; all tensors are updated in place."""
-        trial = x[active] + damping[active, None] * (residual[active] @ self._precondition)
-        new_residual, new_error = self._residual(trial, target[active])
+        trial = x[:, active] + damping[active] * (self._precondition @ residual[:, active])
+        new_residual, new_error = self._residual(trial, target[:, active])
         better = new_error < error[active]
         factor = torch.where(better, DAMPING_INCREASE, DAMPING_DECREASE)
         damping[active] = (damping[active] * factor).clamp(max=1.0)
         taken = active[better]
-        x[taken], residual[taken], error[taken] = trial[better], new_residual[better], new_error[better]
+        x[:, taken], residual[:, taken], error[taken] = trial[:, better], new_residual[:, better], new_error[better]
 
     def _residual(self, x: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """What is missing to the target, (n, 3) voxels and (n,) mm."""
-        nearest = torch.minimum(x.clamp(min=0), self._last)
-        residual = target - x - sample_array(self._tensor, nearest) @ self._to_index
-        outside = x - nearest
+        """What is missing to the target, (3, n) units and (n,) mm."""
+        residual = torch.addmm(target - x, self._linear_to_unit, sample_array(self._tensor, x), alpha=-1)
+        outside = x - x.clamp(-1, 1)
         if bool(outside.any()):
-            residual -= outside @ self._beyond
-        return residual, (residual * self._spacing).norm(dim=1)
+            residual.addmm_(self._beyond, outside, alpha=-1)
+        return residual, (residual * self._mm).square_().sum(dim=0).sqrt_()
 
 
-def _right_factor(matrix: np.ndarray) -> torch.Tensor:
-    """The linear part of a 4x4 matrix, to multiply row vectors from the right."""
-    return torch.tensor(matrix[:3, :3].T.copy(), dtype=torch.float32)
+def _linear(matrix: np.ndarray) -> torch.Tensor:
+    return torch.tensor(matrix[:3, :3], dtype=torch.float32)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
 
 from .errors import InputError
-from .field import DisplacementField, Transform, as_points
+from .field import DisplacementField, Transform, as_points, voxel_centers
 from .inverse import InverseError
 from .volume import Geometry, Volume
 
@@ -76,7 +76,7 @@ def jacobian_figures(field: DisplacementField, *, mask: Volume | np.ndarray | No
     }
 
 
-def _determinants(field: DisplacementField) -> Iterable[tuple[int, torch.Tensor, torch.Tensor]]:
+def _determinants(field: DisplacementField) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
     """Slabs along k: first index, central and least one-sided determinants, both (k, j, i) float32."""
     n_k, n_j, n_i = field.geometry.shape
     array = torch.from_numpy(field.array)
@@ -167,18 +167,28 @@ def inverse_error(
     Returns:
         Mean and largest distance, mm.
     """
-    if points is None:
-        if geometry is None:
-            raise ValueError("give points or a geometry")
-        chosen = np.ones(geometry.shape, bool) if mask is None else _mask_array(mask, geometry)
-        points = geometry.to_world(np.argwhere(chosen)[:, ::-1])
-    points = torch.from_numpy(as_points(points))
-    total, worst = 0.0, 0.0
-    for part in points.split(SLAB_VOXELS):
+    total, count, worst = 0.0, 0, 0.0
+    for part in _parts(points, geometry, mask):
         there = forward.displacements(part)
-        error = (there + inverse.displacements(part + there)).norm(dim=1)
-        total, worst = total + float(error.sum()), max(worst, float(error.max()))
-    return InverseError(total / len(points), worst) if len(points) else InverseError(math.nan, math.nan)
+        error = (there + inverse.displacements(part + there)).norm(dim=0)
+        if len(error):
+            total, count = total + float(error.sum(dtype=torch.float64)), count + len(error)
+            worst = max(worst, float(error.max()))
+    return InverseError(total / count, worst) if count else InverseError(math.nan, math.nan)
+
+
+def _parts(
+    points: np.ndarray | None, geometry: Geometry | None, mask: Volume | np.ndarray | None
+) -> Iterator[torch.Tensor]:
+    """The points, or the voxel centers within the mask, as (3, n) LPS mm."""
+    if points is not None:
+        yield torch.from_numpy(as_points(points).T.copy())
+        return
+    if geometry is None:
+        raise ValueError("give points or a geometry")
+    inside = None if mask is None else torch.from_numpy(_mask_array(mask, geometry))
+    for slab, centers in voxel_centers(geometry):
+        yield centers if inside is None else centers[:, inside[slab].reshape(-1)]
 
 
 def dice(
