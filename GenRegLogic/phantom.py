@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
+import torch
 
 from .anatomy import Torso, paint_torso, smooth_noise
-from .field import DisplacementField, as_points
+from .field import DisplacementField, as_points, sample_transform
 from .volume import Geometry, Volume
 
 __all__ = ["Flow", "PhantomPair", "make_pair"]
@@ -61,6 +62,11 @@ class Flow:
             k4 = self.velocity(points + step * k3)
             points = points + step / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
         return points
+
+    def displacements(self, points: torch.Tensor) -> torch.Tensor:
+        """(n, 3) points, LPS mm, to (n, 3) displacements, mm: what every transform of the engine offers."""
+        start = points.double().numpy()
+        return torch.from_numpy(self(start) - start).to(points.dtype)
 
     def inverse(self) -> Flow:
         """The flow run backward."""
@@ -157,9 +163,7 @@ def _sampled(motion: Flow, grid: Geometry) -> DisplacementField:
     """The flow on a grid: followed at every other voxel and interpolated by cubic splines, as it is far smoother."""
     coarse_size = tuple(-(-n // 2) + 4 for n in grid.size)
     coarse = Geometry(coarse_size, tuple(2 * s for s in grid.spacing), grid.to_world((-3, -3, -3)), grid.direction)
-    index = np.stack(np.meshgrid(*(np.arange(n) for n in coarse.shape), indexing="ij"), axis=-1)[..., ::-1]
-    points = coarse.to_world(index.reshape(-1, 3))
-    shifts = (motion(points) - points).reshape(*coarse.shape, 3).astype(np.float32)
+    shifts = sample_transform(motion, coarse).array
     reference = sitk.Image(grid.size, sitk.sitkUInt8)
     grid.copy_to(reference)
     parts = []

@@ -24,7 +24,13 @@ DEBUG_VARIABLE = "GENREG_DEBUG"
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says in one sentence what is wrong with the arguments, instead of printing the whole usage."""
+    """Says in one sentence what is wrong with the arguments, instead of printing the whole usage.
+
+    Options must be written in full: an abbreviation in somebody's script would break with the next new option.
+    """
+
+    def __init__(self, **options) -> None:
+        super().__init__(**options, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message.rstrip('.')}; see '{self.prog} --help'.")
