@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from .errors import InputError
-from .field import DisplacementField, Transform, sample_transform
+from .field import AffineTransform, DisplacementField, Transform, sample_transform
 from .inverse import invert
 from .measure import dice, foreground, jacobian_figures, lncc, nmi, tre
 from .volume import Volume
@@ -70,9 +70,8 @@ def _on_grid(transform: Transform, fixed: Volume) -> DisplacementField:
 
 
 def _similarity(fixed: Volume, moving: Volume, field: DisplacementField, body: np.ndarray) -> dict:
-    still = DisplacementField(np.zeros_like(field.array), field.geometry)
     result = {}
-    for name, transform in (("before", still), ("after", field)):
+    for name, transform in (("before", AffineTransform.identity()), ("after", field)):
         warped = warp_image(moving, transform, fixed.geometry)
         result[f"nmi_{name}"] = nmi(fixed, warped, body)
         result[f"lncc_{name}"] = lncc(fixed, warped, body)

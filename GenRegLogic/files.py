@@ -23,9 +23,10 @@ import SimpleITK as sitk
 
 from .errors import GenRegError, InputError, ResourceError
 from .field import DisplacementField, Transform, from_sitk, sample_transform
-from .nifti import check_nifti, is_nifti, write_nifti
+from .nifti import is_nifti, write_nifti
 from .quiet import quiet_itk
-from .volume import Geometry, Volume, check_image_kind
+from .reading import existing_file, naming, raise_if_memory, read_image, read_series
+from .volume import Geometry, Volume
 
 __all__ = ["check_writable", "read_transform", "read_volume", "write_transform", "write_volume"]
 
@@ -46,10 +47,6 @@ ITK_COMPRESSION_LEVEL = 1
 BYTES_PER_NUMBER_IN_TEXT = 25
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
-SLICE_GAP_KEY = "ITK_non_uniform_sampling_deviation"
-MAX_SLICE_DEVIATION = 0.05
-"""Of a slice spacing; beyond it, slices of a DICOM series are missing or unevenly spaced."""
-
 
 def read_volume(path: str | Path) -> Volume:
     """Read a 3D scalar image.
@@ -63,10 +60,10 @@ def read_volume(path: str | Path) -> Volume:
         ResourceError: Not enough memory.
     """
     path = Path(path)
-    if path.is_dir():
-        return _read_series(path)
-    with _naming(path), quiet_itk():
-        return Volume.from_sitk(_read_image(existing_file(path)))
+    with naming(path), quiet_itk():
+        if path.is_dir():
+            return read_series(path)
+        return Volume.from_sitk(read_image(existing_file(path)))
 
 
 def write_volume(volume: Volume, path: str | Path) -> None:
@@ -93,13 +90,13 @@ def read_transform(path: str | Path) -> Transform:
         ResourceError: Not enough memory.
     """
     path = existing_file(path)
-    with _naming(path), quiet_itk():
+    with naming(path), quiet_itk():
         if not path.name.lower().endswith(READ_TRANSFORM_ENDINGS):
-            return DisplacementField.from_image(_read_image(path, vector=True))
+            return DisplacementField.from_image(read_image(path, vector=True))
         try:
             transform = sitk.ReadTransform(str(path))
         except RuntimeError as error:
-            _raise_if_memory(error)
+            raise_if_memory(error)
             raise InputError(
                 "The file holds no transform that ITK can read; if Slicer wrote an inverted grid transform, save it "
                 "as a displacement field image instead."
@@ -197,92 +194,6 @@ def replacing(path: Path, needed_bytes: int = 0) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-
-
-def existing_file(path: str | Path) -> Path:
-    """The path of a file that is there.
-
-    Raises:
-        InputError: Nothing is there, or it is a folder.
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; give the name of a file.")
-    if not path.exists():
-        raise InputError(f"{path} does not exist.")
-    return path
-
-
-@contextlib.contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Puts the file's name before a sentence about its contents."""
-    try:
-        yield
-    except InputError as error:
-        text = str(error)
-        raise (error if text.startswith(str(path)) else InputError(f"{path}: {text}")) from None
-    except MemoryError:
-        raise ResourceError(f"{path}: there is not enough memory to read this file.") from None
-
-
-def _read_image(path: Path, *, vector: bool = False) -> sitk.Image:
-    """The image as ITK reads it, refused by its header before a voxel is loaded."""
-    if is_nifti(path):
-        check_nifti(path)
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-        if min(reader.GetSpacing()) <= 0:  # ITK would turn the axis around instead
-            raise InputError("The voxel spacing must be positive; correct the image's header.")
-        if not vector:
-            check_image_kind(reader.GetDimension(), reader.GetSize(), reader.GetNumberOfComponents())
-        return reader.Execute()
-    except RuntimeError as error:
-        raise _reading_error(error) from None
-
-
-def _reading_error(error: RuntimeError) -> GenRegError:
-    """One sentence for what ITK says in several lines."""
-    text = str(error)
-    _raise_if_memory(error)
-    if "orthonormal" in text or "Bad direction" in text:
-        return InputError(
-            "The image's axes are not perpendicular unit vectors (a singular, scaled or sheared direction matrix); "
-            "correct the header or resample the image onto a regular grid."
-        )
-    if "spacing is not supported" in text:
-        return InputError("The voxel spacing must be positive; correct the image's header.")
-    if "Unable to determine ImageIO reader" in text:
-        return InputError("The file is not an image that can be read; give NIfTI, NRRD, MHA/MHD or a DICOM folder.")
-    return InputError("The file is damaged or incomplete and cannot be read; copy or export it again.")
-
-
-def _raise_if_memory(error: RuntimeError) -> None:
-    if "allocate memory" in str(error) or "bad_alloc" in str(error):
-        raise ResourceError("There is not enough memory to read this file.") from None
-
-
-def _read_series(folder: Path) -> Volume:
-    with _naming(folder), quiet_itk():
-        reader = sitk.ImageSeriesReader
-        series = [reader.GetGDCMSeriesFileNames(str(folder), uid) for uid in reader.GetGDCMSeriesIDs(str(folder))]
-        if not series:
-            raise InputError("The folder holds no DICOM images.")
-        names = max(series, key=len)
-        try:
-            image = sitk.ReadImage(names if len(names) > 1 else names[0])
-        except RuntimeError as error:
-            raise _reading_error(error) from None
-        volume = Volume.from_sitk(image)
-    warnings = list(volume.warnings)
-    if len(series) > 1:
-        warnings.append(f"The folder holds {len(series)} DICOM series; the largest ({len(names)} images) was read.")
-    if image.HasMetaDataKey(SLICE_GAP_KEY):
-        deviation = float(image.GetMetaData(SLICE_GAP_KEY))
-        if deviation > MAX_SLICE_DEVIATION * image.GetSpacing()[2]:
-            warnings.append(f"The DICOM slices are unevenly spaced (by up to {deviation:.2g} mm); some may be missing.")
-    return Volume(volume.array, volume.geometry, tuple(warnings))
 
 
 def _write_image(image: sitk.Image, path: Path) -> None:

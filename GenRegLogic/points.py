@@ -17,7 +17,8 @@ import numpy as np
 
 from .errors import InputError
 from .field import as_points
-from .files import check_writable, existing_file, replacing
+from .files import check_writable, replacing
+from .reading import existing_file
 from .volume import Geometry
 
 __all__ = ["check_landmarks", "read_points", "write_points"]

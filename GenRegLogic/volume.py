@@ -207,7 +207,10 @@ class Volume:
             raise InputError(f"The array's shape {array.shape} is not the geometry's (k, j, i) {self.geometry.shape}.")
         if min(array.shape) < MIN_VOXELS_PER_AXIS:
             size = " x ".join(str(n) for n in self.geometry.size)
-            raise InputError(f"The image is a single slice ({size} voxels); GenReg needs a 3D scan of several slices.")
+            raise InputError(
+                f"The image is a single slice ({size} voxels); GenReg needs a 3D scan of several slices (of DICOM "
+                "slices, give the folder)."
+            )
         object.__setattr__(self, "array", array.view(np.uint8) if array.dtype == bool else array)
 
     @classmethod
