@@ -13,8 +13,8 @@ from typing import TextIO
 
 __all__ = ["Interruption", "Meter"]
 
-LINE_EVERY = 0.1
-"""Share of the work between two plain lines."""
+LINE_EVERY_PERCENT = 10
+"""Of the work, between two plain lines."""
 
 
 class Meter(contextlib.AbstractContextManager):
@@ -30,7 +30,7 @@ class Meter(contextlib.AbstractContextManager):
         self._quiet = quiet
         self._bar = None
         self._stage = None
-        self._next_line = 0.0
+        self._next_percent = 0
 
     def __enter__(self) -> Meter:
         if not self._quiet and self._stream.isatty():
@@ -52,17 +52,17 @@ class Meter(contextlib.AbstractContextManager):
         """Show one report of the engine."""
         if self._quiet:
             return
+        percent = round(100 * progress.fraction)
         if self._bar is not None:
             self._bar.set_description_str(progress.stage, refresh=False)
             self._bar.set_postfix_str(_time_left(progress.seconds_left), refresh=False)
-            self._bar.n = round(100 * progress.fraction)
+            self._bar.n = percent
             self._bar.refresh()
-        elif progress.stage != self._stage or progress.fraction >= self._next_line:
-            left = _time_left(progress.seconds_left)
-            print(f"{100 * progress.fraction:3.0f} %  {progress.stage}{'  ' + left if left else ''}", file=self._stream)
-            self._stream.flush()
+        elif progress.stage != self._stage or percent >= self._next_percent:
+            line = f"{percent:3d} %  {progress.stage}  {_time_left(progress.seconds_left)}"
+            print(line.rstrip(), file=self._stream, flush=True)
             self._stage = progress.stage
-            self._next_line = (progress.fraction // LINE_EVERY + 1) * LINE_EVERY
+            self._next_percent = (percent // LINE_EVERY_PERCENT + 1) * LINE_EVERY_PERCENT
 
 
 class Interruption(contextlib.AbstractContextManager):

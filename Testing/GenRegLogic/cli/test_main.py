@@ -1,0 +1,105 @@
+"""The entry point: help, exit codes, and failures that nobody foresaw."""
+
+import subprocess
+import sys
+
+import pytest
+
+from GenRegLogic.cli import main
+from GenRegLogic.cli import warp as warp_command
+
+from .conftest import is_one_sentence
+
+COMMANDS = ("register", "warp", "warp-points", "evaluate", "demo", "info")
+
+
+@pytest.mark.parametrize("words", [["--help"], *([command, "--help"] for command in COMMANDS)])
+def test_help_is_there_and_exits_with_zero(words, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    assert stopped.value.code == 0
+    assert "usage: genreg" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["--help"], ["register", "--help"], ["demo", "--help"]])
+def test_help_documents_the_exit_codes(words, capsys):
+    with pytest.raises(SystemExit):
+        main(words)
+    text = capsys.readouterr().out
+    for code in ("  0 ", "  2 ", "  3 ", "  130 "):
+        assert code in text
+
+
+def test_help_loads_nothing_heavy():
+    program = (
+        "import sys\n"
+        "from GenRegLogic.cli import main\n"
+        "try: main(['register', '--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'SimpleITK', 'numpy', 'matplotlib', 'tqdm'} & set(sys.modules)\n"
+        "sys.exit(', '.join(heavy) or 0)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.parametrize("words", [[], ["regster"], ["register"], ["register", "a", "b"], ["info", "--loud"]])
+def test_wrong_arguments_are_one_sentence_that_points_to_help(words, capsys):
+    assert main(words) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert is_one_sentence(captured.err)
+    assert "--help'" in captured.err
+
+
+@pytest.fixture
+def broken(monkeypatch):
+    """Makes `genreg warp` fail with any exception."""
+
+    def fail_with(error):
+        def run(args):
+            raise error
+
+        monkeypatch.setattr(warp_command, "run_image", run)
+        return main(["warp", "image", "-t", "transform", "-r", "reference", "-o", "out"])
+
+    return fail_with
+
+
+def test_an_unforeseen_error_is_one_sentence_with_a_hint(broken, capsys, monkeypatch):
+    monkeypatch.delenv("GENREG_DEBUG", raising=False)
+    assert broken(ZeroDivisionError("division by zero")) == 1
+    error = capsys.readouterr().err
+    assert is_one_sentence(error)
+    assert "ZeroDivisionError: division by zero" in error
+    assert "GENREG_DEBUG=1" in error
+
+
+def test_the_debug_variable_shows_where_it_went_wrong(broken, capsys, monkeypatch):
+    monkeypatch.setenv("GENREG_DEBUG", "1")
+    broken(ZeroDivisionError("division by zero"))
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (MemoryError(), 2, "not enough memory"),
+        (OSError(28, "No space left on device"), 2, "disk is full"),
+        (OSError(5, "Input/output error"), 1, "Input/output error"),
+        (RuntimeError("first line\nsecond line"), 1, "first line"),
+    ],
+)
+def test_other_failures_have_their_own_code_and_one_sentence(broken, capsys, error, code, said):
+    assert broken(error) == code
+    message = capsys.readouterr().err
+    assert is_one_sentence(message)
+    assert said in message
+    assert "second line" not in message
+
+
+def test_the_program_can_be_run_as_a_module():
+    ran = subprocess.run([sys.executable, "-m", "GenRegLogic.cli", "--version"], capture_output=True, text=True)
+    assert ran.returncode == 0
+    assert ran.stdout.startswith("genreg ")

@@ -1,0 +1,233 @@
+"""`genreg register`: options reach the engine, and results reach the disk, whole or not at all."""
+
+import errno
+import json
+import os
+import signal
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from GenRegLogic.errors import Cancelled, InputError, ResourceError
+from GenRegLogic.points import write_points
+
+from .conftest import SHIFT_MM, is_one_sentence, names
+
+RESULTS = ("-o", "out/t.nii.gz", "--warped", "out/w.nii.gz", "--inverse", "out/i.nii.gz", "--report", "out/r.json")
+
+
+def displacement(path, point=(20.0, 20.0, 20.0)):
+    """What a transform file does to a point, as SimpleITK reads it."""
+    if str(path).endswith((".h5", ".tfm")):
+        transform = sitk.ReadTransform(str(path))
+    else:
+        transform = sitk.DisplacementFieldTransform(sitk.ReadImage(str(path), sitk.sitkVectorFloat64))
+    return np.subtract(transform.TransformPoint(point), point)
+
+
+def test_all_results_that_were_asked_for_are_written(genreg, engine, folder):
+    assert genreg("register", "fixed.nii.gz", "moving.nii.gz", *RESULTS).code == 0
+    assert names(folder / "out") == ["i.nii.gz", "r.json", "t.nii.gz", "w.nii.gz"]
+    np.testing.assert_allclose(displacement(folder / "out/t.nii.gz"), SHIFT_MM, atol=1e-3)
+    np.testing.assert_allclose(displacement(folder / "out/i.nii.gz"), np.negative(SHIFT_MM), atol=1e-3)
+    assert json.loads((folder / "out/r.json").read_text())["verdict"]["status"] == "trustworthy"
+
+
+def test_only_the_transform_is_written_when_nothing_else_is_asked(genreg, engine, folder):
+    assert genreg("register", "fixed.nii.gz", "moving.nii.gz", "-o", "out/t.nrrd").code == 0
+    assert names(folder / "out") == ["t.nrrd"]
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".nii", ".nrrd", ".mha", ".h5", ".tfm"])
+def test_the_ending_chooses_the_kind_of_transform(genreg, engine, folder, ending):
+    assert genreg("register", "fixed.nii.gz", "moving.nii.gz", "-o", f"out/t{ending}").code == 0
+    np.testing.assert_allclose(displacement(folder / f"out/t{ending}"), SHIFT_MM, atol=1e-3)
+
+
+def test_a_linear_result_goes_into_a_transform_file_as_a_matrix(genreg, engine, folder):
+    results = ("-o", "out/t.tfm", "--inverse", "out/i.h5", "--linear-only")
+    assert genreg("register", "fixed.nii.gz", "moving.nii.gz", *results).code == 0
+    for name, shift in (("t.tfm", SHIFT_MM), ("i.h5", np.negative(SHIFT_MM))):
+        assert sitk.ReadTransform(str(folder / "out" / name)).IsLinear()
+        np.testing.assert_allclose(displacement(folder / "out" / name, (900.0, 0.0, 0.0)), shift, atol=1e-6)
+
+
+def test_the_defaults_are_those_of_the_engine(genreg, engine):
+    from GenRegLogic.settings import Settings
+
+    genreg("register", "fixed.nii.gz", "moving.nii.gz", "-o", "out/t.h5")
+    assert engine.call.settings == Settings()
+    assert engine.call.initial is engine.call.fixed_mask is engine.call.moving_landmarks is None
+
+
+def test_every_option_reaches_the_engine(genreg, engine, folder):
+    write_points(np.array([[20.0, 20.0, 20.0]] * 3), folder / "p.csv")
+    sitk.WriteTransform(sitk.TranslationTransform(3, (0.0, 0.0, 4.0)), str(folder / "start.tfm"))
+    options = """--linear-only --init header --iterations 7 --smoothness 2.5 --resolution 3 --device cpu --seed 5
+        --threads 1 --fixed-mask fixed.nii.gz --moving-mask moving.nii.gz --initial start.tfm
+        --fixed-landmarks p.csv --moving-landmarks p.csv --quiet"""
+    assert genreg("register", "fixed.nii.gz", "moving.nii.gz", "-o", "out/t.h5", *options.split()).code == 0
+    settings = engine.call.settings
+    assert (settings.linear_only, settings.init, settings.iterations) == (True, "header", 7)
+    assert (settings.smoothness, settings.resolution_mm, settings.device) == (2.5, 3.0, "cpu")
+    assert (settings.seed, settings.threads) == (5, 1)
+    assert engine.call.fixed_mask.geometry.is_close(engine.call.fixed.geometry)
+    assert engine.call.moving_mask is not None
+    np.testing.assert_allclose(engine.call.initial([[0.0, 0.0, 0.0]]), [[0.0, 0.0, 4.0]])
+    assert engine.call.fixed_landmarks.shape == engine.call.moving_landmarks.shape == (3, 3)
+
+
+def test_the_verdict_and_the_files_are_told_at_the_end(genreg, engine):
+    out = genreg("register", "fixed.nii.gz", "moving.nii.gz", "-o", "out/t.h5").out
+    assert out.splitlines() == ["Verdict: trustworthy", "  A reason.", "  A warning.", "Wrote out/t.h5"]
+
+
+def test_quiet_says_nothing_at_all(genreg, engine):
+    progress = SimpleNamespace(stage="refine", fraction=0.5, seconds_left=3.0)
+    engine.before_return = lambda on_progress, cancel: on_progress(progress)
+    ran = genreg("register", "fixed.nii.gz", "moving.nii.gz", "-o", "out/t.h5", "--quiet")
+    assert (ran.code, ran.out, ran.err) == (0, "", "")
+
+
+@pytest.mark.parametrize(("status", "code"), [("trustworthy", 0), ("check", 0), ("failed", 3)])
+def test_only_a_failed_verdict_changes_the_exit_code_and_the_files_are_there(genreg, engine, folder, status, code):
+    engine.status = status
+    assert genreg("register", "fixed.nii.gz", "moving.nii.gz", "-o", "out/t.h5").code == code
+    assert names(folder / "out") == ["t.h5"]
+
+
+def test_one_ctrl_c_keeps_the_best_so_far(genreg, engine, folder):
+    answers = []
+
+    def interrupt(on_progress, cancel):
+        answers.append(cancel())
+        os.kill(os.getpid(), signal.SIGINT)
+        answers.append(cancel())
+
+    engine.before_return = interrupt
+    ran = genreg("register", "fixed.nii.gz", "moving.nii.gz", "-o", "out/t.h5")
+    assert answers == [None, "keep"]
+    assert ran.code == 130
+    assert names(folder / "out") == ["t.h5"]
+    assert "best result so far" in ran.err
+
+
+def test_a_second_ctrl_c_gives_up_and_writes_nothing(genreg, engine, folder):
+    def interrupt_twice(on_progress, cancel):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert cancel() == "abort"
+        raise Cancelled("The registration was cancelled.")
+
+    engine.before_return = interrupt_twice
+    assert genreg("register", "fixed.nii.gz", "moving.nii.gz", "-o", "out/t.h5").code == 130
+    assert names(folder / "out") == []
+
+
+def test_a_request_to_terminate_gives_up_and_writes_nothing(genreg, engine, folder):
+    def terminate(on_progress, cancel):
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert cancel() == "abort"
+        raise Cancelled("The registration was cancelled.")
+
+    engine.before_return = terminate
+    assert genreg("register", "fixed.nii.gz", "moving.nii.gz", "-o", "out/t.h5").code == 130
+    assert names(folder / "out") == []
+
+
+def test_the_handlers_of_signals_are_as_before_after_a_run(genreg, engine):
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    genreg("register", "fixed.nii.gz", "moving.nii.gz", "-o", "out/t.h5")
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+@pytest.mark.parametrize("error", [InputError, ResourceError])
+def test_what_the_engine_refuses_is_one_sentence_and_nothing_is_written(genreg, engine, folder, error):
+    def refuse(on_progress, cancel):
+        raise error("The scans show nothing in common.")
+
+    engine.before_return = refuse
+    ran = genreg("register", "fixed.nii.gz", "moving.nii.gz", *RESULTS)
+    assert ran.code == 2
+    assert ran.err == "genreg: The scans show nothing in common.\n"
+    assert names(folder / "out") == []
+
+
+def test_a_disk_that_fills_up_while_writing_leaves_none_of_the_results(genreg, engine, folder, monkeypatch):
+    import GenRegLogic.report
+
+    def full(report, path):
+        raise ResourceError(f"{path} cannot be written: the disk is full.")
+
+    monkeypatch.setattr(GenRegLogic.report, "write_report", full)
+    ran = genreg("register", "fixed.nii.gz", "moving.nii.gz", *RESULTS)
+    assert ran.code == 2
+    assert ran.err.splitlines()[-1] == "genreg: out/r.json cannot be written: the disk is full."
+    assert names(folder / "out") == []
+
+
+def test_former_results_survive_a_run_that_fails(genreg, engine, folder):
+    (folder / "out/t.h5").write_bytes(b"former")
+
+    def refuse(on_progress, cancel):
+        raise InputError("No.")
+
+    engine.before_return = refuse
+    genreg("register", "fixed.nii.gz", "moving.nii.gz", "-o", "out/t.h5")
+    assert (folder / "out/t.h5").read_bytes() == b"former"
+
+
+def test_too_little_room_is_noticed_before_the_work(genreg, engine, folder, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(total=10**9, used=10**9, free=1000))
+    ran = genreg("register", "fixed.nii.gz", "moving.nii.gz", "-o", "out/t.h5")
+    assert ran.code == 2
+    assert is_one_sentence(ran.err)
+    assert "disk is full" in ran.err
+    assert engine.calls == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("-o", "nowhere/t.h5"), "does not exist"),
+        (("-o", "fixed.nii.gz/t.h5"), "does not exist"),
+        (("-o", "out"), "ending"),
+        (("-o", "out/t.png"), "ending"),
+        (("-o", "out/t.h5", "--warped", "out/w.h5"), "ending"),
+        (("-o", "out/t.h5", "--report", "out/r.txt"), "ending"),
+        (("-o", "moving.nii.gz"), "also an input"),
+        (("-o", "out/../fixed.nii.gz"), "also an input"),
+        (("-o", "out/t.nii.gz", "--inverse", "out/t.nii.gz"), "named by both"),
+        (("-o", "out/t.h5", "--fixed-landmarks", "p.csv"), "go together"),
+        (("--warped", "out/w.nii.gz"), "required"),
+        (("-o", "out/t.h5", "--iterations", "many"), "invalid int value"),
+        (("-o", "out/t.h5", "--init", "best"), "invalid choice"),
+        (("-o", "out/t.h5", "--warp", "out/w.nii.gz"), "unrecognized"),
+    ],
+)
+def test_a_wish_that_cannot_be_met_is_refused_before_any_work(genreg, engine, folder, words, said):
+    ran = genreg("register", "fixed.nii.gz", "moving.nii.gz", *words)
+    assert ran.code == 2
+    assert is_one_sentence(ran.err), ran.err
+    assert said in ran.err
+    assert engine.calls == []
+    assert names(folder / "out") == []
+
+
+def test_a_read_only_folder_is_refused_before_any_work(genreg, engine, folder, monkeypatch):
+    (folder / "out").chmod(0o500)
+    if os.access(folder / "out", os.W_OK):  # the superuser may write anywhere, so the refusal is played
+
+        def refuse(*args, **kwargs):
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+        monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    ran = genreg("register", "fixed.nii.gz", "moving.nii.gz", "-o", "out/t.h5")
+    (folder / "out").chmod(0o700)
+    assert ran.code == 2
+    assert is_one_sentence(ran.err)
+    assert "read-only" in ran.err
+    assert engine.calls == []
+    assert names(folder / "out") == []

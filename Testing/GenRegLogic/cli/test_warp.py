@@ -1,0 +1,133 @@
+"""`genreg warp` and `genreg warp-points`, against SimpleITK."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from GenRegLogic.field import DisplacementField
+from GenRegLogic.files import read_volume, write_transform, write_volume
+from GenRegLogic.points import read_points, write_points
+from GenRegLogic.volume import Geometry, Volume
+
+from .conftest import is_one_sentence, names
+
+GRID = Geometry((30, 28, 26), (2.0, 2.0, 2.5), (-10.0, -10.0, -10.0))
+POINTS = np.array([[18.0, 20.0, 22.0], [25.0, 15.0, 18.0], [21.0, 26.0, 30.0]])
+
+
+def smooth_field():
+    """A field that bends by a few millimeters."""
+    k, j, i = np.indices(GRID.shape, np.float32)
+    shift = np.stack([2 * np.sin(j / 6), 1.5 * np.cos(k / 7), np.sin(i / 5)], axis=-1)
+    return DisplacementField(shift.astype(np.float32), GRID)
+
+
+@pytest.fixture
+def transforms(folder):
+    """A rotation with translation in rigid.tfm and a bending field in bend.nii.gz."""
+    rigid = sitk.Euler3DTransform((20.0, 20.0, 20.0), 0.1, 0.05, 0.2, (1.0, -2.0, 1.5))
+    sitk.WriteTransform(rigid, str(folder / "rigid.tfm"))
+    write_transform(smooth_field(), folder / "bend.nii.gz")
+    write_points(POINTS, folder / "points.csv")
+    return folder
+
+
+def itk(name):
+    if name.endswith(".tfm"):
+        return sitk.ReadTransform(name)
+    return sitk.DisplacementFieldTransform(sitk.ReadImage(name, sitk.sitkVectorFloat64))
+
+
+def through(points, *names):
+    """Points through transform files, the first one first, by SimpleITK."""
+    for name in names:
+        points = [itk(name).TransformPoint(tuple(float(v) for v in p)) for p in points]
+    return np.array(points)
+
+
+def test_an_image_is_warped_as_simpleitk_does_it(genreg, transforms):
+    assert genreg("warp", "moving.nii.gz", "-t", "bend.nii.gz", "-r", "fixed.nii.gz", "-o", "out/w.nii.gz").code == 0
+    moving, fixed = sitk.ReadImage("moving.nii.gz"), sitk.ReadImage("fixed.nii.gz")
+    fill = float(sitk.GetArrayViewFromImage(moving).min())
+    expected = sitk.GetArrayFromImage(sitk.Resample(moving, fixed, itk("bend.nii.gz"), sitk.sitkLinear, fill))
+    result = read_volume("out/w.nii.gz")
+    assert result.geometry.is_close(read_volume("fixed.nii.gz").geometry)
+    np.testing.assert_allclose(result.array, expected, atol=1e-2)
+
+
+def test_labels_stay_labels(genreg, transforms):
+    labels = (read_volume("moving.nii.gz").array > 250).astype(np.uint8) * 7
+    write_volume(Volume(labels, read_volume("moving.nii.gz").geometry), "labels.nii.gz")
+    words = ("-t", "rigid.tfm", "-r", "fixed.nii.gz", "-o", "out/l.nii.gz", "--labels")
+    assert genreg("warp", "labels.nii.gz", *words).code == 0
+    result = read_volume("out/l.nii.gz").array
+    assert result.dtype == np.uint8
+    assert set(np.unique(result)) == {0, 7}
+
+
+def test_several_transforms_are_applied_in_the_order_given(genreg, transforms):
+    assert genreg("warp-points", "points.csv", "-t", "rigid.tfm", "-t", "bend.nii.gz", "-o", "out/p.csv").code == 0
+    expected = through(POINTS, "rigid.tfm", "bend.nii.gz")
+    np.testing.assert_allclose(read_points("out/p.csv"), expected, atol=1e-3)
+    assert np.abs(expected - through(POINTS, "bend.nii.gz", "rigid.tfm")).max() > 0.1
+
+
+def test_an_image_goes_through_several_transforms_in_the_same_order_as_points(genreg, transforms):
+    chain = ("-t", "rigid.tfm", "-t", "bend.nii.gz")
+    genreg("warp", "moving.nii.gz", *chain, "-r", "fixed.nii.gz", "-o", "out/w.nii.gz")
+    genreg("warp-points", "points.csv", *chain, "-o", "out/p.csv")
+    warped, moving = sitk.ReadImage("out/w.nii.gz"), sitk.ReadImage("moving.nii.gz")
+    points = read_volume("out/w.nii.gz").geometry.to_world([[8, 9, 7], [12, 8, 9], [10, 11, 10]])
+    there = through(points, "rigid.tfm", "bend.nii.gz")
+    found = [warped.EvaluateAtPhysicalPoint(p.tolist()) for p in points]
+    expected = [moving.EvaluateAtPhysicalPoint(p.tolist()) for p in there]
+    np.testing.assert_allclose(found, expected, atol=0.5)
+
+
+@pytest.mark.parametrize("chain", [["rigid.tfm"], ["bend.nii.gz"], ["rigid.tfm", "bend.nii.gz"]])
+def test_the_inverse_of_the_chain_leads_back(genreg, transforms, chain):
+    words = [word for name in chain for word in ("-t", name)]
+    genreg("warp-points", "points.csv", *words, "-o", "out/there.csv")
+    assert genreg("warp-points", "out/there.csv", *words, "--invert", "-o", "out/back.csv").code == 0
+    np.testing.assert_allclose(read_points("out/back.csv"), POINTS, atol=0.03)
+
+
+def test_a_field_that_leads_far_away_is_inverted_where_it_leads(genreg, transforms):
+    field = smooth_field()
+    write_transform(DisplacementField(field.array + np.float32([300, 0, 0]), GRID), "far.nii.gz")
+    genreg("warp-points", "points.csv", "-t", "far.nii.gz", "-o", "out/there.csv")
+    genreg("warp-points", "out/there.csv", "-t", "far.nii.gz", "--invert", "-o", "out/back.csv")
+    np.testing.assert_allclose(read_points("out/back.csv"), POINTS, atol=0.03)
+
+
+def test_an_inverted_composite_file_leads_back(genreg, transforms):
+    sitk.WriteTransform(sitk.CompositeTransform([itk("rigid.tfm"), itk("bend.nii.gz")]), "both.h5")
+    genreg("warp-points", "points.csv", "-t", "both.h5", "-o", "out/there.csv")
+    genreg("warp-points", "out/there.csv", "-t", "both.h5", "--invert", "-o", "out/back.csv")
+    np.testing.assert_allclose(read_points("out/back.csv"), POINTS, atol=0.03)
+
+
+def test_a_transform_that_cannot_be_inverted_is_refused(genreg, transforms):
+    sitk.WriteTransform(sitk.BSplineTransform(3, 3), "spline.tfm")
+    ran = genreg("warp-points", "points.csv", "-t", "spline.tfm", "--invert", "-o", "out/p.csv")
+    assert ran.code == 2
+    assert "cannot be inverted" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("warp", "nowhere.nii.gz", "-t", "bend.nii.gz", "-r", "fixed.nii.gz", "-o", "out/w.nii.gz"), "does not exist"),
+        (("warp", "moving.nii.gz", "-t", "moving.nii.gz", "-r", "fixed.nii.gz", "-o", "out/w.nii.gz"), "displacement"),
+        (("warp", "moving.nii.gz", "-t", "bend.nii.gz", "-r", "fixed.nii.gz", "-o", "moving.nii.gz"), "also an input"),
+        (("warp", "moving.nii.gz", "-t", "bend.nii.gz", "-r", "fixed.nii.gz", "-o", "no/w.nii.gz"), "does not exist"),
+        (("warp-points", "fixed.nii.gz", "-t", "bend.nii.gz", "-o", "out/p.csv"), "point file"),
+        (("warp-points", "points.csv", "-t", "bend.nii.gz", "-o", "out/p.nii"), "ending"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_nothing_is_written(genreg, transforms, words, said):
+    ran = genreg(*words)
+    assert ran.code == 2
+    assert is_one_sentence(ran.err), ran.err
+    assert said in ran.err
+    assert names(transforms / "out") == []
