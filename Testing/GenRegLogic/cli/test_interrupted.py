@@ -1,0 +1,96 @@
+"""The program as the system sees it: killed, interrupted, out of room. Each test starts the real command."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from GenRegLogic.files import read_transform
+
+from .conftest import is_one_sentence
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="uses POSIX signals and limits")
+
+END_SECONDS = 120
+REGISTER = ["register", "fixed.nii.gz", "moving.nii.gz", "-o", "out/t.nii.gz", "--warped", "out/w.nii.gz"]
+STALL_BEFORE_RENAMING = """
+import os, sys, time
+from GenRegLogic.cli import main
+def stall(source, target):
+    print("renaming", flush=True)
+    time.sleep(600)
+os.replace = stall
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def start(folder, *words, program=None, **options):
+    """The command as a process of its own, working in the folder."""
+    how = ["-m", "GenRegLogic.cli"] if program is None else ["-c", program]
+    root = __file__.partition("Testing")[0]
+    return subprocess.Popen(
+        [sys.executable, *how, *words], cwd=folder, env={"PYTHONPATH": root, "PATH": "/usr/bin:/bin"},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options,
+    )  # fmt: skip
+
+
+def visible(folder):
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def test_killed_in_the_middle_of_the_work_it_leaves_nothing(folder):
+    process = start(folder, *REGISTER)
+    assert "%" in process.stderr.readline()
+    process.kill()
+    process.communicate(timeout=END_SECONDS)
+    assert list((folder / "out").iterdir()) == []
+
+
+def test_killed_while_writing_it_leaves_nothing_under_the_final_names(folder):
+    process = start(folder, *REGISTER, program=STALL_BEFORE_RENAMING)
+    assert process.stdout.readline() == "renaming\n"
+    process.kill()
+    process.communicate(timeout=END_SECONDS)
+    assert visible(folder / "out") == []
+
+
+def test_interrupted_before_the_work_it_says_so_and_leaves_nothing(folder):
+    program = "import os, signal, GenRegLogic.files\n" + STALL_BEFORE_RENAMING.replace(
+        "os.replace = stall",
+        "GenRegLogic.files.read_volume = lambda path: os.kill(os.getpid(), signal.SIGINT)",
+    )
+    process = start(folder, *REGISTER, program=program)
+    _out, err = process.communicate(timeout=END_SECONDS)
+    assert process.returncode == 130
+    assert is_one_sentence(err)
+    assert list((folder / "out").iterdir()) == []
+
+
+def test_interrupted_once_the_real_engine_keeps_its_best(folder):
+    process = start(folder, *REGISTER, "--iterations", "100000")
+    assert "%" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    _out, err = process.communicate(timeout=END_SECONDS)
+    assert process.returncode == 130, err
+    assert visible(folder / "out") == ["t.nii.gz", "w.nii.gz"]
+    read_transform(folder / "out/t.nii.gz")
+
+
+def test_a_file_that_finds_no_room_is_one_sentence_and_leaves_nothing(folder):
+    import resource
+
+    def allow_only_small_files():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+    words = ("warp", "moving.nii.gz", "-t", "identity.tfm", "-r", "fixed.nii.gz", "-o", "out/w.nii.gz")
+    (folder / "identity.tfm").write_text(
+        "#Insight Transform File V1.0\n#Transform 0\nTransform: TranslationTransform_double_3_3\n"
+        "Parameters: 0 0 0\nFixedParameters:\n"
+    )
+    process = start(folder, *words, preexec_fn=allow_only_small_files)
+    _out, err = process.communicate(timeout=END_SECONDS)
+    assert process.returncode == 2, err
+    assert is_one_sentence(err)
+    assert "disk is full" in err
+    assert list((folder / "out").iterdir()) == []
