@@ -1,5 +1,6 @@
 """The program as the system sees it: killed, interrupted, out of room. Each test starts the real command."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -28,9 +29,10 @@ sys.exit(main(sys.argv[1:]))
 def start(folder, *words, program=None, **options):
     """The command as a process of its own, working in the folder."""
     how = ["-m", "GenRegLogic.cli"] if program is None else ["-c", program]
-    root = __file__.partition("Testing")[0]
+    # A process that is killed, or may write only small files, must not leave half a .pyc file behind.
+    environment = os.environ | {"PYTHONPATH": __file__.partition("Testing")[0], "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.Popen(
-        [sys.executable, *how, *words], cwd=folder, env={"PYTHONPATH": root, "PATH": "/usr/bin:/bin"},
+        [sys.executable, *how, *words], cwd=folder, env=environment,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options,
     )  # fmt: skip
 
