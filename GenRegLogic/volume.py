@@ -318,7 +318,7 @@ def _repair_non_finite(volume: Volume, role: str) -> Volume:
     bad = finite.size - int(np.count_nonzero(finite))
     if bad == 0:
         return volume
-    share = f"{100.0 * bad / finite.size:.2g} %"
+    share = f"{100.0 * bad / finite.size:.3g} %"
     if bad >= MAX_NON_FINITE_SHARE * finite.size:
         raise InputError(f"{share} of the {role} image's voxels are NaN or infinite; repair or export the scan again.")
     values = volume.array[finite]
