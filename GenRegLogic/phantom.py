@@ -64,9 +64,9 @@ class Flow:
         return points
 
     def displacements(self, points: torch.Tensor) -> torch.Tensor:
-        """(n, 3) points, LPS mm, to (n, 3) displacements, mm: what every transform of the engine offers."""
-        start = points.double().numpy()
-        return torch.from_numpy(self(start) - start).to(points.dtype)
+        """(3, n) points, LPS mm, to (3, n) displacements, mm: what every transform of the engine offers."""
+        start = points.double().numpy().T
+        return torch.from_numpy((self(start) - start).T).to(points.dtype)
 
     def inverse(self) -> Flow:
         """The flow run backward."""
