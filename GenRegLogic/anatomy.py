@@ -187,6 +187,16 @@ def _dome(x, y):
     return -22.0 + right + left - 0.25 * np.clip(y, 0, None)
 
 
+def _above_dome(x, y, z):
+    """Signed distance to the chest, negative above the diaphragm."""
+    return _dome(x, y) - z
+
+
+def _below_dome(x, y, z):
+    """Signed distance to the abdomen, negative below the diaphragm, which is 3 mm thick."""
+    return z - _dome(x, y) + 3.0
+
+
 def _paint_wall(canvas: _Canvas) -> np.ndarray:
     where, (x, y, z) = canvas.box([-np.inf] * 3, [np.inf] * 3)
     outer = _wall(x, y, z, 0.0)
@@ -198,14 +208,13 @@ def _paint_wall(canvas: _Canvas) -> np.ndarray:
 
 
 def _paint_chest(canvas: _Canvas, rng: np.random.Generator) -> None:
-    above_dome = lambda x, y, z: _dome(x, y) - z  # noqa: E731 - a signed distance, negative above
     for side in (-1, 1):
         center, radii = (side * 74, -2, 62), (58, 74, 128)
-        canvas.ellipsoid(center, radii, LUNG, within=above_dome)
+        canvas.ellipsoid(center, radii, LUNG, within=_above_dome)
 
         # Fissures: sheets far thinner than a voxel, visible by their partial volume only.
         def inside(x, y, z, center=center, radii=radii):
-            return np.maximum(_ellipsoid(x, y, z, center, np.array(radii) - 2.0), above_dome(x, y, z) + 2.0)
+            return np.maximum(_ellipsoid(x, y, z, center, np.array(radii) - 2.0), _above_dome(x, y, z) + 2.0)
 
         where, (x, y, z) = canvas.box(np.array(center) - radii, np.array(center) + radii)
         oblique = np.abs((z - 45) * 0.77 - (y + 5) * 0.64 + 4 * np.sin(x / 18)) - 0.6
@@ -222,20 +231,19 @@ def _paint_chest(canvas: _Canvas, rng: np.random.Generator) -> None:
 
 
 def _paint_abdomen(canvas: _Canvas, rng: np.random.Generator) -> None:
-    below_dome = lambda x, y, z: z - _dome(x, y) + 3.0  # noqa: E731
     liver = (-58, -14, -34), (84, 66, 66)
-    canvas.ellipsoid(*liver, LIVER, within=below_dome)
+    canvas.ellipsoid(*liver, LIVER, within=_below_dome)
 
     def in_liver(x, y, z):
-        return np.maximum(_ellipsoid(x, y, z, liver[0], np.array(liver[1]) - 4.0), below_dome(x, y, z) + 4.0)
+        return np.maximum(_ellipsoid(x, y, z, liver[0], np.array(liver[1]) - 4.0), _below_dome(x, y, z) + 4.0)
 
     for target in rng.uniform((-117, -50, -78), (-45, 26, 2), (9, 3)):
         _tree(canvas, (-22, 12, -42), target, 5.0, BLOOD, rng, within=in_liver)
     canvas.ellipsoid((-52, -52, -78), (15, 17, 22), FLUID)  # gallbladder
-    canvas.ellipsoid((72, -22, -38), (40, 36, 46), MUSCLE, within=below_dome)  # stomach: wall, fluid, a gas bubble
-    canvas.ellipsoid((72, -22, -38), (36, 32, 42), FLUID, within=below_dome)
-    canvas.ellipsoid((70, -34, -32), (24, 15, 22), GAS, within=below_dome)
-    canvas.ellipsoid((98, 38, -45), (24, 34, 42), SPLEEN, within=below_dome)
+    canvas.ellipsoid((72, -22, -38), (40, 36, 46), MUSCLE, within=_below_dome)  # stomach: wall, fluid, a gas bubble
+    canvas.ellipsoid((72, -22, -38), (36, 32, 42), FLUID, within=_below_dome)
+    canvas.ellipsoid((70, -34, -32), (24, 15, 22), GAS, within=_below_dome)
+    canvas.ellipsoid((98, 38, -45), (24, 34, 42), SPLEEN, within=_below_dome)
     canvas.tube([(60, 20, -62), (20, 4, -72), (-30, 0, -88)], [11, 12, 14], SPLEEN)  # pancreas, near enough
     for side in (-1, 1):
         center = np.array([side * 64, 40, -112 + 5 * side])
