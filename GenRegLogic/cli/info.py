@@ -31,8 +31,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"GenReg {found.pop('genreg')}")
     print("\nDevices")
     for name, description, free_bytes in _devices():
-        free = "free memory unknown" if free_bytes is None else f"{free_bytes / 2**30:.1f} GiB free"
-        print(f"  {name:<8} {description}, {free}")
+        print(f"  {name:<8} {description}, {free_bytes / 2**30:.1f} GiB free")
     print("\nWeights\n  none: this version proposes by search, without a trained network")
     print("\nDependencies")
     for name, version in found.items():
@@ -40,15 +39,17 @@ def run(args: argparse.Namespace) -> int:
     return DONE
 
 
-def _devices() -> Iterator[tuple[str, str, int | None]]:
-    """Name as --device takes it, description, and free memory in bytes (None where the system doesn't tell)."""
+def _devices() -> Iterator[tuple[str, str, int]]:
+    """Name as --device takes it, description, and free memory in bytes."""
     import torch
 
+    from ..device import free_memory
+
     for number in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
-        yield f"cuda:{number}", torch.cuda.get_device_name(number), torch.cuda.mem_get_info(number)[0]
+        yield f"cuda:{number}", torch.cuda.get_device_name(number), free_memory(torch.device("cuda", number))
     if torch.backends.mps.is_available():
-        yield "mps", "Apple GPU, memory shared with the CPU", None
-    yield "cpu", f"{_processor()}, {torch.get_num_threads()} threads", _available_memory()
+        yield "mps", "Apple GPU", free_memory(torch.device("mps"))
+    yield "cpu", f"{_processor()}, {torch.get_num_threads()} threads", free_memory(torch.device("cpu"))
 
 
 def _processor() -> str:
@@ -57,11 +58,3 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def _available_memory() -> int | None:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return None

@@ -73,11 +73,12 @@ def _add_guidance(group) -> None:
 def _add_run(group) -> None:
     group.add_argument(
         "--iterations", metavar="N", type=int,
-        help="iterations of the refinement on this pair; 0 keeps the proposal (default: chosen by measurement)",
+        help="iterations of the refinement on this pair, at its coarsest scale; 0 keeps the proposal (default: chosen "
+        "by measurement)",
     )  # fmt: skip
     group.add_argument(
         "--smoothness", metavar="X", type=float, default=1.0,
-        help="1 is the default; larger deforms more smoothly, smaller follows finer detail",
+        help="0.25 to 4: larger deforms more smoothly, smaller follows finer detail (default: 1)",
     )  # fmt: skip
     group.add_argument(
         "--resolution", metavar="MM", type=float, help="finest voxel size to work at, mm (default: from the scans)"

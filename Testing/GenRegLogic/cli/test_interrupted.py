@@ -70,7 +70,7 @@ def test_interrupted_before_the_work_it_says_so_and_leaves_nothing(folder):
 
 
 def test_interrupted_once_the_real_engine_keeps_its_best(folder):
-    process = start(folder, *REGISTER, "--iterations", "100000")
+    process = start(folder, *REGISTER, "--iterations", "10000")
     assert "%" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
     _out, err = process.communicate(timeout=END_SECONDS)
