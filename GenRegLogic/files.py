@@ -189,8 +189,10 @@ def replacing(path: Path, needed_bytes: int = 0) -> Iterator[Path]:
         os.replace(temporary, path)
     except OSError as error:
         raise _writing_error(error, path) from None
-    except RuntimeError as error:  # ITK's only kind of error; its text is not for people
-        raise _itk_writing_error(error, path) from None
+    except RuntimeError:  # ITK's only kind of error: it names no reason, and the folder was tried before
+        raise ResourceError(
+            f"{path} cannot be written completely; the disk may be full: free some space or choose another folder."
+        ) from None
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -213,15 +215,7 @@ def _write_field(field: DisplacementField, path: Path) -> None:
 
 def _writing_error(error: OSError, path: Path) -> GenRegError:
     if error.errno in NO_SPACE:
-        return ResourceError(f"{path} cannot be written: the disk is full; free some space or choose another folder.")
+        return ResourceError(f"{path} cannot be written: the disk is full: free some space or choose another folder.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return InputError(f"{path} cannot be written: the folder is read-only for you; choose another folder.")
     return InputError(f"{path} cannot be written ({error.strerror or error}); choose another folder.")
-
-
-def _itk_writing_error(error: RuntimeError, path: Path) -> GenRegError:
-    """ITK passes no error number on; whether the disk is full is seen from the disk."""
-    no_room = shutil.disk_usage(path.parent).free < 2**20
-    if no_room or "No space" in str(error) or "too large" in str(error):
-        return _writing_error(OSError(errno.ENOSPC, ""), path)
-    return InputError(f"{path} cannot be written; choose another folder or ending.")

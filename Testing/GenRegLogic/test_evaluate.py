@@ -1,0 +1,111 @@
+"""The figures of `genreg evaluate`, against the project's common referee where its checkout is at hand."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from GenRegLogic.errors import InputError
+from GenRegLogic.evaluate import evaluate
+from GenRegLogic.field import AffineTransform, DisplacementField
+from GenRegLogic.files import read_transform, read_volume, write_transform, write_volume
+from GenRegLogic.points import read_points, write_points
+from GenRegLogic.volume import Volume
+
+REFEREE = Path(__file__).resolve().parents[2].parent / "shared" / "bench" / "score.py"
+
+
+@pytest.fixture(scope="module")
+def referee():
+    if not REFEREE.is_file():
+        pytest.skip("the referee ../shared/bench/score.py is not beside this checkout")
+    spec = importlib.util.spec_from_file_location("score", REFEREE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def case(tmp_path, grid, make_volume, make_points):
+    """A pair with labels and landmarks, as files in a folder."""
+    random = np.random.default_rng(0)
+    coarse = random.integers(0, 4, (3, 3, 3)).astype(np.uint8)
+    labels = coarse[np.ix_(*(np.arange(n) * 3 // n for n in grid.shape))]
+    for role, seed in (("fixed", 0), ("moving", 1)):
+        write_volume(make_volume(grid, seed=seed), tmp_path / f"{role}.nrrd")
+        write_volume(Volume(np.roll(labels, seed, axis=1), grid), tmp_path / f"{role}_labels.nrrd")
+        write_points(make_points(grid, 20, margin=2.0, seed=seed), tmp_path / f"{role}_points.csv")
+    names = {f"{r}{w}": f"{r}{w}{e}" for r in ("fixed", "moving")
+             for w, e in (("", ".nrrd"), ("_labels", ".nrrd"), ("_points", ".csv"))}  # fmt: skip
+    return {"name": "synthetic", "labels": [1, 2, 3]} | names
+
+
+def read_case(folder, case):
+    volumes = {r: read_volume(folder / case[r]) for r in ("fixed", "moving", "fixed_labels", "moving_labels")}
+    return volumes | {r: read_points(folder / case[r]) for r in ("fixed_points", "moving_points")}
+
+
+@pytest.mark.parametrize("amplitude", [1.0, 6.0], ids=["without folds", "with folds"])
+@pytest.mark.parametrize("ending", [".nrrd", ".h5"])
+def test_every_figure_of_the_referee_is_the_same(referee, tmp_path, case, grid, make_field, amplitude, ending):
+    path = tmp_path / f"t{ending}"
+    write_transform(make_field(grid, amplitude), path)
+    expected = referee.score(case, tmp_path, path)
+    figures = evaluate(transform=read_transform(path), pairs=case["labels"], **read_case(tmp_path, case))
+    for name in ("dice", "dice_min", "tre_mm", "tre_p90_mm", "folds_pct", "ndv_pct", "sdlogj"):
+        assert figures[name] == pytest.approx(expected[name], rel=1e-4, abs=1e-5), name
+
+
+def test_the_identity_scores_as_the_referee_says(referee, tmp_path, case):
+    expected = referee.score(case, tmp_path, "identity")
+    figures = evaluate(transform=AffineTransform.identity(), pairs=case["labels"], **read_case(tmp_path, case))
+    for name in ("dice", "dice_min", "tre_mm", "tre_p90_mm", "folds_pct", "ndv_pct", "sdlogj"):
+        assert figures[name] == pytest.approx(expected[name], abs=1e-6), name
+    assert figures["tre_before_mm"] == figures["tre_mm"]
+    assert figures["nmi_before"] == pytest.approx(figures["nmi_after"], rel=1e-6)
+
+
+def test_a_perfect_transform_scores_perfectly(grid, make_field, make_volume, make_points):
+    from GenRegLogic.warp import warp_image
+
+    field, moving = make_field(grid), make_volume(grid)
+    fixed, points = warp_image(moving, field, grid), make_points(grid, 20, margin=2.0)
+    figures = evaluate(fixed, moving, field, fixed_points=points, moving_points=field(points))
+    assert figures["tre_mm"] == pytest.approx(0.0, abs=1e-6)
+    assert figures["nmi_after"] == pytest.approx(2.0, abs=1e-3)
+    assert figures["lncc_after"] > 0.99
+    assert figures["inverse_max_mm"] <= 0.01
+
+
+def test_a_field_on_another_grid_is_resampled_to_the_fixed_one(grid, oblique_grid, make_field, make_volume):
+    still = DisplacementField(np.zeros((*oblique_grid.shape, 3)), oblique_grid)
+    figures = evaluate(make_volume(grid), make_volume(grid), still)
+    assert figures["min_det"] == figures["max_det"] == 1.0
+
+
+def test_labels_in_common_are_found_by_themselves(grid, make_volume):
+    image = make_volume(grid)
+    a, b = np.zeros(grid.shape, np.uint8), np.zeros(grid.shape, np.uint8)
+    a[2:6], a[8], b[2:6], b[10] = 1, 5, 1, 6
+    figures = evaluate(
+        image, image, AffineTransform.identity(), fixed_labels=Volume(a, grid), moving_labels=Volume(b, grid)
+    )
+    assert figures["dice_per_label"] == {"1": 1.0}
+    assert figures["dice"] == figures["dice_min"] == 1.0
+
+
+def test_no_label_in_common_is_refused(grid, make_volume):
+    image, zeros = make_volume(grid), np.zeros(grid.shape, np.uint8)
+    with pytest.raises(InputError, match="no label in common"):
+        evaluate(
+            image, image, AffineTransform.identity(),
+            fixed_labels=Volume(zeros + 1, grid), moving_labels=Volume(zeros + 2, grid),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("given", ["fixed_points", "moving_points"])
+def test_landmarks_of_one_scan_only_are_refused(grid, make_volume, make_points, given):
+    image = make_volume(grid)
+    with pytest.raises(InputError, match="points of both scans"):
+        evaluate(image, image, AffineTransform.identity(), **{given: make_points(grid)})
