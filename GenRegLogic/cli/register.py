@@ -98,11 +98,12 @@ def run(args: argparse.Namespace) -> int:
     if (args.fixed_landmarks is None) != (args.moving_landmarks is None):
         raise InputError("--fixed-landmarks and --moving-landmarks go together; give both or neither.")
 
-    from ..register import register
-
     settings = _settings(args)
     scans = _read_inputs(args)
     check_space(outputs, BYTES_PER_VECTOR * scans["fixed"].array.size)
+
+    from ..register import register
+
     with Interruption() as interruption, Meter(quiet=args.quiet) as meter:
         result = register(**scans, settings=settings, on_progress=meter, cancel=interruption)
     _write(args, result)
