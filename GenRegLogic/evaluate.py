@@ -10,7 +10,7 @@ from .errors import InputError
 from .field import AffineTransform, DisplacementField, Transform, sample_transform
 from .inverse import invert
 from .measure import dice, foreground, jacobian_figures, lncc, nmi, tre
-from .volume import Volume
+from .volume import Volume, check_registrable
 from .warp import warp_image, warp_labels
 
 __all__ = ["evaluate"]
@@ -45,11 +45,13 @@ def evaluate(
         landmarks tre_before_mm, tre_mm, tre_p90_mm.
 
     Raises:
-        InputError: Labels or landmarks for one scan only, unequal landmarks, no common label.
+        InputError: Labels or landmarks for one scan only, unequal landmarks, no common label, an image that is constant
+            or not finite.
     """
     for what, a, b in (("labels", fixed_labels, moving_labels), ("points", fixed_points, moving_points)):
         if (a is None) != (b is None):
             raise InputError(f"Give the {what} of both scans, the fixed and the moving one.")
+    fixed, moving = check_registrable(fixed, "fixed"), check_registrable(moving, "moving")
     field = _on_grid(transform, fixed)
     body = foreground(fixed)
     result = jacobian_figures(field, mask=body)

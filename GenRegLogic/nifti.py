@@ -154,7 +154,7 @@ def _gzip(data: bytes) -> bytes:
 
 def _write_compressed(write: Callable[[bytes], object], blocks: Iterator[Callable[[], bytes]]) -> None:
     """Compress blocks in parallel, as one gzip member each: by RFC 1952 their concatenation is one gzip file."""
-    threads = min(MAX_GZIP_THREADS, os.cpu_count() or 1)
+    threads = min(MAX_GZIP_THREADS, sitk.ProcessObject.GetGlobalDefaultNumberOfThreads())  # what the caller set
     waiting: deque = deque()
     with ThreadPoolExecutor(threads) as pool:
         for block in blocks:
