@@ -18,7 +18,7 @@ from .field import DisplacementField, Transform, as_points, voxel_centers
 from .inverse import InverseError
 from .volume import Geometry, Volume
 
-__all__ = ["dice", "foreground", "inverse_error", "jacobian_figures", "lncc", "nmi", "tre"]
+__all__ = ["determinants", "dice", "foreground", "inverse_error", "jacobian_figures", "lncc", "nmi", "tre"]
 
 SLAB_VOXELS = 2**17
 """Voxels per slab: its some thirty temporary arrays stay in the processor's cache."""
@@ -55,7 +55,7 @@ def jacobian_figures(field: DisplacementField, *, mask: Volume | np.ndarray | No
     folds = bad = count = 0
     total = squares = 0.0
     low, high = math.inf, -math.inf
-    for start, central, least in _determinants(field):
+    for start, central, least in determinants(field):
         folds += int((central <= 0).sum())
         bad += int((least <= 0).sum())
         low, high = min(low, float(central.min())), max(high, float(central.max()))
@@ -76,7 +76,7 @@ def jacobian_figures(field: DisplacementField, *, mask: Volume | np.ndarray | No
     }
 
 
-def _determinants(field: DisplacementField) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
+def determinants(field: DisplacementField) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
     """Slabs along k: first index, central and least one-sided determinants, both (k, j, i) float32."""
     n_k, n_j, n_i = field.geometry.shape
     array = torch.from_numpy(field.array)

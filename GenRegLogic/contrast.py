@@ -1,0 +1,39 @@
+"""Which comparison a pair asks for, decided from the data and never asked of the user."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from .grid import Sampler, resample, sample
+from .linear import LinearLevel
+from .prepare import Prepared
+from .similarity import local_correlation
+
+__all__ = ["contrast_agreement"]
+
+WINDOW_RADIUS = 2
+NOISE_VARIANCE = 1e-8
+
+
+def contrast_agreement(level: LinearLevel, fixed: Prepared, moving: Prepared, linear: np.ndarray,
+                       u: torch.Tensor | None) -> float:
+    """How far the two scans agree about which side of an edge is brighter.
+
+    The mean signed local correlation over the mean absolute one: near 1 for two scans of one contrast, near 0 where
+    brightness has nothing in common, below 0 for inverted contrast.
+
+    Args:
+        level: the grids to compare on.
+        fixed, moving: the scans.
+        linear: 4x4, LPS mm, fixed -> moving.
+        u: displacement before it, mm on the level's fixed grid ``(3, D, H, W)``, or None.
+    """
+    f = resample(fixed.image, level.fixed_geometry).tensor
+    m = resample(moving.image, level.moving_geometry).tensor
+    sampler = Sampler(level.fixed_geometry, level.moving_geometry, linear, level.device)
+    coordinates = sampler.coordinates(u)
+    weight = level.weight * sampler.inside(coordinates)
+    correlation = local_correlation(f, sample(m[None], coordinates)[0], WINDOW_RADIUS, NOISE_VARIANCE)
+    strength = float((correlation.abs() * weight).sum())
+    return float((correlation * weight).sum()) / strength if strength > 0 else 0.0

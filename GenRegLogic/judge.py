@@ -1,0 +1,133 @@
+"""Gathers a run's figures for its report."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import torch
+
+from .field import DisplacementField
+from .finish import to_displacement
+from .grid import Image, Sampler, canonical_geometry, resample, sample
+from .inverse import invert
+from .linear import Candidate, LinearLevel
+from .measure import foreground, inverse_error, jacobian_figures, lncc, nmi, tre
+from .prepare import Prepared, mask_on, moving_grid, working_grid
+from .propose import Proposal
+from .report import build_report
+from .volume import Geometry, Volume
+
+__all__ = ["Findings", "make_report"]
+
+INVERSE_VOXELS = 1_500_000
+"""Of the grid on which the inverse's error is measured; the full one is made when it is asked for."""
+
+MIN_OVERLAP_VOXELS = 1000
+UNRELATED = {"nmi": 1.0, "lncc": 0.0}
+"""Similarity of scans that don't overlap: what two unrelated images have."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Findings:
+    """What the stages found, besides the field itself."""
+
+    linear: Candidate
+    proposal: Proposal
+    proposals: list[Proposal]
+    measure: str
+    history: list[dict]
+    repaired: int
+    stopped_early: bool
+    notes: list[str]
+    level: LinearLevel
+    field: Image
+    confidence: Volume
+
+
+def make_report(inputs, fixed: Prepared, moving: Prepared, forward: DisplacementField, found: Findings,
+                device: str) -> dict:
+    """Measure and judge the result; see `report.build_report` for the keys."""
+    before, after = _similarities(fixed, moving, found)
+    body = foreground(inputs.fixed)
+    return build_report(
+        fixed=inputs.fixed.geometry,
+        moving=inputs.moving.geometry,
+        settings=dataclasses.asdict(inputs.settings) | {"iterations": inputs.settings.coarse_iterations},
+        device=device,
+        descriptor=found.measure,
+        linear_matrix=found.linear.matrix,
+        stages=[{"name": "all", "seconds": 0.0, "peak_memory_mb": 0.0}],
+        objective=found.history,
+        similarity_before=before,
+        similarity_after=after,
+        jacobian=jacobian_figures(forward, mask=body if body.any() else None),
+        inverse_error=_inverse_error(fixed, forward, inputs.moving.geometry),
+        confidence=_confidence_figures(fixed, found.confidence),
+        landmarks=_landmarks(inputs, forward),
+        stopped_early=found.stopped_early,
+        warnings=inputs.warnings,
+        notes=[*found.notes, *_choices(found)],
+    )
+
+
+def _choices(found: Findings) -> list[str]:
+    scores = ", ".join(f"{p.name} {p.objective:.3f}" for p in found.proposals)
+    notes = [f"Linear start: {found.linear.name}. Proposal: {found.proposal.name} (mismatch as a share of chance: "
+             f"{scores})."]
+    if found.repaired:
+        notes.append(f"{found.repaired} voxels were smoothed so that the field doesn't fold there.")
+    return notes
+
+
+def _similarities(fixed: Prepared, moving: Prepared, found: Findings) -> tuple[dict, dict]:
+    level = found.level
+    f = resample(fixed.image, level.fixed_geometry).tensor
+    m = resample(moving.image, level.moving_geometry).tensor
+    u = resample(found.field, level.fixed_geometry, smooth=False).tensor
+    return tuple(_similarity(level, f, m, matrix, field)
+                 for matrix, field in ((np.eye(4), None), (found.linear.matrix, u)))
+
+
+def _similarity(level: LinearLevel, f: torch.Tensor, m: torch.Tensor, matrix: np.ndarray, u) -> dict:
+    sampler = Sampler(level.fixed_geometry, level.moving_geometry, matrix, level.device)
+    coordinates = sampler.coordinates(u)
+    where = (level.weight > 0) & sampler.inside(coordinates)
+    if int(where.sum()) < MIN_OVERLAP_VOXELS:
+        return dict(UNRELATED)
+    a, b = f.cpu().numpy(), sample(m[None], coordinates)[0].cpu().numpy()
+    mask = where.cpu().numpy()
+    return {"nmi": nmi(a, b, mask), "lncc": lncc(a, b, mask)}
+
+
+def _inverse_error(fixed: Prepared, forward: DisplacementField, moving: Geometry) -> dict:
+    """Error of there and back inside the body, with the inverse on a grid of at most INVERSE_VOXELS voxels."""
+    grid = canonical_geometry(moving)
+    factor = max((np.prod(grid.size) / INVERSE_VOXELS) ** (1 / 3), 1.0)
+    size = tuple(max(2, int(np.ceil((n - 1) / factor)) + 1) for n in grid.size)
+    spacing = tuple(s * (n - 1) / (k - 1) for s, n, k in zip(grid.spacing, grid.size, size))
+    coarse = Geometry(size=size, spacing=spacing, origin=grid.origin, direction=grid.direction)
+    inverse, _ = invert(forward, geometry=coarse)
+    z, y, x = np.nonzero(fixed.mask.tensor.cpu().numpy())
+    points = fixed.mask.geometry.to_world(np.stack([x, y, z], axis=1))
+    there = forward(points)
+    points = points[coarse.contains(there)]
+    if len(points) == 0:
+        return {"mean_mm": None, "max_mm": None}
+    mean, worst = inverse_error(forward, inverse, points=points)
+    return {"mean_mm": mean, "max_mm": worst}
+
+
+def _confidence_figures(fixed: Prepared, confidence: Volume) -> dict:
+    inside = confidence.array[mask_on(fixed, confidence.geometry).cpu().numpy() > 0]
+    if inside.size == 0:
+        inside = confidence.array
+    return {"mean_mm": float(inside.mean()), "p95_mm": float(np.percentile(inside, 95))}
+
+
+def _landmarks(inputs, forward: DisplacementField) -> dict | None:
+    if inputs.fixed_landmarks is None:
+        return None
+    before = np.linalg.norm(inputs.fixed_landmarks - inputs.moving_landmarks, axis=1)
+    after = tre(inputs.fixed_landmarks, inputs.moving_landmarks, forward)
+    return {"count": len(after), "tre_before_mm": float(before.mean()), "tre_after_mm": float(after.mean())}

@@ -1,0 +1,99 @@
+"""What a caller hears from a running registration, and how the caller stops it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+
+import torch
+
+from .device import peak_memory_mb
+from .errors import Cancelled
+from .field import DisplacementField
+
+__all__ = ["Monitor", "Progress"]
+
+SHARES = {"prepare": 0.05, "linear": 0.2, "propose": 0.15, "refine": 0.45, "finish": 0.15}
+"""Share of the run's time that a stage takes, as measured on the CPU; for the time left."""
+
+ESTIMATE_FROM = 0.08
+"""Fraction of the work after which the elapsed time says something about the rest."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """One report of a running registration.
+
+    Attributes:
+        stage: "prepare", "linear", "propose", "refine" or "finish".
+        fraction: Of the whole run that is done, 0 to 1.
+        seconds_left: Estimate, or None while nothing can be said.
+        objective: The refinement's objective, lower is better; None in other stages.
+        field: Call it for the current field on a coarse grid (fixed -> moving, the linear part included), or None
+            where there is none yet. It costs time only when called.
+    """
+
+    stage: str
+    fraction: float
+    seconds_left: float | None
+    objective: float | None = None
+    field: Callable[[], DisplacementField | None] = lambda: None
+
+
+class Monitor:
+    """Tells the caller, listens for "keep" and "abort", and keeps the times.
+
+    Args:
+        device: Whose memory is recorded.
+        on_progress: Receives `Progress`.
+        cancel: Returns None (go on), "keep" (stop, keep the best so far) or "abort" (give up).
+        clock: Seconds.
+
+    Attributes:
+        stages: {"name", "seconds", "peak_memory_mb"} of the stages that ended.
+        keep: The caller said "keep".
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        on_progress: Callable[[Progress], None] | None = None,
+        cancel: Callable[[], str | None] | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.stages: list[dict] = []
+        self.keep = False
+        self._device, self._on_progress, self._cancel, self._clock = device, on_progress, cancel, clock
+        self._start = clock()
+        self._done, self._stage = 0.0, ""
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Times a stage."""
+        self._stage, start = name, self._clock()
+        self.tell(0.0)
+        yield
+        self.stages.append(
+            {"name": name, "seconds": self._clock() - start, "peak_memory_mb": peak_memory_mb(self._device)}
+        )
+        self._done += SHARES[name]
+
+    def tell(self, fraction: float, objective: float | None = None, field: Callable | None = None) -> None:
+        """Report that a fraction of the present stage is done.
+
+        Raises:
+            Cancelled: The caller gave up.
+        """
+        answer = self._cancel() if self._cancel is not None else None
+        if answer == "abort":
+            raise Cancelled("The registration was given up; nothing was changed.")
+        self.keep = self.keep or answer == "keep"
+        if self._on_progress is None:
+            return
+        total = min(self._done + SHARES[self._stage] * min(fraction, 1.0), 1.0)
+        left = None
+        if total > ESTIMATE_FROM:
+            left = (self._clock() - self._start) * (1 - total) / total
+        self._on_progress(Progress(self._stage, total, left, objective, field or (lambda: None)))

@@ -1,0 +1,326 @@
+"""The pipeline: prepare, align linearly, describe, propose, refine, finish.
+
+    >>> from GenRegLogic.register import register
+    >>> from GenRegLogic.volume import Volume
+    >>> result = register(Volume.from_file("fixed.nii.gz"), Volume.from_file("moving.nii.gz"))
+    >>> result.report["verdict"]["status"]
+    'trustworthy'
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from .checks import check_mask
+from .contrast import contrast_agreement
+from .device import choose_device, device_name, free_memory, plan_memory, tune_allocator
+from .errors import InputError, ResourceError
+from .field import AffineTransform, DisplacementField, Transform, sample_transform
+from .finish import confidence_map, full_field, to_displacement
+from .grid import Image, canonical_geometry, resample
+from .inverse import fit_affine, invert
+from .judge import Findings, make_report
+from .landmarks import LandmarkPull, rigid_fit
+from .linear import Candidate, LinearLevel, align
+from .points import check_landmarks
+from .prepare import Prepared, prepare, working_grid
+from .progress import Monitor, Progress
+from .propose import Proposal, Proposer, identity, propose, search_proposal
+from .refine import DESCRIPTOR, INTENSITY, Refiner, schedule
+from .settings import Settings
+from .volume import Geometry, Volume, check_registrable
+from .warp import warp_image
+
+__all__ = ["Progress", "Registration", "register"]
+
+SAME_CONTRAST = 0.5
+"""Agreement of contrast (see `contrast`) from which intensities are compared too. Pairs of one modality measure 0.54
+and more, pairs of two modalities 0.43 and less; one pair of T2-like and T1 spines measures 0.70."""
+
+RETRY_SHARE = 0.25
+"""Of the working voxels, after a run has met the end of the memory."""
+
+
+@dataclasses.dataclass(eq=False)
+class Registration:
+    """The result of `register`.
+
+    Attributes:
+        forward: Fixed -> moving on the fixed scan's grid, LPS mm, the linear part included.
+        linear: The linear part by itself, fixed -> moving.
+        confidence: Expected error in mm, on a coarse grid over the fixed body.
+        report: Figures and verdict as plain JSON values (Resources/report.schema.json).
+    """
+
+    forward: DisplacementField
+    linear: AffineTransform
+    confidence: Volume
+    report: dict
+    _moving: Volume
+    _inverse: DisplacementField | None = None
+
+    def inverse(self) -> DisplacementField:
+        """Moving -> fixed on the moving scan's grid, LPS mm. Computed on the first call."""
+        if self._inverse is None:
+            self._inverse = invert(self.forward, geometry=self._moving.geometry)[0].rounded()
+        return self._inverse
+
+    def warped(self, interpolation: str = "linear") -> Volume:
+        """The moving scan on the fixed scan's grid ("linear", "cubic" or "nearest")."""
+        return warp_image(self._moving, self.forward, self.forward.geometry, interpolation=interpolation)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Inputs:
+    """The checked inputs of one run."""
+
+    fixed: Volume
+    moving: Volume
+    settings: Settings
+    initial: Transform | None
+    fixed_mask: Volume | None
+    moving_mask: Volume | None
+    fixed_landmarks: np.ndarray | None
+    moving_landmarks: np.ndarray | None
+    proposers: tuple[Proposer, ...]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        volumes = (self.fixed, self.moving, self.fixed_mask, self.moving_mask)
+        return tuple(sentence for volume in volumes if volume is not None for sentence in volume.warnings)
+
+
+def register(
+    fixed: Volume,
+    moving: Volume,
+    settings: Settings | None = None,
+    *,
+    initial: Transform | None = None,
+    fixed_mask: Volume | None = None,
+    moving_mask: Volume | None = None,
+    fixed_landmarks: np.ndarray | None = None,
+    moving_landmarks: np.ndarray | None = None,
+    proposers: Sequence[Proposer] = (),
+    on_progress: Callable[[Progress], None] | None = None,
+    cancel: Callable[[], str | None] | None = None,
+) -> Registration:
+    """Register the moving scan to the fixed one.
+
+    Args:
+        fixed: The scan that stays.
+        moving: The scan that is deformed onto it.
+        settings: Knobs; the defaults serve every pair.
+        initial: A transform to start from, fixed -> moving, LPS mm.
+        fixed_mask: Nonzero where the fixed scan counts, on any grid.
+        moving_mask: The same for the moving scan.
+        fixed_landmarks: (n, 3) LPS mm, n >= 3; pulled softly onto
+        moving_landmarks: (n, 3) LPS mm, row by row the same places.
+        proposers: Further makers of fields to start from (a network); each is scored like the others.
+        on_progress: Receives `Progress`, from this thread.
+        cancel: Asked often; returns None (go on), "keep" (stop, keep the best so far) or "abort".
+
+    Returns:
+        Fields, linear part, confidence and report.
+
+    Raises:
+        InputError: An input is unusable; the sentence says what to do.
+        ResourceError: Not enough memory for even the smallest plan.
+        Cancelled: `cancel` said "abort".
+    """
+    settings = settings or Settings()
+    inputs = _check(_Inputs(fixed, moving, settings, initial, fixed_mask, moving_mask,
+                            fixed_landmarks, moving_landmarks, tuple(proposers)))  # fmt: skip
+    device = choose_device(settings.device)
+    tune_allocator()
+    threads = torch.get_num_threads()
+    torch.manual_seed(settings.seed)
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    try:
+        with torch.inference_mode():
+            return _within_memory(inputs, device, on_progress, cancel)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _check(inputs: _Inputs) -> _Inputs:
+    fixed, moving = check_registrable(inputs.fixed, "fixed"), check_registrable(inputs.moving, "moving")
+    landmarks = inputs.fixed_landmarks, inputs.moving_landmarks
+    if (landmarks[0] is None) != (landmarks[1] is None):
+        raise InputError("Landmarks of both scans are needed; give the fixed and the moving ones, or none.")
+    if landmarks[0] is not None:
+        landmarks = check_landmarks(*landmarks, fixed.geometry, moving.geometry)
+    masks = [None if mask is None else check_mask(mask, image, role)
+             for mask, image, role in ((inputs.fixed_mask, fixed, "fixed"), (inputs.moving_mask, moving, "moving"))]
+    return dataclasses.replace(inputs, fixed=fixed, moving=moving, fixed_mask=masks[0], moving_mask=masks[1],
+                               fixed_landmarks=landmarks[0], moving_landmarks=landmarks[1])
+
+
+def _within_memory(inputs: _Inputs, device: torch.device, on_progress, cancel) -> Registration:
+    """Run with the plan that fits; should memory run out all the same, once more with a smaller one."""
+    scan_voxels = inputs.fixed.array.size + inputs.moving.array.size
+    plan = plan_memory(scan_voxels, inputs.fixed.array.size, free_memory(device))
+    try:
+        return _run(inputs, device, plan.max_voxels, list(plan.notes), Monitor(device, on_progress, cancel))
+    except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    notes = ["Memory ran out on the first try, so a coarser working grid was used; more memory gives finer detail."]
+    try:
+        return _run(inputs, device, max(int(plan.max_voxels * RETRY_SHARE), 1), notes,
+                    Monitor(device, on_progress, cancel))
+    except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        raise ResourceError("The memory is too small even for a coarse registration of these scans; close other "
+                            "programs, crop the scans or resample them to larger voxels.") from None
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    words = str(error).lower()
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in words
+
+
+def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str], monitor: Monitor) -> Registration:
+    settings = inputs.settings
+    with monitor.stage("prepare"):
+        fixed = prepare(inputs.fixed, mask=inputs.fixed_mask, device=device)
+        monitor.tell(0.5)
+        moving = prepare(inputs.moving, mask=inputs.moving_mask, device=device)
+    with monitor.stage("linear"):
+        linear, level = align(fixed, moving, init=settings.init, given=_given_starts(inputs), tell=monitor.tell)
+        _check_overlap(level, linear)
+    with monitor.stage("propose"):
+        proposal, proposals = propose(level, linear.matrix, _proposers(inputs, monitor))
+    measure = _measure(level, fixed, moving, linear, proposal)
+    levels = [] if settings.linear_only else schedule(
+        measure, _finest_spacing(fixed, moving, settings, max_voxels), settings.coarse_iterations)
+    pull = None
+    if inputs.fixed_landmarks is not None and not settings.linear_only:
+        pull = LandmarkPull(inputs.fixed_landmarks, inputs.moving_landmarks, linear.matrix)
+    refiner = Refiner(fixed, moving, linear.matrix, smoothness=settings.smoothness, landmarks=pull)
+    with monitor.stage("refine"):
+        field = refiner.run(levels, proposal.field, monitor, lambda u: to_displacement(u, linear.matrix))
+    with monitor.stage("finish"):
+        forward, repaired = full_field(field, linear.matrix, inputs.fixed.geometry)
+        monitor.tell(0.3)
+        confidence = _confidence(fixed, moving, linear.matrix, field, measure, settings, monitor)
+        monitor.tell(0.7)
+        findings = Findings(
+            linear=linear, proposal=proposal, proposals=proposals, measure=measure, history=refiner.history,
+            repaired=repaired, stopped_early=monitor.keep, notes=notes, level=level, field=field,
+            confidence=confidence)
+        report = make_report(inputs, fixed, moving, forward, findings, device_name(device))
+    report["stages"] = monitor.stages
+    report["seconds"] = sum(stage["seconds"] for stage in monitor.stages)
+    return Registration(forward, AffineTransform(linear.matrix), confidence, report, inputs.moving)
+
+
+def _given_starts(inputs: _Inputs) -> list[tuple[str, np.ndarray]]:
+    given = []
+    if isinstance(inputs.initial, AffineTransform):
+        given.append(("initial", inputs.initial.matrix))
+    elif inputs.initial is not None:
+        given.append(("initial", fit_affine(_coarsely(inputs.initial, inputs.fixed.geometry)).matrix))
+    if inputs.fixed_landmarks is not None:
+        given.append(("landmarks", rigid_fit(inputs.fixed_landmarks, inputs.moving_landmarks)))
+    return given
+
+
+INITIAL_VOXELS = 500_000
+
+
+def _coarsely(transform: Transform, geometry: Geometry) -> DisplacementField:
+    """A transform sampled over the fixed scan, on canonical axes with at most INITIAL_VOXELS voxels."""
+    grid = canonical_geometry(geometry)
+    factor = max((np.prod(grid.size) / INITIAL_VOXELS) ** (1 / 3), 1.0)
+    size = tuple(max(2, int(np.ceil((n - 1) / factor)) + 1) for n in grid.size)
+    spacing = tuple(s * (n - 1) / (m - 1) for s, n, m in zip(grid.spacing, grid.size, size))
+    return sample_transform(transform, Geometry(size=size, spacing=spacing, origin=grid.origin,
+                                                direction=grid.direction))
+
+
+def _proposers(inputs: _Inputs, monitor: Monitor) -> list[Proposer]:
+    """The simplest first. With linear_only there is but identity."""
+    if inputs.settings.linear_only:
+        return [identity]
+    makers: list[Proposer] = [identity]
+    if inputs.initial is not None and not isinstance(inputs.initial, AffineTransform):
+        makers.append(_InitialField(inputs.initial, inputs.fixed.geometry))
+    makers += [search_proposal, *inputs.proposers]
+
+    def told(number: int, maker: Proposer) -> Proposer:
+        def make(level: LinearLevel, linear: np.ndarray) -> Proposal:
+            monitor.tell(number / len(makers))
+            return maker(level, linear)
+
+        return make
+
+    return [told(number, maker) for number, maker in enumerate(makers)]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _InitialField:
+    """Proposes the caller's own non-linear transform."""
+
+    transform: Transform
+    fixed: Geometry
+
+    def __call__(self, level: LinearLevel, linear: np.ndarray) -> Proposal:
+        field = _coarsely(self.transform, self.fixed)
+        grid = field.geometry
+        k, j, i = np.meshgrid(*(np.arange(n) for n in grid.shape), indexing="ij")
+        points = grid.to_world(np.stack([i, j, k], axis=-1).reshape(-1, 3))
+        there = AffineTransform(linear).inverse()(points + field.array.reshape(-1, 3))
+        u = ((there - points) @ grid.direction).T.reshape(3, *grid.shape)
+        return Proposal("initial", Image(torch.from_numpy(u).float().to(level.device), grid))
+
+
+def _check_overlap(level: LinearLevel, linear: Candidate) -> None:
+    _, weight = level.warped(linear.matrix)
+    if float(weight.sum()) < 1:
+        raise InputError("The two scans do not overlap after the initialization; use --init auto, or give an initial "
+                         "transform that brings them together.")
+
+
+def _measure(level: LinearLevel, fixed: Prepared, moving: Prepared, linear: Candidate, proposal: Proposal) -> str:
+    u = resample(proposal.field, level.fixed_geometry, smooth=False).tensor
+    agreement = contrast_agreement(level, fixed, moving, linear.matrix, u)
+    return INTENSITY if agreement > SAME_CONTRAST else DESCRIPTOR
+
+
+def _finest_spacing(fixed: Prepared, moving: Prepared, settings: Settings, max_voxels: int) -> float:
+    """The coarser scan's voxel size (geometric mean), or what was asked, or what memory allows; mm."""
+    spacing = settings.resolution_mm
+    if spacing is None:
+        spacing = max(float(np.prod(p.image.geometry.spacing)) ** (1 / 3) for p in (fixed, moving))
+    while np.prod(working_grid(fixed, spacing).size) > max_voxels:
+        spacing *= 1.05
+    return spacing
+
+
+CONFIDENCE_SHARE = 0.25
+"""Of the iterations, for the way back: enough to disagree where the images don't say where to go."""
+
+
+def _confidence(fixed: Prepared, moving: Prepared, linear: np.ndarray, field: Image, measure: str,
+                settings: Settings, monitor: Monitor) -> Volume:
+    """Register the other way round at coarse scale, and see where there and back doesn't lead home."""
+    back = np.linalg.inv(linear)
+    level = LinearLevel(moving, fixed, CONFIDENCE_VOXELS)
+    start = identity(level, back) if settings.linear_only else propose(level, back, [identity, search_proposal])[0]
+    iterations = 0 if settings.linear_only else round(settings.coarse_iterations * CONFIDENCE_SHARE)
+    spacing = level.spacing / 2
+    levels = schedule(DESCRIPTOR, spacing, iterations)
+    backward = Refiner(moving, fixed, back, smoothness=settings.smoothness).run(levels, start.field)
+    grid = working_grid(fixed, level.spacing)
+    return confidence_map(fixed, moving, linear, resample(field, grid, smooth=False), backward)
+
+
+CONFIDENCE_VOXELS = 100_000

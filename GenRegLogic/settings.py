@@ -1,0 +1,80 @@
+"""The knobs of a registration: one frozen dataclass, every field with its unit, default and check."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+
+from .errors import InputError
+
+__all__ = ["DEFAULT_ITERATIONS", "INITS", "Settings"]
+
+DEFAULT_ITERATIONS = 40
+"""Where the curve of accuracy against iterations flattens (Resources/benchmark/iterations.png)."""
+
+INITS = ("auto", "header", "center", "none")
+MAX_ITERATIONS = 10_000
+SMOOTHNESS_RANGE = (0.25, 4.0)
+DEVICE_PATTERN = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What may be asked of a registration; the defaults serve every modality and body region.
+
+    Attributes:
+        iterations: Iterations of the test-time optimization at its coarsest scale; each finer scale, which costs
+            eight times as much, gets half of the one before. None: the default. 0: the proposal only.
+        init: "auto" tries header, centers and a search over all translations; "header" and "center" refine that one
+            start; "none" keeps the header (or the initial transform) and skips the linear alignment.
+        linear_only: Stop after the linear alignment.
+        smoothness: Factor on the smoothing of the deformation, 0.25 to 4; 1 is the default.
+        resolution_mm: Finest voxel size to work at, mm. None: from the scans and the memory there is.
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
+        seed: Recorded in the report. The engine draws no random numbers on its default path.
+        threads: CPU threads. None: as torch finds them.
+
+    Raises:
+        InputError: A value is of the wrong type or out of its range.
+    """
+
+    iterations: int | None = None
+    init: str = "auto"
+    linear_only: bool = False
+    smoothness: float = 1.0
+    resolution_mm: float | None = None
+    device: str = "auto"
+    seed: int = 0
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_count("iterations", self.iterations, 0, MAX_ITERATIONS)
+        _check_count("threads", self.threads, 1, 4096)
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
+            raise InputError(f"The seed must be a whole number from 0, not {self.seed!r}.")
+        if self.init not in INITS:
+            raise InputError(f"init must be one of {', '.join(INITS)}, not {self.init!r}.")
+        if not _is_number(self.smoothness) or not SMOOTHNESS_RANGE[0] <= self.smoothness <= SMOOTHNESS_RANGE[1]:
+            low, high = SMOOTHNESS_RANGE
+            raise InputError(f"The smoothness must be a number from {low} to {high}, not {self.smoothness!r}.")
+        if self.resolution_mm is not None and not (_is_number(self.resolution_mm) and self.resolution_mm > 0):
+            raise InputError(f"The resolution must be a positive number of mm, not {self.resolution_mm!r}.")
+        if not isinstance(self.device, str) or not DEVICE_PATTERN.fullmatch(self.device):
+            raise InputError(f"Unknown device {self.device!r}; use auto, cpu, cuda, cuda:N or mps.")
+
+    @property
+    def coarse_iterations(self) -> int:
+        """Iterations at the coarsest scale, with the default filled in."""
+        return DEFAULT_ITERATIONS if self.iterations is None else self.iterations
+
+
+def _check_count(name: str, value, low: int, high: int) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise InputError(f"{name} must be a whole number from {low} to {high}, not {value!r}.")
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
