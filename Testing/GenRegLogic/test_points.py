@@ -21,7 +21,7 @@ def test_points_survive_a_file_of_every_kind(tmp_path, ending):
 @pytest.fixture
 def read_text(tmp_path):
     def read(name, text):
-        (tmp_path / name).write_text(text)
+        (tmp_path / name).write_text(text, encoding="utf-8", newline="")
         return read_points(tmp_path / name)
 
     return read

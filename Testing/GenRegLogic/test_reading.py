@@ -1,5 +1,6 @@
 """Files that are not what they should be: each is refused with one sentence, and ITK stays silent."""
 
+import locale
 import struct
 
 import numpy as np
@@ -166,6 +167,7 @@ UID = "1.2.826.0.1.3680043.2.1125"
 def write_series(folder, heights, number=1, seed=0):
     """Axial CT slices at the given heights (mm), under names that do not sort by height; their (k, j, i) values."""
     folder.mkdir(exist_ok=True)
+    before = locale.setlocale(locale.LC_ALL)  # ITK's DICOM writer, which GenReg doesn't use, leaves the "C" locale
     values = np.random.default_rng(seed).integers(-1000, 1000, (len(heights), 12, 10)).astype(np.int16)
     writer = sitk.ImageFileWriter()
     writer.KeepOriginalImageUIDOn()
@@ -185,6 +187,7 @@ def write_series(folder, heights, number=1, seed=0):
             piece.SetMetaData(tag, value)
         writer.SetFileName(str(folder / f"{number}_{n * 7 % 13:02}.dcm"))
         writer.Execute(piece)
+    locale.setlocale(locale.LC_ALL, before)
     return values
 
 
