@@ -121,12 +121,13 @@ class _Canvas:
             self.paint(where, self.cover(distance), tissue)
 
 
-def paint_torso(seed: int = 0, *, step_mm: float = 2.0) -> Torso:
+def paint_torso(seed: int = 0, *, step_mm: float = 2.0, table: bool = False) -> Torso:
     """Paint the torso.
 
     Args:
         seed: Of the vessel trees, the bowel and the texture; the organs are always the same.
         step_mm: Grid step.
+        table: The CT shows the scanner's table close to the back; the MR doesn't.
 
     Returns:
         CT, MR and body mask on one grid centered at the LPS origin, 0.4 x 0.3 x 0.5 m.
@@ -140,8 +141,9 @@ def paint_torso(seed: int = 0, *, step_mm: float = 2.0) -> Torso:
     _paint_spine(canvas)
     _paint_ribs(canvas)
     _add_texture(canvas, body, rng)
-    where, (_x, y, _z) = canvas.box((-185, 112, -np.inf), (185, 122, np.inf))
-    canvas.paint(where, canvas.cover(np.abs(y - 117) - 4) * ~body[where], TABLE, in_mr=False)
+    if table:
+        where, (_x, y, _z) = canvas.box((-185, 112, -np.inf), (185, 122, np.inf))
+        canvas.paint(where, canvas.cover(np.abs(y - 117) - 4) * ~body[where], TABLE, in_mr=False)
     return Torso(
         Volume(canvas.ct, canvas.geometry),
         Volume(canvas.mr, canvas.geometry),

@@ -104,7 +104,11 @@ class PhantomPair:
 
 
 def make_pair(
-    seed: int = 0, *, max_displacement_mm: float = MAX_DISPLACEMENT_MM, coarseness: float = 1.0
+    seed: int = 0,
+    *,
+    max_displacement_mm: float = MAX_DISPLACEMENT_MM,
+    coarseness: float = 1.0,
+    table: bool = False,
 ) -> PhantomPair:
     """Make a CT-like and an MR-like scan of the same, deformed torso.
 
@@ -112,12 +116,13 @@ def make_pair(
         seed: Of anatomy details, deformation, noise and landmarks; the same seed gives the same pair.
         max_displacement_mm: Speed of the flow where it is fastest; no point moves farther, and the farthest comes near.
         coarseness: Voxel edges relative to the usual 3 mm; 2 makes a pair of an eighth of the voxels for quick tests.
+        table: Show the scanner's table, close to the back, in the CT: something that the MR doesn't have.
 
     Returns:
         The pair, 128 x 104 x 112 and 116 x 124 x 84 voxels at a coarseness of 1.
     """
     rng = np.random.default_rng(seed)
-    torso = paint_torso(seed, step_mm=PAINT_STEP_MM * max(1.0, 0.75 * coarseness))
+    torso = paint_torso(seed, step_mm=PAINT_STEP_MM * max(1.0, 0.75 * coarseness), table=table)
     motion = _make_motion(rng, torso, max_displacement_mm)
     fixed_grid = _centered_grid(FIXED_SIZE, FIXED_SPACING_MM, np.eye(3), coarseness)
     moving_grid = _centered_grid(MOVING_SIZE, MOVING_SPACING_MM, _coronal_axes(MOVING_TILT_DEGREES), coarseness)

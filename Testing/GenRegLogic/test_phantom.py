@@ -101,3 +101,13 @@ def test_the_scans_differ_in_grid_axes_and_contrast(pair):
     assert np.abs(pair.moving.geometry.direction - np.eye(3)).max() > 0.5
     assert pair.fixed.array.min() < -900
     assert pair.moving.array.min() >= 0
+
+
+def test_the_table_is_in_the_ct_only(pair):
+    with_table = make_pair(seed=0, coarseness=COARSENESS, table=True)
+    changed = np.abs(with_table.fixed.array.astype(float) - pair.fixed.array) > 100
+    k, j, i = np.nonzero(changed)
+    heights = pair.fixed.geometry.to_world(np.stack([i, j, k], axis=1))[:, 1]
+    assert changed.any()
+    assert heights.min() > 100.0  # behind the back
+    np.testing.assert_array_equal(with_table.moving.array, pair.moving.array)
