@@ -1,8 +1,9 @@
 """NIfTI files, where ITK's own reading is too lenient and its writing too slow.
 
 ITK reads a NIfTI file with a spacing of zero as if it said 1 mm, and fills the missing end of a truncated file with
-zeros, both without a word: `check_nifti` refuses them. It also compresses on one thread and doesn't notice a full
-disk: `write_nifti` compresses on all threads and fails with the system's own error.
+zeros, both without a word: `check_nifti` refuses them. It also turns NaN and infinity into zeros: `non_finite` finds
+them. And it compresses on one thread and doesn't notice a full disk: `write_nifti` compresses on all threads and fails
+with the system's own error.
 """
 
 from __future__ import annotations
@@ -24,11 +25,16 @@ import SimpleITK as sitk
 from .errors import InputError
 from .volume import Geometry
 
-__all__ = ["check_nifti", "is_nifti", "write_nifti"]
+__all__ = ["check_nifti", "is_nifti", "non_finite", "write_nifti"]
 
 HEADER_BYTES = 348
-DIM_OFFSET, BITPIX_OFFSET, PIXDIM_OFFSET, VOX_OFFSET_OFFSET = 40, 72, 76, 108
-"""Where the NIfTI-1 header keeps dim[8] (int16), bitpix (int16), pixdim[8] (float32) and vox_offset (float32)."""
+DIM_OFFSET, DATATYPE_OFFSET, BITPIX_OFFSET, PIXDIM_OFFSET, VOX_OFFSET_OFFSET = 40, 70, 72, 76, 108
+"""Where the NIfTI-1 header keeps dim[8], datatype and bitpix (int16), pixdim[8] and vox_offset (float32)."""
+
+FLOAT_DATATYPES = {16: "f4", 64: "f8"}
+"""NIfTI's codes of the types that can hold NaN."""
+
+SCAN_BLOCK_BYTES = 2**20
 
 GZIP_LEVEL, GZIP_STRATEGY, GZIP_CONTAINER, GZIP_MEMORY = 1, zlib.Z_RLE, 31, 9
 """A smooth field has long runs of zeros but hardly any repeated strings: looking for runs alone is 2.5 times as fast
@@ -57,9 +63,7 @@ def check_nifti(path: Path) -> None:
         compressed = _is_gzip(path)
         with gzip.open(path) if compressed else path.open("rb") as stream:
             header = stream.read(HEADER_BYTES)
-        if len(header) < HEADER_BYTES:
-            return
-        order = next((c for c in "<>" if struct.unpack_from(c + "i", header)[0] == HEADER_BYTES), None)
+        order = _byte_order(header)
         if order is None:
             return
         dim = struct.unpack_from(order + "8h", header, DIM_OFFSET)
@@ -72,6 +76,51 @@ def check_nifti(path: Path) -> None:
             raise InputError("The file is truncated: it ends before its last voxel; copy or export it again.")
     except (OSError, EOFError, zlib.error):
         raise InputError("The file is damaged and cannot be read; copy or export it again.") from None
+
+
+def _byte_order(header: bytes) -> str | None:
+    """"<" or ">" as `struct` writes it; None where the header isn't NIfTI-1's."""
+    if len(header) < HEADER_BYTES:
+        return None
+    return next((c for c in "<>" if struct.unpack_from(c + "i", header)[0] == HEADER_BYTES), None)
+
+
+def non_finite(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The NaN and infinite values of a NIfTI-1 file, which ITK would read as zeros.
+
+    Reads the data once, block by block, where its type can hold such values at all.
+
+    Args:
+        path: A file that `check_nifti` has passed.
+
+    Returns:
+        Their places (n,), counted in the file's order, the first axis fastest, and the values (n,).
+    """
+    nothing = np.empty(0, np.int64), np.empty(0)
+    try:
+        with gzip.open(path) if _is_gzip(path) else path.open("rb") as stream:
+            header = stream.read(HEADER_BYTES)
+            order = _byte_order(header)
+            code = 0 if order is None else struct.unpack_from(order + "h", header, DATATYPE_OFFSET)[0]
+            if code not in FLOAT_DATATYPES:
+                return nothing
+            dim = struct.unpack_from(order + "8h", header, DIM_OFFSET)
+            stream.seek(int(struct.unpack_from(order + "f", header, VOX_OFFSET_OFFSET)[0]))
+            dtype = np.dtype(order + FLOAT_DATATYPES[code])
+            parts = list(_non_finite_parts(stream, dtype, math.prod(dim[1 : 1 + dim[0]])))
+    except (OSError, EOFError, zlib.error):
+        raise InputError("The file is damaged and cannot be read; copy or export it again.") from None
+    return tuple(np.concatenate(column) for column in zip(*parts)) if parts else nothing
+
+
+def _non_finite_parts(stream, dtype: np.dtype, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    block = SCAN_BLOCK_BYTES // dtype.itemsize
+    for start in range(0, count, block):
+        values = np.frombuffer(stream.read(min(block, count - start) * dtype.itemsize), dtype)
+        finite = np.isfinite(values)
+        if not finite.all():
+            where = np.flatnonzero(~finite)
+            yield where + start, values[where].astype(np.float64)
 
 
 def _check_spacing(spacing: tuple[float, ...]) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .errors import GenRegError, InputError, ResourceError
-from .nifti import check_nifti, is_nifti
+from .nifti import check_nifti, is_nifti, non_finite
 from .volume import Volume, check_image_kind
 
 __all__ = ["existing_file", "naming", "raise_if_memory", "read_image", "read_series"]
@@ -62,9 +62,24 @@ def read_image(path: Path, *, vector: bool = False) -> sitk.Image:
             raise InputError("The voxel spacing must be positive; correct the image's header.")
         if not vector:
             check_image_kind(reader.GetDimension(), reader.GetSize(), reader.GetNumberOfComponents())
-        return reader.Execute()
+        image = reader.Execute()
     except RuntimeError as error:
         raise _reading_error(error) from None
+    return _with_non_finite(image, path) if is_nifti(path) else image
+
+
+def _with_non_finite(image: sitk.Image, path: Path) -> sitk.Image:
+    """The image with the NaN and infinite values that ITK's NIfTI reader has turned into zeros."""
+    places, values = non_finite(path)
+    if len(places) == 0:
+        return image
+    array = sitk.GetArrayFromImage(image)
+    vector = image.GetNumberOfComponentsPerPixel() > 1
+    view = np.moveaxis(array, -1, 0) if vector else array  # in files, one component comes after the other
+    view[np.unravel_index(places, view.shape)] = values
+    restored = sitk.GetImageFromArray(array, isVector=vector)
+    restored.CopyInformation(image)
+    return restored
 
 
 def _reading_error(error: RuntimeError) -> GenRegError:

@@ -8,7 +8,7 @@ import pytest
 import SimpleITK as sitk
 
 from GenRegLogic.errors import InputError
-from GenRegLogic.nifti import check_nifti, write_nifti
+from GenRegLogic.nifti import check_nifti, non_finite, write_nifti
 from GenRegLogic.volume import Geometry
 
 GEOMETRY = Geometry((9, 8, 7), (1.0, 1.5, 2.0))
@@ -89,3 +89,32 @@ def test_one_thread_writes_the_same_file_as_many(tmp_path, array):
     finally:
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
     assert (tmp_path / "1.nii.gz").read_bytes() == (tmp_path / "3.nii.gz").read_bytes()
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_nan_and_infinity_are_found_where_they_are(tmp_path, monkeypatch, ending, dtype):
+    monkeypatch.setattr("GenRegLogic.nifti.SCAN_BLOCK_BYTES", 1000)  # several blocks
+    array = np.random.default_rng(0).normal(size=GEOMETRY.shape).astype(dtype)
+    array[0, 0, 3], array[4, 5, 6], array[6, 7, 8] = np.nan, np.inf, -np.inf
+    write_nifti(array, GEOMETRY, tmp_path / f"v{ending}")
+    places, values = non_finite(tmp_path / f"v{ending}")
+    np.testing.assert_array_equal(places, [3, (4 * 8 + 5) * 9 + 6, array.size - 1])
+    np.testing.assert_array_equal(values, [np.nan, np.inf, -np.inf])
+
+
+def test_non_finite_values_of_the_other_byte_order_are_found(tmp_path):
+    header = bytearray(352)
+    struct.pack_into(">i", header, 0, 348)
+    struct.pack_into(">8h", header, 40, 3, 2, 2, 2, 1, 1, 1, 1)
+    struct.pack_into(">hh", header, 70, 16, 32)
+    struct.pack_into(">f", header, 108, 352.0)
+    values = np.arange(8, dtype=">f4")
+    values[5] = np.nan
+    (tmp_path / "v.nii").write_bytes(header + values.tobytes())
+    assert non_finite(tmp_path / "v.nii")[0].tolist() == [5]
+
+
+def test_whole_numbers_are_not_searched_for_nan(tmp_path):
+    write_nifti(np.full(GEOMETRY.shape, -1, np.int16), GEOMETRY, tmp_path / "v.nii")
+    assert len(non_finite(tmp_path / "v.nii")[0]) == 0

@@ -8,7 +8,7 @@ import pytest
 import SimpleITK as sitk
 
 from GenRegLogic.errors import InputError
-from GenRegLogic.files import read_volume
+from GenRegLogic.files import read_transform, read_volume
 from GenRegLogic.volume import Geometry, Volume
 
 PIXDIM, SFORM_CODE, QFORM_CODE, SROW_X = 76, 254, 252, 280
@@ -99,6 +99,27 @@ class TestDamage:
         sitk.WriteImage(image, str(tmp_path / "v.mhd"))
         (tmp_path / "v.raw").unlink()
         refused(tmp_path / "v.mhd", "damaged or incomplete")
+
+
+class TestNotANumber:
+    @pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".nrrd", ".mha"])
+    def test_nan_and_infinity_survive_reading(self, tmp_path, image, ending):
+        values = sitk.GetArrayFromImage(image)
+        values[1, 2, 3], values[4, 5, 6], values[5, 0, 0] = np.nan, np.inf, -np.inf
+        changed = sitk.GetImageFromArray(values)
+        changed.CopyInformation(image)
+        sitk.WriteImage(changed, str(tmp_path / f"v{ending}"))
+        volume = read_volume(tmp_path / f"v{ending}")
+        np.testing.assert_array_equal(volume.array, values)
+        assert volume.geometry.is_close(GEOMETRY)
+
+    @pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".nrrd"])
+    def test_a_displacement_field_with_nan_is_refused(self, tmp_path, ending):
+        values = np.zeros((*GEOMETRY.shape, 3), np.float32)
+        values[1, 2, 3, 1] = np.nan
+        sitk.WriteImage(sitk.GetImageFromArray(values, isVector=True), str(tmp_path / f"v{ending}"))
+        with pytest.raises(InputError, match="NaN or infinite"):
+            read_transform(tmp_path / f"v{ending}")
 
 
 @pytest.fixture
