@@ -1,9 +1,14 @@
-"""Grids and fields that the tests share."""
+"""Grids, fields and pairs of scans that the tests share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 from GenRegLogic.field import AffineTransform, DisplacementField
+from GenRegLogic.phantom import Flow
+from GenRegLogic.register import register
 from GenRegLogic.volume import Geometry, Volume
 
 
@@ -88,3 +93,147 @@ def make_points():
         return geometry.to_world(index)
 
     return make
+
+
+class Scene:
+    """A body with texture that is known at every point of space, so that it can be scanned on any grid.
+
+    Args:
+        extent_mm: Longest axis of the body.
+        seed: Of the texture.
+    """
+
+    BLOBS = 160
+
+    def __init__(self, extent_mm=110.0, seed=0):
+        random = np.random.default_rng(seed)
+        self.radii = extent_mm / 2 * np.array([0.9, 0.75, 1.0])
+        self._centers = random.uniform(-1, 1, (self.BLOBS, 3)) * self.radii
+        self._widths = extent_mm * random.uniform(0.03, 0.09, self.BLOBS)
+        self._heights = random.uniform(-1, 1, self.BLOBS)
+
+    def __call__(self, points):
+        """(n, 3) LPS mm to (n,) intensities: 0 in the air, about 100 in the body."""
+        points = np.asarray(points, np.float32)
+        texture = np.zeros(len(points), np.float32)
+        for center, width, height in zip(self._centers, self._widths, self._heights):
+            distance = ((points - center.astype(np.float32)) ** 2).sum(axis=1)
+            texture += np.float32(height) * np.exp(distance * np.float32(-0.5 / width**2))
+        depth = 1 - np.linalg.norm(points / self.radii, axis=1)
+        return (100 + 60 * texture) / (1 + np.exp(-np.clip(depth / 0.03, -50, 50)))
+
+    def inside(self, points, depth=0.1):
+        """Which (n, 3) points lie in the body, at least a share `depth` of its radius below the surface."""
+        return np.linalg.norm(points / self.radii, axis=1) < 1 - depth
+
+    def points(self, count=200, depth=0.15, seed=0):
+        """(count, 3) LPS mm inside the body."""
+        candidates = np.random.default_rng(seed).uniform(-1, 1, (40 * count, 3)) * self.radii
+        return candidates[self.inside(candidates, depth)][:count]
+
+    def scan(self, geometry, placed=lambda points: points, look=lambda values: values, noise=0.5, seed=0):
+        """The volume seen on a grid.
+
+        Args:
+            geometry: The grid.
+            placed: (n, 3) points of the grid's space to the points of the scene that are seen there.
+            look: Intensities to the intensities of another modality.
+            noise: Standard deviation.
+            seed: Of the noise.
+        """
+        k, j, i = np.meshgrid(*(np.arange(n) for n in geometry.shape), indexing="ij")
+        points = geometry.to_world(np.stack([i, j, k], axis=-1).reshape(-1, 3))
+        values = look(self(placed(points))).reshape(geometry.shape)
+        values = values + noise * np.random.default_rng(seed).normal(size=geometry.shape)
+        return Volume(values, geometry)
+
+
+def centered(size, spacing, direction=None, center=(0.0, 0.0, 0.0)):
+    """A grid whose middle is at `center`, LPS mm."""
+    direction = np.eye(3) if direction is None else direction
+    corner = np.array(center) - (direction * spacing) @ (np.array(size) - 1) / 2
+    return Geometry(size, spacing, tuple(corner), direction)
+
+
+def motion(extent_mm=110.0, largest_mm=8.0, seed=1, count=6):
+    """A smooth diffeomorphism, known exactly both ways (a `phantom.Flow`)."""
+    random = np.random.default_rng(seed)
+    centers = random.uniform(-0.35, 0.35, (count, 3)) * extent_mm
+    widths = extent_mm * random.uniform(0.18, 0.28, count)
+    flow = Flow(centers, widths, random.normal(size=(count, 3)))
+    line = np.linspace(-0.5, 0.5, 15) * extent_mm
+    points = np.stack(np.meshgrid(line, line, line), axis=-1).reshape(-1, 3)
+    return flow.scaled(largest_mm / np.linalg.norm(flow.velocity(points), axis=1).max())
+
+
+def stored_otherwise(volume, order=(2, 0, 1), flips=(0,)):
+    """The same voxels at the same places, in another axis order and with axes run backward."""
+    geometry, array = volume.geometry, volume.array
+    corner = np.zeros(3)
+    direction = geometry.direction.copy()
+    for axis in flips:
+        corner[axis] = geometry.size[axis] - 1
+        array = np.flip(array, 2 - axis)
+        direction[:, axis] *= -1
+    array = np.transpose(array, [2 - order[2 - n] for n in range(3)])
+    order = list(order)
+    other = Geometry(
+        tuple(np.array(geometry.size)[order]),
+        tuple(np.array(geometry.spacing)[order]),
+        tuple(geometry.to_world(corner)),
+        direction[:, order],
+    )
+    return Volume(np.ascontiguousarray(array), other)
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Two scans of one scene and the truth between them (a callable, fixed points to moving points)."""
+
+    fixed: Volume
+    moving: Volume
+    truth: Callable
+    scene: Scene
+
+    @property
+    def points(self):
+        """(200, 3) LPS mm inside the fixed body."""
+        return self.scene.points()
+
+    def error(self, transform):
+        """(200,) mm: how far a transform misses the truth inside the body."""
+        return np.linalg.norm(transform(self.points) - self.truth(self.points), axis=1)
+
+    @property
+    def start(self):
+        """(200,) mm: how far the headers alone miss it."""
+        return np.linalg.norm(self.points - self.truth(self.points), axis=1)
+
+
+FIXED_GRID = centered((44, 38, 46), (2.8, 2.8, 2.8))
+MOVING_GRID = centered((40, 36, 38), (3.0, 3.1, 3.4), rotation(0.1, -0.05, 0.15))
+
+
+def make_scene_pair(fixed=FIXED_GRID, moving=MOVING_GRID, flow=None, look=lambda values: values, scene=None):
+    """A pair whose moving scan shows the scene after `flow`."""
+    scene = scene or Scene()
+    flow = flow or motion()
+    return Pair(scene.scan(fixed), scene.scan(moving, flow.inverse(), look, seed=1), flow, scene)
+
+
+@pytest.fixture(scope="session")
+def pair():
+    """Two scans of one contrast, 8 mm apart, on grids that have nothing in common."""
+    return make_scene_pair()
+
+
+@pytest.fixture(scope="session")
+def two_contrasts():
+    """The same with a moving scan of inverted, bent contrast."""
+    return make_scene_pair(look=lambda values: 200 * np.exp(-values / 80) * (values > 20))
+
+
+@pytest.fixture(scope="session")
+def registered(pair):
+    """The pair's registration with the defaults."""
+    return register(pair.fixed, pair.moving)
