@@ -100,7 +100,7 @@ class TestNeverWorse:
     @BUG_ROTATION
     def test_than_what_the_caller_gave_in_truth(self):
         truth = rigid((0.3, -0.4, 0.5), (10.0, 20.0, -5.0))
-        best, level = align(*scans(truth), given=[("initial", truth)])
+        best, _ = align(*scans(truth), given=[("initial", truth)])
         assert error(best.matrix, truth) < 1.5
 
     def test_and_the_objective_is_the_winners(self):

@@ -1,0 +1,74 @@
+"""Every knob is checked, and its sentence says what is wrong."""
+
+import dataclasses
+
+import pytest
+
+from GenRegLogic.errors import InputError
+from GenRegLogic.settings import DEFAULT_ITERATIONS, Settings
+
+GOOD = {
+    "iterations": [None, 0, 1, 10_000],
+    "init": ["auto", "header", "center", "none"],
+    "linear_only": [True, False],
+    "smoothness": [0.25, 1, 1.5, 4.0],
+    "resolution_mm": [None, 0.05, 1, 8.0],
+    "device": ["auto", "cpu", "cuda", "cuda:0", "cuda:12", "mps"],
+    "seed": [0, 1, 2**62],
+    "threads": [None, 1, 64],
+}
+BAD = {
+    "iterations": [-1, 10_001, 1.5, "10", True, float("nan")],
+    "init": ["", "headers", "AUTO", None, 1],
+    "smoothness": [0.0, -1.0, 0.2, 4.1, float("nan"), float("inf"), "1", None, True],
+    "resolution_mm": [0.0, -1.0, float("nan"), float("inf"), "1", True],
+    "device": ["", "gpu", "cuda:", "cuda:x", "cuda:-1", "CPU", "cpu ", None, 0],
+    "seed": [-1, 1.0, "0", None, True, 2**63],
+    "threads": [0, -1, 1.5, "2", True, 5000],
+}
+
+
+def cases(values):
+    return [(name, value) for name, several in values.items() for value in several]
+
+
+def test_every_field_has_its_cases():
+    assert set(GOOD) == {field.name for field in dataclasses.fields(Settings)}
+
+
+@pytest.mark.parametrize(("name", "value"), cases(GOOD))
+def test_what_can_be_used_is_taken(name, value):
+    assert getattr(Settings(**{name: value}), name) == value
+
+
+@pytest.mark.parametrize(("name", "value"), cases(BAD))
+def test_what_cannot_be_used_is_refused_with_one_sentence(name, value):
+    with pytest.raises(InputError) as caught:
+        Settings(**{name: value})
+    text = str(caught.value)
+    assert text.endswith(".")
+    assert "\n" not in text
+    assert name.partition("_")[0].lower() in text.lower()
+
+
+def test_a_list_as_init_is_refused_with_one_sentence():
+    with pytest.raises(InputError, match="init must be one of"):
+        Settings(init=["auto"])
+
+
+@pytest.mark.xfail(reason="BUG: linear_only isn't checked")
+@pytest.mark.parametrize("value", ["no", 1, None])
+def test_linear_only_must_be_true_or_false(value):
+    with pytest.raises(InputError):
+        Settings(linear_only=value)
+
+
+def test_settings_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Settings().seed = 3
+
+
+def test_no_iterations_given_means_the_default():
+    assert Settings().coarse_iterations == DEFAULT_ITERATIONS
+    assert Settings(iterations=0).coarse_iterations == 0
+    assert Settings(iterations=7).coarse_iterations == 7
