@@ -192,7 +192,8 @@ def to_markdown(content: Mapping, reasons: Mapping[str, str] | None = None) -> s
     cases, means, peers = content["cases"], content["means"], content["peers"]
     parts = ["# Benchmark", f"{counted(len(cases), 'real pair')}, every method with one fixed setting for all of them; "
              f"GenReg is `{content['genreg_command']}`, with no option per case. Each transform is scored by the "
-             "same referee. " + markdown_provenance(content, content["versions"]), "## Goals", _goals_table(content["goals"])]
+             "same referee. " + markdown_provenance(content, content["versions"])]
+    parts += ["## Goals", _goals_table(content["goals"])]
     if content["missing"]:
         parts.append(f"Not measured yet: {', '.join(content['missing'])}.")
     parts += ["## Accuracy", "**Bold**: GenReg is ahead of the best peer of the pair, or equal. ▼: behind by more than "
