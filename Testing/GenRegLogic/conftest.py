@@ -212,9 +212,10 @@ class Pair:
 
 FIXED_GRID = centered((44, 38, 46), (2.8, 2.8, 2.8))
 MOVING_GRID = centered((40, 36, 38), (3.0, 3.1, 3.4), rotation(0.1, -0.05, 0.15))
+STRAIGHT_GRID = centered(MOVING_GRID.size, MOVING_GRID.spacing)
 
 
-def make_scene_pair(fixed=FIXED_GRID, moving=MOVING_GRID, flow=None, look=lambda values: values, scene=None):
+def make_scene_pair(fixed=FIXED_GRID, moving=STRAIGHT_GRID, flow=None, look=lambda values: values, scene=None):
     """A pair whose moving scan shows the scene after `flow`."""
     scene = scene or Scene()
     flow = flow or motion()
@@ -223,13 +224,19 @@ def make_scene_pair(fixed=FIXED_GRID, moving=MOVING_GRID, flow=None, look=lambda
 
 @pytest.fixture(scope="session")
 def pair():
-    """Two scans of one contrast, 8 mm apart, on grids that have nothing in common."""
+    """Two scans of one contrast, up to 8 mm apart, on grids of different voxels."""
     return make_scene_pair()
 
 
 @pytest.fixture(scope="session")
+def oblique_pair():
+    """The same with a moving scan on an oblique grid."""
+    return make_scene_pair(moving=MOVING_GRID)
+
+
+@pytest.fixture(scope="session")
 def two_contrasts():
-    """The same with a moving scan of inverted, bent contrast."""
+    """The pair with a moving scan of inverted, bent contrast."""
     return make_scene_pair(look=lambda values: 200 * np.exp(-values / 80) * (values > 20))
 
 

@@ -10,13 +10,12 @@ from GenRegLogic.prepare import prepare
 from GenRegLogic.register import register
 from GenRegLogic.settings import Settings
 
-from .conftest import FIXED_GRID, MOVING_GRID, Scene, centered, rotation
+from .conftest import FIXED_GRID, MOVING_GRID, STRAIGHT_GRID, Scene, centered, rotation
 
 CPU = torch.device("cpu")
 BUG_ROTATION = pytest.mark.xfail(reason="BUG: descriptors of turned tissue are compared without turning them")
 BUG_NO_OVERLAP = pytest.mark.xfail(reason="BUG: LinAlgError where a start has no overlap")
 SCENE = Scene()
-STRAIGHT_GRID = centered(MOVING_GRID.size, MOVING_GRID.spacing)
 
 
 def rigid(angles=(0.0, 0.0, 0.0), shift=(0.0, 0.0, 0.0)):
