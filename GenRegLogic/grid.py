@@ -22,7 +22,7 @@ import torch.nn.functional as F
 
 from .volume import Geometry, Volume
 
-# A Gaussian of half the new spacing (in new voxels) before a coarser sampling keeps aliasing below 1 %.
+# Width, in new voxels, of the Gaussian before a coarser sampling; at most 5 % of a wave as long as the new spacing pass.
 ANTIALIAS_SIGMA = 0.42
 
 
@@ -79,7 +79,7 @@ class Image:
 
 def canonical_image(volume: Volume, device: torch.device) -> Image:
     """The volume as float32 on its canonical axes."""
-    array = np.ascontiguousarray(canonical_array(volume.array, volume.geometry), dtype=np.float32)
+    array = np.array(canonical_array(volume.array, volume.geometry), dtype=np.float32, order="C")   # always a copy
     return Image(torch.from_numpy(array).to(device), canonical_geometry(volume.geometry))
 
 
@@ -155,9 +155,11 @@ class Sampler:
         moving: geometry of the moving image that will be sampled.
         linear: 4x4, LPS mm, fixed -> moving.
         device: where the coordinates live.
+        extent: geometry of the voxels there are, if `moving` is a grid laid around them on other axes.
     """
 
-    def __init__(self, fixed: Geometry, moving: Geometry, linear: np.ndarray, device: torch.device):
+    def __init__(self, fixed: Geometry, moving: Geometry, linear: np.ndarray, device: torch.device,
+                 extent: Geometry | None = None):
         to_moving = moving.world_to_index @ linear @ fixed.index_to_world          # fixed index -> moving index
         scale = 2.0 / np.maximum(np.array(moving.size) - 1, 1)                     # index -> [-1, 1]
         self._matrix = (scale[:, None] * to_moving[:3, :3]) / np.array(fixed.spacing)
@@ -174,6 +176,15 @@ class Sampler:
                 + ramp(d, columns[:, 2], (3, d, 1, 1)) + torch.from_numpy(shift).reshape(3, 1, 1, 1))
         self._base = base.to(torch.float32).to(device).reshape(3, -1)
         self._linear = torch.from_numpy(self._matrix).to(torch.float32).to(device)
+        self._to_extent = None
+        if extent is not None and extent is not moving:
+            unit = np.eye(4)
+            unit[:3, :3], unit[:3, 3] = np.diag(1 / scale), 1 / scale                # unit coordinates -> index
+            extent_scale = 2.0 / np.maximum(np.array(extent.size) - 1, 1)
+            matrix = extent_scale[:, None] * (extent.world_to_index @ moving.index_to_world @ unit)[:3]
+            matrix[:, 3] -= 1
+            self._to_extent = torch.from_numpy(matrix).to(torch.float32).to(device)
+            scale = extent_scale
         # How far past the border voxel's center still counts as inside: half a voxel.
         self._limit = torch.from_numpy(1 + 0.5 * scale).to(torch.float32).to(device).reshape(3, 1, 1, 1)
 
@@ -184,6 +195,9 @@ class Sampler:
 
     def inside(self, coordinates: torch.Tensor) -> torch.Tensor:
         """``(D, H, W)`` bool: the place lies within the moving image."""
+        if self._to_extent is not None:
+            flat = torch.addmm(self._to_extent[:, 3:], self._to_extent[:, :3], coordinates.reshape(3, -1))
+            coordinates = flat.reshape(coordinates.shape)
         return (coordinates.abs() <= self._limit).all(dim=0)
 
 

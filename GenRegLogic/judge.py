@@ -9,11 +9,11 @@ import torch
 
 from .field import DisplacementField
 from .finish import to_displacement
-from .grid import Image, Sampler, canonical_geometry, resample, sample
+from .grid import Image, canonical_geometry, resample, sample
 from .inverse import invert
 from .linear import Candidate, LinearLevel
 from .measure import foreground, inverse_error, jacobian_figures, lncc, nmi, tre
-from .prepare import Prepared, mask_on, moving_grid, working_grid
+from .prepare import Prepared, mask_on
 from .propose import Proposal
 from .report import build_report
 from .volume import Geometry, Volume
@@ -45,10 +45,9 @@ class Findings:
     confidence: Volume
 
 
-def make_report(inputs, fixed: Prepared, moving: Prepared, forward: DisplacementField, found: Findings,
-                device: str) -> dict:
+def make_report(inputs, fixed: Prepared, forward: DisplacementField, found: Findings, device: str) -> dict:
     """Measure and judge the result; see `report.build_report` for the keys."""
-    before, after = _similarities(fixed, moving, found)
+    before, after = _similarities(fixed, found)
     body = foreground(inputs.fixed)
     return build_report(
         fixed=inputs.fixed.geometry,
@@ -80,17 +79,17 @@ def _choices(found: Findings) -> list[str]:
     return notes
 
 
-def _similarities(fixed: Prepared, moving: Prepared, found: Findings) -> tuple[dict, dict]:
+def _similarities(fixed: Prepared, found: Findings) -> tuple[dict, dict]:
     level = found.level
     f = resample(fixed.image, level.fixed_geometry).tensor
-    m = resample(moving.image, level.moving_geometry).tensor
+    m = level.moving_image.tensor
     u = resample(found.field, level.fixed_geometry, smooth=False).tensor
     return tuple(_similarity(level, f, m, matrix, field)
                  for matrix, field in ((np.eye(4), None), (found.linear.matrix, u)))
 
 
 def _similarity(level: LinearLevel, f: torch.Tensor, m: torch.Tensor, matrix: np.ndarray, u) -> dict:
-    sampler = Sampler(level.fixed_geometry, level.moving_geometry, matrix, level.device)
+    sampler = level.sampler(matrix)
     coordinates = sampler.coordinates(u)
     where = (level.weight > 0) & sampler.inside(coordinates)
     if int(where.sum()) < MIN_OVERLAP_VOXELS:
@@ -110,8 +109,8 @@ def _inverse_error(fixed: Prepared, forward: DisplacementField, moving: Geometry
     inverse, _ = invert(forward, geometry=coarse)
     z, y, x = np.nonzero(fixed.mask.tensor.cpu().numpy())
     points = fixed.mask.geometry.to_world(np.stack([x, y, z], axis=1))
-    there = forward(points)
-    points = points[coarse.contains(there)]
+    points = points[forward.geometry.contains(points)]          # the mask's grid may stand out by a part of a voxel
+    points = points[coarse.contains(forward(points))]
     if len(points) == 0:
         return {"mean_mm": None, "max_mm": None}
     mean, worst = inverse_error(forward, inverse, points=points)

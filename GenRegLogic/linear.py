@@ -8,6 +8,7 @@ steps (Levenberg-Marquardt damping), translation and rotation first, then affine
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
@@ -17,12 +18,19 @@ import torch
 
 from .describe import mind_ssc
 from .grid import Sampler, resample, sample
-from .prepare import Prepared, mask_on, moving_grid, working_grid
+from .prepare import Prepared, mask_on, moving_level, turned_axes, working_grid
+from .similarity import gradient
 from .volume import Geometry
 
-SEARCH_VOXELS = 20_000
-LEVEL_VOXELS = (30_000, 150_000)
+SEARCH_VOXELS = 30_000
+LEVEL_VOXELS = (50_000, 200_000)
+"""Of the fixed working grid at the scales of the search, of the starts and of the final steps."""
+
 PEAKS = 4
+REDESCRIBE = 0.035
+"""The moving scan is described anew when the mapping has turned by more than this (radians, 2 degrees)."""
+
+MAX_TURNS = 4
 FINALISTS = 3
 SAME_VOXELS = 1.0
 """Starts closer than this (voxels of the coarse level, at the corners) end in the same place."""
@@ -40,24 +48,53 @@ class Candidate:
 
 
 class LinearLevel:
-    """The objective at one scale: descriptors of both scans, and Gauss-Newton steps on it."""
+    """The objective at one scale: descriptors of both scans, and Gauss-Newton steps on it.
 
-    def __init__(self, fixed: Prepared, moving: Prepared, voxels: int):
+    Args:
+        fixed, moving: the prepared scans.
+        voxels: about how many the fixed scan's working grid has.
+        linear: 4x4, LPS mm; the moving scan is described along the fixed axes as this mapping turns them.
+    """
+
+    def __init__(self, fixed: Prepared, moving: Prepared, voxels: int, linear: np.ndarray | None = None):
         self.spacing = level_spacing(fixed, moving, voxels)
         self.fixed_geometry = working_grid(fixed, self.spacing, margin_voxels=2)
-        self.moving_geometry = moving_grid(moving, self.spacing, margin_voxels=3)
         self.fixed = mind_ssc(resample(fixed.image, self.fixed_geometry).tensor)
-        self.moving = mind_ssc(resample(moving.image, self.moving_geometry).tensor)
         self.weight = mask_on(fixed, self.fixed_geometry)
-        self.moving_weight = mask_on(moving, self.moving_geometry)
         self.total = float(self.weight.sum().clamp(min=1))
-        self.chance = chance_mismatch(self.fixed, self.weight, self.moving, self.moving_weight)
         self.device = self.fixed.device
         self.center = self.fixed_geometry.index_to_world @ np.append((np.array(self.fixed_geometry.size) - 1) / 2, 1)
         self._places = _normalized_places(self.fixed_geometry, self.device)
+        self._moving_scan = moving
+        self._describe_moving(np.eye(4) if linear is None else linear)
+
+    def _describe_moving(self, linear: np.ndarray) -> None:
+        self.axes = turned_axes(linear, self.fixed_geometry)
+        level = moving_level(self._moving_scan, self.spacing, axes=self.axes, margin_voxels=3)
+        self.moving_image, self.moving_weight, self.extent = level.image, level.weight, level.extent
+        self.moving = mind_ssc(level.image.tensor)
+        self.chance = chance_mismatch(self.fixed, self.weight, self.moving, self.moving_weight)
+
+    @property
+    def moving_geometry(self) -> Geometry:
+        """Of the grid that the moving descriptors are on."""
+        return self.moving_image.geometry
+
+    def turned(self, linear: np.ndarray) -> LinearLevel:
+        """This level with the moving scan described as `linear` turns it; itself where that changes nothing."""
+        if np.allclose(turned_axes(linear, self.fixed_geometry), self.axes, atol=REDESCRIBE):
+            return self
+        level = copy.copy(self)
+        level._describe_moving(linear)
+        return level
+
+    def sampler(self, linear: np.ndarray) -> Sampler:
+        """Leads from the fixed grid into the moving descriptors, under a linear mapping."""
+        return Sampler(self.fixed_geometry, self.moving_geometry, linear, self.device, self.extent)
 
     def warped(self, matrix: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        sampler = Sampler(self.fixed_geometry, self.moving_geometry, matrix, self.device)
+        """The moving descriptors under a linear mapping, and the weight of each voxel."""
+        sampler = self.sampler(matrix)
         coordinates = sampler.coordinates(None)
         return sample(self.moving, coordinates), sampler.inside(coordinates).float() * self.weight
 
@@ -78,6 +115,8 @@ class LinearLevel:
         """Gauss-Newton steps from `matrix`; returns the best matrix met and its objective."""
         warped, weight = self.warped(matrix)
         best, damping = self.mismatch(warped, weight), 1e-2
+        if float(weight.sum()) < 1:
+            return matrix, best                                               # no overlap: nothing says where to go
         system = self._system(warped, weight)
         for _ in range(steps):
             trial = matrix @ self._step(*system, damping, freedom)
@@ -97,22 +136,20 @@ class LinearLevel:
 
     def _system(self, warped: torch.Tensor, weight: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Normal equations of the 12 affine parameters (row-major: 3 components x (1, x, y, z))."""
-        error = (warped - self.fixed).mul_(weight)
-        grads = []
-        for dim in (3, 2, 1):
-            g = torch.zeros_like(warped)
-            n = warped.shape[dim]
-            torch.sub(warped.narrow(dim, 2, n - 2), warped.narrow(dim, 0, n - 2), out=g.narrow(dim, 1, n - 2))
-            grads.append(g.mul_(0.5))
         places = self._places                                                 # (4, N): 1, x, y, z
-        right = torch.stack([(error * g).sum(dim=0).reshape(-1) for g in grads]) @ places.T
+        pulls = warped.new_zeros((3, *weight.shape))
+        products = warped.new_zeros((6, *weight.shape))
+        for channel, fixed in zip(warped, self.fixed):                        # one by one, to stay in the cache
+            slopes = gradient(channel)
+            pulls.addcmul_(slopes, channel - fixed)
+            for number, (a, b) in enumerate(_SYMMETRIC):
+                products[number].addcmul_(slopes[a], slopes[b])
+        right = pulls.mul_(weight).reshape(3, -1) @ places.T
         hessian = np.zeros((3, 4, 3, 4))
-        for a in range(3):
-            for b in range(a, 3):
-                product = (grads[a] * grads[b]).sum(dim=0).mul_(weight).reshape(-1)
-                block = ((places * product) @ places.T).cpu().numpy()
-                hessian[a, :, b, :] = block
-                hessian[b, :, a, :] = block.T
+        for product, (a, b) in zip(products.mul_(weight).reshape(6, -1), _SYMMETRIC):
+            block = ((places * product) @ places.T).cpu().numpy()
+            hessian[a, :, b, :] = block
+            hessian[b, :, a, :] = block.T
         return hessian.reshape(12, 12), right.cpu().numpy().reshape(12)
 
     def _step(self, hessian: np.ndarray, right: np.ndarray, damping: float, freedom: int) -> np.ndarray:
@@ -164,6 +201,7 @@ def _rigid_basis() -> np.ndarray:
 
 
 _RIGID_BASIS = _rigid_basis()
+_SYMMETRIC = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 
 
 def _rotation(skew: np.ndarray) -> np.ndarray:
@@ -176,8 +214,10 @@ def _rotation(skew: np.ndarray) -> np.ndarray:
 
 
 def level_spacing(fixed: Prepared, moving: Prepared, voxels: int) -> float:
-    """Isotropic spacing (mm) that puts about `voxels` voxels into the smaller body, not finer than the scans."""
-    volume = min(fixed.body_volume, moving.body_volume)
+    """Isotropic spacing (mm) that puts about `voxels` voxels into the fixed body's box, or `voxels` / 2 into the
+    smaller body if that is coarser; not finer than the scans."""
+    box = float(np.prod((fixed.box[1] - fixed.box[0]) * np.array(fixed.image.geometry.spacing)))
+    volume = max(box, 2 * min(fixed.body_volume, moving.body_volume))
     native = max(float(np.prod(p.image.geometry.spacing)) ** (1 / 3) for p in (fixed, moving))
     return max((volume / voxels) ** (1 / 3), native)
 
@@ -309,6 +349,7 @@ def align(
     tell(0.2)
     if init == "none":
         name, matrix = given[0] if given else ("header", np.eye(4))
+        fine = fine.turned(matrix)
         return Candidate(matrix, fine.objective(matrix), name), fine
     coarse = LinearLevel(fixed, moving, LEVEL_VOXELS[0])
     found = [*given, *starts(fixed, moving, init)]
@@ -319,20 +360,32 @@ def align(
     found = _distinct(found, coarse)
     tried = []
     for number, (name, matrix) in enumerate(found):
-        tried.append(Candidate(*coarse.refine(matrix, freedom=RIGID, steps=12), name))
+        tried.append(_refine_turning(coarse, Candidate(matrix, math.inf, name), RIGID, 12))
         tell(0.4 + 0.3 * (number + 1) / len(found))
     tried.sort(key=lambda candidate: candidate.objective)
     tried = _distinct_candidates(tried, coarse)[:FINALISTS]
-    final = [Candidate(*coarse.refine(c.matrix, freedom=AFFINE, steps=12), c.name) for c in tried]
+    best = min((_refine_turning(coarse, c, AFFINE, 12) for c in tried), key=lambda candidate: candidate.objective)
     tell(0.8)
-    best = min(final, key=lambda candidate: candidate.objective)
-    best = Candidate(*fine.refine(best.matrix, freedom=AFFINE, steps=10), best.name)
-    # The promise: never worse than what the caller's header, or the caller, said.
+    best = _refine_turning(fine, best, AFFINE, 10)
+    # The promise: never worse than what the header, or the caller, said.
     for name, matrix in [*given, ("header", np.eye(4))]:
-        value = fine.objective(matrix)
+        value = fine.turned(matrix).objective(matrix)
         if value < best.objective:
             best = Candidate(matrix, value, name)
-    return best, fine
+    return best, fine.turned(best.matrix)
+
+
+def _refine_turning(level: LinearLevel, start: Candidate, freedom: int, steps: int) -> Candidate:
+    """Refine, and describe the moving scan anew for as long as the mapping goes on turning."""
+    matrix = start.matrix
+    level = level.turned(matrix)
+    for _ in range(MAX_TURNS):
+        matrix, value = level.refine(matrix, freedom=freedom, steps=steps)
+        turned = level.turned(matrix)
+        if turned is level:
+            break
+        level, value = turned, turned.objective(matrix)
+    return Candidate(matrix, value, start.name)
 
 
 def _distance(a: np.ndarray, b: np.ndarray, level: LinearLevel) -> float:

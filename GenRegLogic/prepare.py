@@ -11,7 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
-from .grid import Image, canonical_image, resample, subgrid
+from .grid import Image, Sampler, canonical_image, resample, sample, subgrid
 from .volume import Geometry, Volume
 
 # 0.5 % clamps flatten CBCT; no clamp lets one hot voxel ruin a descriptor.
@@ -22,6 +22,10 @@ MASK_VOXELS = 200_000
 BACKGROUND_SHARE = 0.05
 # A mask that leaves less, or takes more, of the scan than this says nothing.
 MASK_LIMITS = (0.02, 0.97)
+# Axes closer than this (sines of the angles, half a degree) count as the same: no interpolation is spent on them.
+SAME_AXES = 0.009
+# A scan that is interpolated onto turned axes is kept a little finer before, against the blur.
+FINER_BEFORE_TURNING = 0.75
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -120,14 +124,59 @@ def working_grid(prepared: Prepared, spacing: float, *, margin_voxels: float = 4
     return subgrid(geometry, low, high, (spacing, spacing, spacing))
 
 
-def moving_grid(prepared: Prepared, spacing: float, *, margin_voxels: float = 12) -> Geometry:
-    """The grid on which the moving scan is kept at a level: never finer than the scan itself."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class MovingLevel:
+    """The moving scan at one scale.
+
+    Attributes:
+        image: intensities ``(D, H, W)`` on the grid that is sampled.
+        weight: its mask on that grid, 0 or 1.
+        extent: geometry of the voxels there are; the image's own, or, where the grid has other axes, what it was
+            made from.
+    """
+
+    image: Image
+    weight: torch.Tensor
+    extent: Geometry
+
+
+def moving_level(prepared: Prepared, spacing: float, *, axes: np.ndarray | None = None,
+                 margin_voxels: float = 12) -> MovingLevel:
+    """The moving scan around its body at `spacing` mm, or at its own spacing where that is coarser.
+
+    Args:
+        prepared: the scan.
+        spacing: mm.
+        axes: 3x3, columns are the LPS unit vectors of the wanted grid's axes. Descriptors compare directions, so both
+            scans must be described along the same ones, however either was scanned. None: the scan's own.
+        margin_voxels: around the body.
+    """
     geometry = prepared.image.geometry
-    steps = tuple(float(max(spacing, s)) for s in geometry.spacing)
+    turned = axes is not None and not np.allclose(axes, geometry.direction, atol=SAME_AXES)
     margin = margin_voxels * spacing / np.array(geometry.spacing)
     low = np.maximum(prepared.box[0] - margin, 0)
     high = np.minimum(prepared.box[1] + margin, np.array(geometry.size) - 1)
-    return subgrid(geometry, low, high, steps)
+    step = spacing * FINER_BEFORE_TURNING if turned else spacing
+    own = subgrid(geometry, low, high, tuple(float(max(step, s)) for s in geometry.spacing))
+    image, weight = resample(prepared.image, own), mask_on(prepared, own)
+    if not turned:
+        return MovingLevel(image, weight, own)
+    corners = own.corners() @ axes
+    size = np.maximum(np.ceil((corners.max(0) - corners.min(0)) / spacing).astype(int) + 1, 2)
+    middle = (corners.max(0) + corners.min(0)) / 2
+    origin = axes @ (middle - (size - 1) / 2 * spacing)
+    target = Geometry(size=tuple(int(n) for n in size), spacing=(spacing,) * 3,
+                      origin=tuple(float(v) for v in origin), direction=axes)
+    sampler = Sampler(target, own, np.eye(4), image.tensor.device)
+    coordinates = sampler.coordinates(None)
+    both = sample(torch.stack([image.tensor, weight]), coordinates)
+    return MovingLevel(Image(both[0], target), (both[1] > 0.5) * sampler.inside(coordinates).float(), own)
+
+
+def turned_axes(linear: np.ndarray, fixed: Geometry) -> np.ndarray:
+    """The fixed grid's axes as the rotation in a linear mapping (4x4, LPS mm) turns them into the moving scan."""
+    u, _, vt = np.linalg.svd(linear[:3, :3])
+    return u @ vt @ fixed.direction
 
 
 def mask_on(prepared: Prepared, geometry: Geometry) -> torch.Tensor:

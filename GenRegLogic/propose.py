@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .grid import Image, Sampler, resample, sample
+from .grid import Image, resample, sample
 from .linear import LinearLevel, chance_mismatch
 from .search import search
 from .similarity import smooth
@@ -75,7 +75,7 @@ def pooled_geometry(geometry: Geometry, shape: tuple[int, ...]) -> Geometry:
 
 
 def _warped(level: LinearLevel, linear: np.ndarray, u: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-    sampler = Sampler(level.fixed_geometry, level.moving_geometry, linear, level.device)
+    sampler = level.sampler(linear)
     coordinates = sampler.coordinates(u)
     return sample(level.moving, coordinates), sampler.inside(coordinates).float()
 

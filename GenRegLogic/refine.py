@@ -19,7 +19,7 @@ import torch
 from .describe import mind_ssc
 from .grid import Image, Sampler, resample, sample
 from .landmarks import LandmarkPull
-from .prepare import Prepared, mask_on, moving_grid, working_grid
+from .prepare import Prepared, mask_on, moving_level, turned_axes, working_grid
 from .progress import Monitor
 from .similarity import DescriptorDistance, Lncc, smooth
 from .volume import Geometry
@@ -35,31 +35,66 @@ LNCC_RADIUS = 2
 LNCC_NOISE = 1e-4
 """Variance that counts as noise, of intensities scaled to [0, 1]."""
 
+EXTENT_EVERY = 4
+"""Steps between two looks at which voxels lie within the moving scan: it changes at the rim only."""
+
 STALL_STEPS, STALL_GAIN = 6, 2e-3
 """A level ends when this many steps gain less than this share of what the level has gained."""
 
-SMOOTHING = {INTENSITY: (1.73, 0.71), DESCRIPTOR: (3.0, 1.5)}
-"""Gaussian sigma in voxels of the step and of the field. Descriptors say where edges are and not whether two places
-are the same, so they need the stiffer field (chosen on the pairs of the benchmark)."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Level:
-    """One scale of the refinement: what is compared, voxel size in mm, and at most how many steps."""
+    """One scale of the refinement.
+
+    Attributes:
+        measure: what is compared.
+        spacing: voxel size, mm.
+        iterations: at most so many steps.
+        step_sigma: Gaussian smoothing of each step, voxels.
+        field_sigma: Gaussian smoothing of the field after each step, voxels.
+    """
 
     measure: str
     spacing: float
     iterations: int
+    step_sigma: float
+    field_sigma: float
 
 
-def schedule(measure: str, finest: float, iterations: int) -> list[Level]:
-    """Levels from coarse to fine; each finer one has half the iterations.
+@dataclasses.dataclass(frozen=True)
+class _Rung:
+    """A level in relative terms: spacing in finest voxels, iterations as a share of the coarsest level's."""
 
-    Descriptors stop at twice the finest spacing: their patches see the finer detail anyhow.
+    measure: str
+    factor: float
+    share: float
+    step_sigma: float
+    field_sigma: float
+
+
+# Descriptors say where edges are and not whether two places are the same: they need a stiff field, whose stiffness
+# in mm hardly falls from level to level. Intensities of one contrast can be trusted with finer detail at the end.
+# The widths were chosen on the pairs of the benchmark, one table for all of them.
+_COARSE = (_Rung(DESCRIPTOR, 4, 1.0, 3.0, 1.5), _Rung(DESCRIPTOR, 2, 0.5, 4.0, 2.0))
+_LADDERS = {
+    DESCRIPTOR: (*_COARSE, _Rung(DESCRIPTOR, 1.4, 0.25, 5.0, 2.5)),
+    INTENSITY: (*_COARSE, _Rung(INTENSITY, 2, 0.5, 1.73, 0.71), _Rung(INTENSITY, 1, 0.5, 1.25, 0.4)),
+}
+
+
+def schedule(measure: str, finest: float, iterations: int, *, coarsest_only: int | None = None) -> list[Level]:
+    """Levels from coarse to fine.
+
+    Args:
+        measure: what the finest levels compare; the coarse ones compare descriptors, which see farther.
+        finest: voxel size, mm, that the scans carry.
+        iterations: of the coarsest level; 0 gives no level.
+        coarsest_only: keep only so many levels.
     """
-    factors = (4, 2, 1) if measure == INTENSITY else (4, 2)
-    counts = [max(1, round(iterations / 2**n)) for n in range(len(factors))]
-    return [Level(measure, finest * f, n) for f, n in zip(factors, counts)] if iterations else []
+    if iterations == 0:
+        return []
+    rungs = _LADDERS[measure][:coarsest_only]
+    return [Level(r.measure, finest * r.factor, max(1, round(iterations * r.share)), r.step_sigma, r.field_sigma)
+            for r in rungs]
 
 
 class Refiner:
@@ -105,19 +140,19 @@ class Refiner:
         return field
 
     def _level(self, level: Level, number: int, geometry: Geometry, u: torch.Tensor, tell: Callable) -> torch.Tensor:
-        moving_geometry = moving_grid(self.moving, level.spacing)
-        fixed = resample(self.fixed.image, geometry).tensor
-        moving = resample(self.moving.image, moving_geometry).tensor
-        measure = _measure(level, fixed, mask_on(self.fixed, geometry))
-        channels = measure.channels(moving)
-        sampler = Sampler(geometry, moving_geometry, self.linear, self.device)
+        axes = turned_axes(self.linear, geometry) if level.measure == DESCRIPTOR else None
+        moving = moving_level(self.moving, level.spacing, axes=axes)
+        measure = _measure(level, resample(self.fixed.image, geometry).tensor, mask_on(self.fixed, geometry))
+        channels = measure.channels(moving.image.tensor)
+        sampler = Sampler(geometry, moving.image.geometry, self.linear, self.device, moving.extent)
         composer = Composer(geometry, self.device)
-        step_sigma, field_sigma = (s * self.smoothness for s in SMOOTHING[level.measure])
+        step_sigma, field_sigma = (s * self.smoothness for s in (level.step_sigma, level.field_sigma))
         best, best_u, values = float("inf"), u, []
         for iteration in range(level.iterations + 1):
             coordinates = sampler.coordinates(u)
-            inside = sampler.inside(coordinates)
-            valid = None if bool(inside.all()) else inside.float()
+            if iteration % EXTENT_EVERY == 0:
+                inside = sampler.inside(coordinates)
+                valid = None if bool(inside.all()) else inside.float()
             value, pull = measure.pull(sample(channels, coordinates), valid)
             values.append(value)
             self.history.append({"level": number, "iteration": iteration, "objective": value})

@@ -9,6 +9,8 @@ directions; the two fields are then made each other's inverse.
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 
@@ -43,13 +45,13 @@ def mismatch_volume(fixed: torch.Tensor, moving: torch.Tensor, valid: torch.Tens
     padded = F.pad(moving[None], [radius] * 6, mode="replicate")[0]
     inside = F.pad(valid, [radius] * 6)
     out = fixed.new_empty((side, side, side, d, h, w))
-    for z in range(side):
-        for y in range(side):
-            window = padded[:, z:z + d, y:y + h].unfold(3, w, 1)                 # (C, D, H, side, W)
-            cost = (window - fixed[:, :, :, None]).square_().mean(dim=0).div_(chance)
-            share = inside[z:z + d, y:y + h].unfold(2, w, 1)
-            out[z, y] = (1 + (cost - 1) * share).permute(2, 0, 1, 3)
-    return out.reshape(side ** 3, d, h, w)
+    difference = torch.empty_like(fixed)
+    for z, y, x in itertools.product(range(side), repeat=3):           # all voxels and channels at once: fits the cache
+        here = (slice(z, z + d), slice(y, y + h), slice(x, x + w))
+        torch.sub(padded[(slice(None), *here)], fixed, out=difference)
+        cost = torch.sum(difference.mul_(difference), dim=0, out=out[z, y, x])
+        cost.mul_(1 / (channels * chance)).sub_(1).mul_(inside[here]).add_(1)
+    return out.reshape(side**3, d, h, w)
 
 
 def coupled_convex(cost: torch.Tensor, radius: int, weight: torch.Tensor, smoothing: int = 1) -> torch.Tensor:
@@ -63,13 +65,13 @@ def coupled_convex(cost: torch.Tensor, radius: int, weight: torch.Tensor, smooth
     """
     cube = displacement_cube(radius, cost.device)
     shape = cost.shape[1:]
-    cost = cost.reshape(cost.shape[0], -1)
-    norm = cube.square().sum(dim=1, keepdim=True)
-    field = _soften(cube[cost.argmin(dim=0)].T.reshape(3, *shape), weight, smoothing)
+    cost = cost.reshape(cost.shape[0], -1).T.contiguous()                # (N, K): a voxel's choices side by side
+    norm = cube.square().sum(dim=1)
+    field = _soften(cube[cost.argmin(dim=1)].T.reshape(3, *shape), weight, smoothing)
     for coupling in COUPLING:
         # |d - u|^2 without the term that does not depend on d
-        coupled = torch.addmm(cost + coupling * norm, cube, field.reshape(3, -1), alpha=-2 * coupling)
-        field = _soften(cube[coupled.argmin(dim=0)].T.reshape(3, *shape), weight, smoothing)
+        coupled = torch.addmm(cost, field.reshape(3, -1).T, cube.T, alpha=-2 * coupling).add_(coupling * norm)
+        field = _soften(cube[coupled.argmin(dim=1)].T.reshape(3, *shape), weight, smoothing)
     return field.flip(0)
 
 

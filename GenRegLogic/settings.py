@@ -53,6 +53,8 @@ class Settings:
         _check_count("threads", self.threads, 1, 4096)
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
             raise InputError(f"The seed must be a whole number from 0, not {self.seed!r}.")
+        if not isinstance(self.linear_only, bool):
+            raise InputError(f"linear_only must be True or False, not {self.linear_only!r}.")
         if self.init not in INITS:
             raise InputError(f"init must be one of {', '.join(INITS)}, not {self.init!r}.")
         if not _is_number(self.smoothness) or not SMOOTHNESS_RANGE[0] <= self.smoothness <= SMOOTHNESS_RANGE[1]:

@@ -46,6 +46,8 @@ def smooth(x: torch.Tensor, sigma: float) -> torch.Tensor:
 
     Up to sigma 2 by binomial passes ([1 2 1] / 4 has variance 1/2; a fraction of a pass gives the rest).
     """
+    if x.ndim > 3:                                                    # one by one, to stay in the cache
+        return torch.stack([smooth(part, sigma) for part in x])
     variance = sigma * sigma
     while variance > 1e-6:
         weight = min(variance, 0.5) / 2
@@ -135,7 +137,9 @@ class Lncc:
     def pull(self, warped: torch.Tensor, valid: torch.Tensor | None) -> tuple[float, torch.Tensor]:
         """Objective, and its derivative ``(3, D, H, W)`` by a displacement of each voxel (per voxel)."""
         objective, derivative = self.force(warped[0], valid)
-        return float(objective), gradient(warped[0]).mul_(derivative)
+        out = warped.new_zeros((3, *derivative.shape))
+        _add_slopes(out, warped[0], derivative.mul_(0.5))
+        return float(objective), out
 
 
 def local_correlation(a: torch.Tensor, b: torch.Tensor, radius: int, epsilon: float) -> torch.Tensor:
@@ -166,12 +170,20 @@ class DescriptorDistance:
     def pull(self, warped: torch.Tensor, valid: torch.Tensor | None) -> tuple[float, torch.Tensor]:
         """Objective, and its derivative ``(3, D, H, W)`` by a displacement of each voxel (per voxel)."""
         weight = self.weight if valid is None else self.weight * valid
-        error = warped - self.fixed
-        objective = float((error.square().mean(dim=0) * weight).sum() / weight.sum().clamp(min=1))
-        error.mul_(weight)
         out = warped.new_zeros((3, *weight.shape))
-        for component, dim in enumerate((2, 1, 0)):
-            n = weight.shape[dim]
-            slope = warped.narrow(dim + 1, 2, n - 2) - warped.narrow(dim + 1, 0, n - 2)
-            torch.sum(slope.mul_(error.narrow(dim + 1, 1, n - 2)), dim=0, out=out[component].narrow(dim, 1, n - 2))
-        return objective, out.mul_(1.0 / warped.shape[0])
+        total = warped.new_zeros(())
+        for channel, fixed in zip(warped, self.fixed):                # one by one, to stay in the processor's cache
+            error = channel - fixed
+            weighted = error * weight
+            total += (error.mul_(weighted)).sum()
+            _add_slopes(out, channel, weighted)
+        channels = warped.shape[0]
+        return float(total / channels / weight.sum().clamp(min=1)), out.mul_(1.0 / channels)
+
+
+def _add_slopes(out: torch.Tensor, image: torch.Tensor, factor: torch.Tensor) -> None:
+    """out += factor * (twice the central differences of the image), components (x, y, z)."""
+    for component, dim in enumerate((2, 1, 0)):
+        n = image.shape[dim]
+        slope = image.narrow(dim, 2, n - 2) - image.narrow(dim, 0, n - 2)
+        out[component].narrow(dim, 1, n - 2).addcmul_(slope, factor.narrow(dim, 1, n - 2))
