@@ -15,7 +15,7 @@ def agreement(look, noise=0.5):
     scene = Scene()
     fixed = prepare(scene.scan(FIXED_GRID), mask=None, device=torch.device("cpu"))
     moving = prepare(scene.scan(MOVING_GRID, look=look, noise=noise, seed=1), mask=None, device=torch.device("cpu"))
-    return contrast_agreement(LinearLevel(fixed, moving, 150_000), fixed, moving, np.eye(4), None)
+    return contrast_agreement(LinearLevel(fixed, moving, 150_000), fixed, np.eye(4), None)
 
 
 def test_two_scans_of_one_contrast_agree():
@@ -40,4 +40,4 @@ def test_no_overlap_is_no_agreement():
     fixed, moving = (prepare(scan, mask=None, device=torch.device("cpu")) for _ in range(2))
     far = np.eye(4)
     far[0, 3] = 1e4
-    assert contrast_agreement(LinearLevel(fixed, moving, 30_000), fixed, moving, far, None) == 0
+    assert contrast_agreement(LinearLevel(fixed, moving, 30_000), fixed, far, None) == 0

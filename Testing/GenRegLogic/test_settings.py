@@ -56,7 +56,6 @@ def test_a_list_as_init_is_refused_with_one_sentence():
         Settings(init=["auto"])
 
 
-@pytest.mark.xfail(reason="BUG: linear_only isn't checked")
 @pytest.mark.parametrize("value", ["no", 1, None])
 def test_linear_only_must_be_true_or_false(value):
     with pytest.raises(InputError):
