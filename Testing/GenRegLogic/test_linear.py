@@ -10,10 +10,13 @@ from GenRegLogic.prepare import prepare
 from GenRegLogic.register import register
 from GenRegLogic.settings import Settings
 
-from .conftest import FIXED_GRID, MOVING_GRID, STRAIGHT_GRID, Scene, centered, rotation
+from .conftest import Scene, centered, rotation
 
 CPU = torch.device("cpu")
 SCENE = Scene()
+FIXED_GRID = centered((34, 30, 36), (3.6, 3.6, 3.6))
+STRAIGHT_GRID = centered((32, 28, 30), (3.8, 3.9, 4.3))
+MOVING_GRID = centered(STRAIGHT_GRID.size, STRAIGHT_GRID.spacing, rotation(0.1, -0.05, 0.15))
 
 
 def rigid(angles=(0.0, 0.0, 0.0), shift=(0.0, 0.0, 0.0)):
