@@ -35,6 +35,7 @@ def contrast_agreement(level: LinearLevel, fixed: Prepared, linear: np.ndarray, 
     weight = level.weight * sampler.inside(coordinates)
     count = (2 * WINDOW_RADIUS + 1) ** 3
     weight = (box_sum(weight, WINDOW_RADIUS) > count - 0.5).float()
-    correlation = local_correlation(f, sample(level.moving_image.tensor[None], coordinates)[0], WINDOW_RADIUS, NOISE_VARIANCE)
+    m = sample(level.moving_image.tensor[None], coordinates)[0]
+    correlation = local_correlation(f, m, WINDOW_RADIUS, NOISE_VARIANCE)
     strength = float((correlation.abs() * weight).sum())
     return float((correlation * weight).sum()) / strength if strength > 0 else 0.0

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 
 from .volume import Geometry, Volume
 
-# Width, in new voxels, of the Gaussian before a coarser sampling; at most 5 % of a wave as long as the new spacing pass.
+# Width, in new voxels, of the Gaussian before a coarser sampling; of a wave as long as the new spacing 5 % pass.
 ANTIALIAS_SIGMA = 0.42
 
 
@@ -86,9 +86,10 @@ def canonical_image(volume: Volume, device: torch.device) -> Image:
 def subgrid(geometry: Geometry, low: np.ndarray, high: np.ndarray, spacing: tuple[float, float, float]) -> Geometry:
     """A grid on the axes of `geometry` that covers the index box [low, high], with another spacing (mm).
 
-    The box is covered from its center outwards, so that mirrored inputs give mirrored grids.
+    The box grows to whole voxels and is covered from its center outwards, so that mirrored inputs give mirrored grids
+    and a grid with the scan's own spacing falls on its voxels.
     """
-    low, high = np.asarray(low, float), np.asarray(high, float)
+    low, high = np.floor(np.asarray(low, float) + 1e-6), np.ceil(np.asarray(high, float) - 1e-6)
     extent = (high - low) * np.array(geometry.spacing)
     size = np.maximum(np.ceil(extent / np.array(spacing) - 1e-6).astype(int) + 1, 2)
     center = geometry.index_to_world[:3, :3] @ ((low + high) / 2) + geometry.index_to_world[:3, 3]

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from .field import DisplacementField
-from .finish import to_displacement
 from .grid import Image, canonical_geometry, resample, sample
 from .inverse import invert
 from .linear import Candidate, LinearLevel

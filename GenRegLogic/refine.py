@@ -24,7 +24,7 @@ from .progress import Monitor
 from .similarity import DescriptorDistance, Lncc, smooth
 from .volume import Geometry
 
-__all__ = ["INTENSITY", "DESCRIPTOR", "Level", "Refiner", "schedule"]
+__all__ = ["DESCRIPTOR", "INTENSITY", "Level", "Refiner", "schedule"]
 
 INTENSITY, DESCRIPTOR = "intensity", "mind-ssc"
 

@@ -306,7 +306,7 @@ def _finest_spacing(fixed: Prepared, moving: Prepared, settings: Settings, max_v
     return spacing
 
 
-CONFIDENCE_SHARE = 0.25
+CONFIDENCE_SHARE = 0.5
 """Of the iterations, for the way back: enough to disagree where the images don't say where to go."""
 
 

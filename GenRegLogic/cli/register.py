@@ -99,6 +99,10 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("--fixed-landmarks and --moving-landmarks go together; give both or neither.")
 
     settings = _settings(args)
+    if settings.threads is not None:
+        import SimpleITK as sitk
+
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(settings.threads)  # reading, warping and writing
     scans = _read_inputs(args)
     check_space(outputs, BYTES_PER_VECTOR * scans["fixed"].array.size)
 
