@@ -34,7 +34,7 @@ def to_displacement(field: Image, linear: np.ndarray, geometry: Geometry | None 
     target = field.geometry if geometry is None else canonical_geometry(geometry)
     u = resample(field, target, smooth=False).tensor
     index = target.index_to_world
-    matrix = torch.from_numpy(linear[:3, :3] @ target.direction).to(u.device, torch.float32)
+    matrix = torch.from_numpy(linear[:3, :3] @ target.direction).float().to(u.device)
     offset = (linear - np.eye(4)) @ index                                     # index -> displacement of A alone
     d, h, w = target.shape
     out = (matrix @ u.reshape(3, -1)).reshape(3, d, h, w)

@@ -1,6 +1,6 @@
 """The inverse of a displacement field, with its measured error.
 
-Key functions: `invert`, `InverseError`.
+Key functions: `invert`, `accurate_inverse`, `InverseError`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from .field import AffineTransform, DisplacementField, apply_matrix, as_slab, sample_array, voxel_centers, world_to_unit
 from .volume import Geometry
 
-__all__ = ["InverseError", "fit_affine", "invert"]
+__all__ = ["InverseError", "accurate_inverse", "fit_affine", "invert"]
 
 DEFAULT_TOLERANCE_MM = 0.01
 DEFAULT_TOLERANCE_VOXELS = 0.01
@@ -21,6 +21,10 @@ COARSENING = 4
 """The inverse is first found on a grid this many times coarser (1/64 of the work), and refined from there."""
 
 COARSE_MIN_SIZE = 16
+FINE_ENOUGH_MM = 0.05
+"""Mean error, mm, past which the inverse is made on a finer grid."""
+
+MAX_FINE_VOXELS = 10_000_000
 MIN_DAMPING, DAMPING_DECREASE, DAMPING_INCREASE = 1e-3, 0.5, 1.3
 FIT_POINTS_PER_AXIS = 24
 MIN_FIT_DETERMINANT = 0.05
@@ -72,6 +76,48 @@ def invert(
     if min(geometry.size) >= COARSE_MIN_SIZE:
         start = _run(solver, _coarsened(geometry), None)[0]
     return _run(solver, geometry, start)
+
+
+def accurate_inverse(
+    field: DisplacementField, moving: Geometry, points: np.ndarray
+) -> tuple[DisplacementField, InverseError]:
+    """The inverse on the moving scan's grid, or on one twice as fine where voxels are too large for it.
+
+    At its voxels the inverse is exact; between them it is interpolated, and in scans of several mm that costs more
+    than the solver's tolerance.
+
+    Args:
+        field: Fixed -> moving.
+        moving: Grid of the moving scan.
+        points: (n, 3) fixed points, LPS mm, that lie in the field's grid; the error is measured at them.
+
+    Returns:
+        The inverse, moving -> fixed, rounded as files hold it, and the distance ``inverse(field(x)) - x`` over the
+        points that the field leads into the moving scan; NaN if there are none.
+    """
+    there = field(points)
+    used = moving.contains(there)
+    inverse = invert(field, geometry=moving)[0].rounded()
+    if not used.any():
+        return inverse, InverseError(float("nan"), float("nan"))
+    error = _distances(inverse, there[used], points[used])
+    if error.mean_mm > FINE_ENOUGH_MM and np.prod(moving.size) * 8 <= MAX_FINE_VOXELS:
+        inverse = invert(field, geometry=_doubled(moving))[0].rounded()
+        error = _distances(inverse, there[used], points[used])
+    return inverse, error
+
+
+def _distances(inverse: DisplacementField, there: np.ndarray, points: np.ndarray) -> InverseError:
+    distances = np.linalg.norm(inverse(there) - points, axis=1)
+    return InverseError(float(distances.mean()), float(distances.max()))
+
+
+def _doubled(geometry: Geometry) -> Geometry:
+    """The same extent with half the spacing; every voxel center of the old grid is one of the new."""
+    size = tuple(2 * n + 1 for n in geometry.size)
+    spacing = tuple(s / 2 for s in geometry.spacing)
+    origin = geometry.to_world(np.array([[-0.5, -0.5, -0.5]]))[0]  # the outer half voxels belong to the scan
+    return Geometry(size, spacing, tuple(origin), geometry.direction)
 
 
 def fit_affine(field: DisplacementField) -> AffineTransform:

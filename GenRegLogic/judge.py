@@ -9,7 +9,7 @@ import torch
 
 from .field import DisplacementField
 from .grid import Image, canonical_geometry, resample, sample
-from .inverse import invert
+from .inverse import accurate_inverse, invert
 from .linear import Candidate, LinearLevel
 from .measure import foreground, inverse_error, jacobian_figures, lncc, nmi, tre
 from .prepare import Prepared, mask_on
@@ -17,7 +17,7 @@ from .propose import Proposal
 from .report import build_report
 from .volume import Geometry, Volume
 
-__all__ = ["Findings", "make_report"]
+__all__ = ["Findings", "body_points", "make_report"]
 
 INVERSE_VOXELS = 1_500_000
 """Of the grid on which the inverse's error is measured; the full one is made when it is asked for."""
@@ -60,7 +60,7 @@ def make_report(inputs, fixed: Prepared, forward: DisplacementField, found: Find
         similarity_before=before,
         similarity_after=after,
         jacobian=jacobian_figures(forward, mask=body if body.any() else None),
-        inverse_error=_inverse_error(fixed, forward, inputs.moving.geometry),
+        inverse_error=_inverse_error(body_points(fixed, forward), forward, inputs.moving.geometry),
         confidence=_confidence_figures(fixed, found.confidence),
         landmarks=_landmarks(inputs, forward),
         stopped_early=found.stopped_early,
@@ -98,21 +98,27 @@ def _similarity(level: LinearLevel, f: torch.Tensor, m: torch.Tensor, matrix: np
     return {"nmi": nmi(a, b, mask), "lncc": lncc(a, b, mask)}
 
 
-def _inverse_error(fixed: Prepared, forward: DisplacementField, moving: Geometry) -> dict:
-    """Error of there and back inside the body, with the inverse on a grid of at most INVERSE_VOXELS voxels."""
-    grid = canonical_geometry(moving)
-    factor = max((np.prod(grid.size) / INVERSE_VOXELS) ** (1 / 3), 1.0)
-    size = tuple(max(2, int(np.ceil((n - 1) / factor)) + 1) for n in grid.size)
-    spacing = tuple(s * (n - 1) / (k - 1) for s, n, k in zip(grid.spacing, grid.size, size))
-    coarse = Geometry(size=size, spacing=spacing, origin=grid.origin, direction=grid.direction)
-    inverse, _ = invert(forward, geometry=coarse)
+def body_points(fixed: Prepared, forward: DisplacementField) -> np.ndarray:
+    """(n, 3) fixed points inside the body, LPS mm: centers of the coarse mask's voxels that lie in the scan."""
     z, y, x = np.nonzero(fixed.mask.tensor.cpu().numpy())
     points = fixed.mask.geometry.to_world(np.stack([x, y, z], axis=1))
-    points = points[forward.geometry.contains(points)]          # the mask's grid may stand out by a part of a voxel
-    points = points[coarse.contains(forward(points))]
-    if len(points) == 0:
-        return {"mean_mm": None, "max_mm": None}
-    mean, worst = inverse_error(forward, inverse, points=points)
+    return points[forward.geometry.contains(points)]          # the mask's grid may stand out by a part of a voxel
+
+
+def _inverse_error(points: np.ndarray, forward: DisplacementField, moving: Geometry) -> dict:
+    """Error of there and back inside the body, with the inverse on a grid of at most INVERSE_VOXELS voxels."""
+    grid = canonical_geometry(moving)
+    factor = (np.prod(grid.size) / INVERSE_VOXELS) ** (1 / 3)
+    if factor > 1:
+        size = tuple(max(2, int(np.ceil((n - 1) / factor)) + 1) for n in grid.size)
+        spacing = tuple(s * (n - 1) / (k - 1) for s, n, k in zip(grid.spacing, grid.size, size))
+        grid = Geometry(size=size, spacing=spacing, origin=grid.origin, direction=grid.direction)
+        there = forward(points)
+        points = points[grid.contains(there)]
+        inverse, _ = invert(forward, geometry=grid)
+        mean, worst = inverse_error(forward, inverse, points=points) if len(points) else (None, None)
+    else:
+        mean, worst = accurate_inverse(forward, grid, points)[1]
     return {"mean_mm": mean, "max_mm": worst}
 
 

@@ -47,7 +47,7 @@ class LandmarkPull:
         corners, weights = _trilinear(low, index[inside] - low, geometry.shape)
         corners, weights = corners.to(u.device), weights.to(u.device)
         present = (u.reshape(3, -1)[:, corners] * weights).sum(dim=2)                         # (3, n) mm
-        wanted = torch.from_numpy(((self._target - self._fixed)[inside] @ geometry.direction).T).to(present)
+        wanted = torch.from_numpy(((self._target - self._fixed)[inside] @ geometry.direction).T).float().to(u.device)
         pull = (wanted - present) * (STRENGTH / geometry.spacing[0])
         pull = pull / pull.norm(dim=0).clamp(min=1.0)                                         # at most one voxel
         splat = u.new_zeros(4, u[0].numel())

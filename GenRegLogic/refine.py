@@ -1,8 +1,9 @@
 """Stage 5, refine: test-time optimization of the displacement field on the pair itself.
 
 The field is moved directly, no network weights and no autograd graph. Each step composes the field with a small,
-smooth, bounded one, ``u <- u o (id + v)``, and smooths the result slightly: a composition of invertible steps is
-invertible, so the field doesn't fold. Coarse to fine; each level ends when it no longer gains, with the best field met.
+smooth, bounded one, ``u <- u o (id + v)``, and smooths the result: a composition of invertible steps is invertible, so
+the field doesn't fold, up to what interpolation on the grid adds (`finish.full_field` repairs that). Coarse to fine;
+each level ends when it no longer gains, with the best field met.
 
 After Vercauteren et al., "Diffeomorphic demons" (NeuroImage 2009), and Avants et al., "Symmetric diffeomorphic image
 registration with cross-correlation" (Med Image Anal 2008), for the form of the update.

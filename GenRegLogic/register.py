@@ -22,8 +22,8 @@ from .errors import InputError, ResourceError
 from .field import AffineTransform, DisplacementField, Transform, as_points, sample_transform
 from .finish import confidence_map, full_field, to_displacement
 from .grid import Image, canonical_geometry, resample
-from .inverse import fit_affine, invert
-from .judge import Findings, make_report
+from .inverse import accurate_inverse, fit_affine
+from .judge import Findings, body_points, make_report
 from .landmarks import LandmarkPull, rigid_fit
 from .linear import Candidate, LinearLevel, align
 from .points import check_landmarks
@@ -31,6 +31,7 @@ from .prepare import Prepared, prepare, working_grid
 from .progress import Monitor, Progress
 from .propose import Proposal, Proposer, identity, propose, search_proposal
 from .refine import DESCRIPTOR, INTENSITY, Refiner, schedule
+from .report import plain
 from .settings import Settings
 from .volume import Geometry, Volume, check_registrable
 from .warp import warp_image
@@ -61,12 +62,17 @@ class Registration:
     confidence: Volume
     report: dict
     _moving: Volume
+    _body: np.ndarray
     _inverse: DisplacementField | None = None
 
     def inverse(self) -> DisplacementField:
-        """Moving -> fixed on the moving scan's grid, LPS mm. Computed on the first call."""
+        """Moving -> fixed, LPS mm, on the moving scan's grid, or one twice as fine where its voxels are large.
+
+        Computed on the first call; the report's inverse error is then that of this very field.
+        """
         if self._inverse is None:
-            self._inverse = invert(self.forward, geometry=self._moving.geometry)[0].rounded()
+            self._inverse, error = accurate_inverse(self.forward, self._moving.geometry, self._body)
+            self.report["inverse_error"] = plain({"mean_mm": error.mean_mm, "max_mm": error.max_mm})
         return self._inverse
 
     def warped(self, interpolation: str = "linear") -> Volume:
@@ -220,7 +226,8 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
         report = make_report(inputs, fixed, forward, findings, device_name(device))
     report["stages"] = monitor.stages
     report["seconds"] = sum(stage["seconds"] for stage in monitor.stages)
-    return Registration(forward, AffineTransform(linear.matrix), confidence, report, inputs.moving)
+    return Registration(forward, AffineTransform(linear.matrix), confidence, report, inputs.moving,
+                        body_points(fixed, forward))
 
 
 def _given_starts(inputs: _Inputs) -> list[tuple[str, np.ndarray]]:
