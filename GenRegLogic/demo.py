@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import InputError
+from .errors import Cancelled, InputError
 from .files import check_writable, write_transform, write_volume
 from .measure import tre
 from .phantom import PhantomPair, make_pair
@@ -87,13 +87,16 @@ def run_demo(
     """
     pair = make_pair(seed) if pair is None else pair
     result = register(pair.fixed, pair.moving, settings, on_progress=on_progress, cancel=cancel)
+    warped = result.warped()
+    if cancel is not None and cancel() == "abort":
+        raise Cancelled("The demo was given up; nothing was written.")
     before = float(np.linalg.norm(pair.fixed_points - pair.moving_points, axis=1).mean())
     after = float(tre(pair.fixed_points, pair.moving_points, result.forward).mean())
 
     write_volume(pair.fixed, folder / FIXED)
     write_volume(pair.moving, folder / MOVING)
     write_transform(result.forward, folder / TRANSFORM)
-    write_volume(result.warped(), folder / WARPED)
+    write_volume(warped, folder / WARPED)
     title = f"Landmarks {before:.1f} mm apart before, {after:.1f} mm after"
     write_overview(pair.fixed, pair.moving, result.forward, folder / PICTURE, title=title)
     write_report(result.report, folder / REPORT)

@@ -1,4 +1,4 @@
-"""Describing tissue so that two scans can be compared: MIND-SSC, and which comparison a pair asks for.
+"""Describing tissue so that two scans can be compared: MIND-SSC.
 
 MIND-SSC is the self-similarity context of Heinrich et al., "Towards Realtime Multimodal Fusion for Image-Guided
 Interventions Using Self-Similarities" (MICCAI 2013): 12 squared differences between the patches around a voxel,

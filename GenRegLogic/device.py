@@ -33,7 +33,7 @@ SMALLEST_PLAN, LARGEST_PLAN = 50_000, 3_000_000
 """Voxels of the finest working grid. Twice the larger changed the pairs tried by 0.005 Dice or less, in either
 direction, and took three times as long: the arrays no longer fit into the processor's cache."""
 
-# Two floats short of what glibc accepts: blocks up to 32 MB are kept instead of being returned to the system.
+# The largest that glibc accepts: blocks up to this size are kept instead of being returned to the system.
 KEPT_BLOCK_BYTES = 32 * 2**20
 M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1
 
@@ -86,6 +86,18 @@ def free_memory(device: torch.device) -> int:
     return max(min(limits), 0)
 
 
+class _MemoryStatus(ctypes.Structure):
+    """MEMORYSTATUSEX of the Windows API."""
+
+    _fields_ = (
+        ("length", ctypes.c_uint32), ("load", ctypes.c_uint32),
+        ("total_physical", ctypes.c_uint64), ("available_physical", ctypes.c_uint64),
+        ("total_page", ctypes.c_uint64), ("available_page", ctypes.c_uint64),
+        ("total_virtual", ctypes.c_uint64), ("available_virtual", ctypes.c_uint64),
+        ("available_extended", ctypes.c_uint64),
+    )  # fmt: skip
+
+
 def _available_ram() -> int:
     try:
         with open("/proc/meminfo") as file:
@@ -94,6 +106,10 @@ def _available_ram() -> int:
                     return int(line.split()[1]) * 1024
     except OSError:
         pass
+    if sys.platform == "win32":
+        status = _MemoryStatus(length=ctypes.sizeof(_MemoryStatus))
+        if ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)):
+            return status.available_physical
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     except (ValueError, OSError, AttributeError):

@@ -7,7 +7,7 @@ that hold the same voxels in another order thereby give the same tensors, and th
 Tensors are ``(D, H, W)`` = (z, y, x) of the canonical axes. Vectors have their components along the canonical
 axes (x, y, z), in mm, in the leading dimension: ``(3, D, H, W)``.
 
-Key functions: `canonical_axes`, `canonical_tensor`, `working_geometry`, `resample`, `Sampler`.
+Key functions: `canonical_axes`, `canonical_image`, `subgrid`, `resample`, `Sampler`.
 """
 
 from __future__ import annotations
@@ -124,8 +124,13 @@ def resample(image: Image, target: Geometry, *, smooth: bool = True) -> Image:
         image: tensor ``(D, H, W)`` or ``(C, D, H, W)``.
         target: a geometry with the image's direction (any origin, spacing and size).
         smooth: False for plain linear interpolation (masks, fields).
+
+    Raises:
+        ValueError: The axes differ.
     """
     source, x = image.geometry, image.tensor
+    if not np.allclose(source.direction, target.direction, atol=1e-4):
+        raise ValueError("resample wants a target on the image's own axes")
     start = source.direction.T @ (np.array(target.origin) - np.array(source.origin))
     for axis in (2, 1, 0):                       # z first: the slowest axis shrinks the most contiguous work
         step = target.spacing[axis] / source.spacing[axis]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from .field import DisplacementField
-from .grid import Image, canonical_geometry, resample, sample
+from .grid import Image, canonical_geometry, resample
 from .inverse import accurate_inverse, invert
 from .linear import Candidate, LinearLevel
 from .measure import foreground, inverse_error, jacobian_figures, lncc, nmi, tre
@@ -81,20 +81,17 @@ def _choices(found: Findings) -> list[str]:
 def _similarities(fixed: Prepared, found: Findings) -> tuple[dict, dict]:
     level = found.level
     f = resample(fixed.image, level.fixed_geometry).tensor
-    m = level.moving_image.tensor
     u = resample(found.field, level.fixed_geometry, smooth=False).tensor
-    return tuple(_similarity(level, f, m, matrix, field)
+    return tuple(_similarity(level, f, matrix, field)
                  for matrix, field in ((np.eye(4), None), (found.linear.matrix, u)))
 
 
-def _similarity(level: LinearLevel, f: torch.Tensor, m: torch.Tensor, matrix: np.ndarray, u) -> dict:
-    sampler = level.sampler(matrix)
-    coordinates = sampler.coordinates(u)
-    where = (level.weight > 0) & sampler.inside(coordinates)
+def _similarity(level: LinearLevel, f: torch.Tensor, matrix: np.ndarray, u) -> dict:
+    m, inside = level.intensities(matrix, u)
+    where = (level.weight > 0) & (inside > 0)
     if int(where.sum()) < MIN_OVERLAP_VOXELS:
         return dict(UNRELATED)
-    a, b = f.cpu().numpy(), sample(m[None], coordinates)[0].cpu().numpy()
-    mask = where.cpu().numpy()
+    a, b, mask = (x.cpu().numpy() for x in (f, m, where))
     return {"nmi": nmi(a, b, mask), "lncc": lncc(a, b, mask)}
 
 

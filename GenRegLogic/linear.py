@@ -1,9 +1,10 @@
 """Stage 2, linear alignment: many starts, one objective, never worse than the header.
 
-The objective is the mean squared difference of MIND-SSC descriptors over the fixed body, where a place that falls
-outside the moving scan counts as a chance match: leaving the overlap never pays. Starts come from the header, the
-centers, and an exhaustive search over all translations by Fourier transform. Each is refined by Gauss-Newton
-steps (Levenberg-Marquardt damping), translation and rotation first, then affine, at two coarse scales.
+The objective is the gain of MIND-SSC descriptors over a chance match, mean over the overlap, times the root of the
+share of the fixed body that overlaps: losing overlap costs, but scans that show different parts are not pulled to
+cover one another. Starts come from the header, the centers, and an exhaustive search over all translations by Fourier
+transform. Each is refined by Gauss-Newton steps (Levenberg-Marquardt damping), translation and rotation first, then
+affine, at two coarse scales.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ MAX_TURNS = 4
 FINALISTS = 3
 SAME_VOXELS = 1.0
 """Starts closer than this (voxels of the coarse level, at the corners) end in the same place."""
+
+SMALLEST_GAIN, LARGEST_DAMPING = 2e-5, 1e3
+"""Gauss-Newton steps end when they gain less of the objective, or only with more damping."""
 
 RIGID, AFFINE = 6, 12
 
@@ -88,15 +92,32 @@ class LinearLevel:
         level._describe_moving(linear)
         return level
 
-    def sampler(self, linear: np.ndarray) -> Sampler:
-        """Leads from the fixed grid into the moving descriptors, under a linear mapping."""
-        return Sampler(self.fixed_geometry, self.moving_geometry, linear, self.device, self.extent)
-
     def warped(self, matrix: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """The moving descriptors under a linear mapping, and the weight of each voxel."""
-        sampler = self.sampler(matrix)
-        coordinates = sampler.coordinates(None)
-        return sample(self.moving, coordinates), sampler.inside(coordinates).float() * self.weight
+        warped, inside = self.warped_by(matrix, None)
+        return warped, inside * self.weight
+
+    def warped_by(self, linear: np.ndarray, u: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """The moving descriptors, and where they lie in the moving scan and in the mask it was given (0 or 1).
+
+        Args:
+            linear: 4x4, LPS mm, fixed -> moving.
+            u: displacement before it, mm on the fixed grid ``(3, D, H, W)``, or None.
+        """
+        return self._sampled(self.moving, linear, u)
+
+    def intensities(self, linear: np.ndarray, u: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """The moving intensities ``(D, H, W)`` in the same way."""
+        image, inside = self._sampled(self.moving_image.tensor[None], linear, u)
+        return image[0], inside
+
+    def _sampled(self, image: torch.Tensor, linear: np.ndarray, u) -> tuple[torch.Tensor, torch.Tensor]:
+        sampler = Sampler(self.fixed_geometry, self.moving_geometry, linear, self.device, self.extent)
+        coordinates = sampler.coordinates(u)
+        inside = sampler.inside(coordinates)
+        if not self._moving_scan.automatic:
+            inside &= sample(self.moving_weight[None], coordinates)[0] > 0.5
+        return sample(image, coordinates), inside.float()
 
     def objective(self, matrix: np.ndarray) -> float:
         """Mean mismatch as a share of a chance match's: 0 for identical scans, about 1 for unrelated places."""
@@ -125,12 +146,12 @@ class LinearLevel:
             if value < best:
                 gained = best - value
                 matrix, best, damping = trial, value, damping / 4
-                if gained < 2e-5:
+                if gained < SMALLEST_GAIN:
                     break
                 system = self._system(trial_warped, trial_weight)
             else:
                 damping *= 8
-                if damping > 1e3:
+                if damping > LARGEST_DAMPING:
                     break
         return matrix, best
 
@@ -320,7 +341,7 @@ def _shift(offset: np.ndarray) -> np.ndarray:
 
 def _body_center(prepared: Prepared) -> np.ndarray:
     geometry = prepared.mask.geometry
-    z, y, x = torch.nonzero(prepared.mask.tensor, as_tuple=True)
+    z, y, x = torch.nonzero(prepared.mask.tensor.cpu(), as_tuple=True)          # MPS has no double precision
     index = np.array([float(v.double().mean()) for v in (x, y, z)]) if len(x) else (np.array(geometry.size) - 1) / 2
     return geometry.index_to_world[:3, :3] @ index + geometry.index_to_world[:3, 3]
 

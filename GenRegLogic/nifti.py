@@ -74,7 +74,7 @@ def check_nifti(path: Path) -> None:
         expected = offset + math.prod(dim[1 : 1 + dim[0]]) * bits // 8
         if _holds_less_than(path, expected) if compressed else path.stat().st_size < expected:
             raise InputError("The file is truncated: it ends before its last voxel; copy or export it again.")
-    except (OSError, EOFError, zlib.error):
+    except (OSError, EOFError, zlib.error, ValueError, OverflowError):
         raise InputError("The file is damaged and cannot be read; copy or export it again.") from None
 
 
@@ -108,7 +108,7 @@ def non_finite(path: Path) -> tuple[np.ndarray, np.ndarray]:
             stream.seek(int(struct.unpack_from(order + "f", header, VOX_OFFSET_OFFSET)[0]))
             dtype = np.dtype(order + FLOAT_DATATYPES[code])
             parts = list(_non_finite_parts(stream, dtype, math.prod(dim[1 : 1 + dim[0]])))
-    except (OSError, EOFError, zlib.error):
+    except (OSError, EOFError, zlib.error, ValueError, OverflowError):
         raise InputError("The file is damaged and cannot be read; copy or export it again.") from None
     return tuple(np.concatenate(column) for column in zip(*parts)) if parts else nothing
 

@@ -11,6 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
+from .errors import InputError
 from .grid import Image, Sampler, canonical_image, resample, sample, subgrid
 from .volume import Geometry, Volume
 
@@ -24,6 +25,8 @@ BACKGROUND_SHARE = 0.05
 MASK_LIMITS = (0.02, 0.97)
 # Axes closer than this (sines of the angles, half a degree) count as the same: no interpolation is spent on them.
 SAME_AXES = 0.009
+# Of the moving scan at any level: its descriptors take 48 bytes each.
+MAX_MOVING_VOXELS = 12_000_000
 # A scan that is interpolated onto turned axes is kept a little finer before, against the blur.
 FINER_BEFORE_TURNING = 0.75
 
@@ -50,16 +53,22 @@ class Prepared:
         return float(self.mask.tensor.sum()) * float(np.prod(self.mask.geometry.spacing))
 
 
-def prepare(volume: Volume, *, mask: Volume | None, device: torch.device) -> Prepared:
+def prepare(volume: Volume, *, mask: Volume | None, device: torch.device, role: str = "fixed") -> Prepared:
     """Clamp, scale and mask one scan.
 
     Args:
         volume: the scan.
         mask: the region to register (nonzero), on the scan's grid; None finds the body.
         device: where the tensors go.
+        role: "fixed" or "moving", for sentences.
+
+    Raises:
+        InputError: The given mask lies beside the body.
     """
     image = canonical_image(volume, device)
     low, high = _robust_range(image.tensor)
+    if high <= low:                                       # almost all voxels have one value
+        low, high = float(image.tensor.min()), float(image.tensor.max())
     image = Image(image.tensor.clamp_(low, high).sub_(low).div_(max(high - low, 1e-20)), image.geometry)
     coarse = _coarse_geometry(image.geometry, MASK_VOXELS)
     if mask is None:
@@ -67,13 +76,17 @@ def prepare(volume: Volume, *, mask: Volume | None, device: torch.device) -> Pre
     else:
         given = canonical_image(mask, device)
         binary = Image((given.tensor != 0).float(), given.geometry)
-        found = resample(binary, coarse).tensor > 0.25
+        share = resample(binary, coarse).tensor
+        found = share > min(0.25, 0.5 * float(share.max()))          # thin masks are less than a coarse voxel
+        if not bool((found & _body(resample(image, coarse))).any()):
+            raise InputError(f"The {role} mask does not lie over the body in the {role} image; check that it belongs "
+                             "to this scan.")
     return Prepared(image, Image(found, coarse), _box(found, coarse, image.geometry), mask is None)
 
 
 def _robust_range(x: torch.Tensor) -> tuple[float, float]:
     """The clamp percentiles, from a regular subsample of at most a million voxels."""
-    step = max(1, x.numel() // 1_000_000)
+    step = max(1, x.numel() // 1_000_000) | 1              # odd, so as not to keep step with the rows
     values = torch.sort(x.reshape(-1)[::step]).values
     last = values.numel() - 1
     return tuple(float(values[round(p / 100 * last)]) for p in CLAMP_PERCENTILES)
@@ -158,6 +171,10 @@ def moving_level(prepared: Prepared, spacing: float, *, axes: np.ndarray | None 
     high = np.minimum(prepared.box[1] + margin, np.array(geometry.size) - 1)
     step = spacing * FINER_BEFORE_TURNING if turned else spacing
     own = subgrid(geometry, low, high, tuple(float(max(step, s)) for s in geometry.spacing))
+    while np.prod(own.size, dtype=float) > MAX_MOVING_VOXELS:        # a small fixed scan within a much larger one
+        step *= 1.1
+        own = subgrid(geometry, low, high, tuple(float(max(step, s)) for s in geometry.spacing))
+    spacing = max(spacing, step)
     image, weight = resample(prepared.image, own), mask_on(prepared, own)
     if not turned:
         return MovingLevel(image, weight, own)

@@ -13,7 +13,7 @@ from .device import peak_memory_mb
 from .errors import Cancelled
 from .field import DisplacementField
 
-__all__ = ["Monitor", "Progress"]
+__all__ = ["Monitor", "MonitorPart", "Progress"]
 
 SHARES = {"prepare": 0.05, "linear": 0.2, "propose": 0.15, "refine": 0.45, "finish": 0.15}
 """Share of the run's time that a stage takes, as measured on the CPU; for the time left."""
@@ -31,8 +31,8 @@ class Progress:
         fraction: Of the whole run that is done, 0 to 1.
         seconds_left: Estimate, or None while nothing can be said.
         objective: The refinement's objective, lower is better; None in other stages.
-        field: Call it for the current field on a coarse grid (fixed -> moving, the linear part included), or None
-            where there is none yet. It costs time only when called.
+        field: Call it for the current field on the present level's grid (fixed -> moving, the linear part included),
+            or None where there is none yet. It costs time only when called.
     """
 
     stage: str
@@ -52,7 +52,8 @@ class Monitor:
         clock: Seconds.
 
     Attributes:
-        stages: {"name", "seconds", "peak_memory_mb"} of the stages that ended.
+        stages: {"name", "seconds", "peak_memory_mb"} of the stages that ended; the memory is the most that the process
+            had held by then.
         keep: The caller said "keep".
     """
 
@@ -80,6 +81,10 @@ class Monitor:
         )
         self._done += SHARES[name]
 
+    def within(self, start: float, stop: float) -> MonitorPart:
+        """A part of the present stage with a fraction of its own: its 0 to 1 is `start` to `stop` here."""
+        return MonitorPart(self, start, stop)
+
     def tell(self, fraction: float, objective: float | None = None, field: Callable | None = None) -> None:
         """Report that a fraction of the present stage is done.
 
@@ -97,3 +102,21 @@ class Monitor:
         if total > ESTIMATE_FROM:
             left = (self._clock() - self._start) * (1 - total) / total
         self._on_progress(Progress(self._stage, total, left, objective, field or (lambda: None)))
+
+
+@dataclasses.dataclass(frozen=True)
+class MonitorPart:
+    """What `Monitor.within` gives to a stage's part."""
+
+    whole: Monitor
+    start: float
+    stop: float
+
+    @property
+    def keep(self) -> bool:
+        """The caller said "keep"."""
+        return self.whole.keep
+
+    def tell(self, fraction: float, objective: float | None = None, field: Callable | None = None) -> None:
+        """Report that a fraction of the part is done; objective and field are not the run's own and stay here."""
+        self.whole.tell(self.start + (self.stop - self.start) * fraction)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .grid import Image, resample, sample
+from .grid import Image, resample
 from .linear import LinearLevel, chance_mismatch
 from .search import search
 from .similarity import smooth
@@ -57,7 +57,7 @@ def identity(level: LinearLevel, linear: np.ndarray) -> Proposal:
 
 def search_proposal(level: LinearLevel, linear: np.ndarray) -> Proposal:
     """The inverse-consistent coupled-convex search on pooled descriptors."""
-    warped, valid = _warped(level, linear, None)
+    warped, valid = level.warped_by(linear, None)
     pooled = [F.avg_pool3d(x[None], POOLING)[0] for x in (level.fixed, warped)]
     weight, inside = (F.avg_pool3d(x[None, None], POOLING)[0, 0] for x in (level.weight, valid))
     chance = chance_mismatch(pooled[0], weight, pooled[1], inside * weight)
@@ -74,18 +74,12 @@ def pooled_geometry(geometry: Geometry, shape: tuple[int, ...]) -> Geometry:
                     origin=tuple(float(v) for v in np.array(geometry.origin) + shift))
 
 
-def _warped(level: LinearLevel, linear: np.ndarray, u: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-    sampler = level.sampler(linear)
-    coordinates = sampler.coordinates(u)
-    return sample(level.moving, coordinates), sampler.inside(coordinates).float()
-
-
 def score(level: LinearLevel, linear: np.ndarray, proposal: Proposal) -> Proposal:
     """The proposal with its objective."""
     u = resample(proposal.field, level.fixed_geometry, smooth=False).tensor
     if not bool(torch.isfinite(u).all()):
         return dataclasses.replace(proposal, objective=float("inf"))
-    warped, valid = _warped(level, linear, u)
+    warped, valid = level.warped_by(linear, u)
     return dataclasses.replace(proposal, objective=level.mismatch(warped, valid * level.weight))
 
 

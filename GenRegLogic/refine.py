@@ -21,7 +21,7 @@ from .describe import mind_ssc
 from .grid import Image, Sampler, resample, sample
 from .landmarks import LandmarkPull
 from .prepare import Prepared, mask_on, moving_level, turned_axes, working_grid
-from .progress import Monitor
+from .progress import Monitor, MonitorPart
 from .similarity import DescriptorDistance, Lncc, smooth
 from .volume import Geometry
 
@@ -115,7 +115,7 @@ class Refiner:
         self.device = fixed.image.tensor.device
         self.history: list[dict] = []
 
-    def run(self, levels: list[Level], start: Image, monitor: Monitor | None = None,
+    def run(self, levels: list[Level], start: Image, monitor: Monitor | MonitorPart | None = None,
             export: Callable[[Image], object] | None = None) -> Image:
         """Refine `start` (displacement in mm on canonical fixed axes, ``(3, D, H, W)``) through all levels."""
         field = start
@@ -153,6 +153,8 @@ class Refiner:
             coordinates = sampler.coordinates(u)
             if iteration % EXTENT_EVERY == 0:
                 inside = sampler.inside(coordinates)
+                if not self.moving.automatic:
+                    inside &= sample(moving.weight[None], coordinates)[0] > 0.5
                 valid = None if bool(inside.all()) else inside.float()
             value, pull = measure.pull(sample(channels, coordinates), valid)
             values.append(value)

@@ -16,11 +16,12 @@ import numpy as np
 import torch
 
 from .checks import check_mask
-from .contrast import contrast_agreement
-from .device import choose_device, device_name, free_memory, plan_memory, tune_allocator
+from .confidence import estimate_confidence
+from .contrast import SAME_CONTRAST, contrast_agreement
+from .device import choose_device, device_name, free_memory, plan_memory
 from .errors import InputError, ResourceError
 from .field import AffineTransform, DisplacementField, Transform, as_points, sample_transform
-from .finish import confidence_map, full_field, to_displacement
+from .finish import full_field, to_displacement
 from .grid import Image, canonical_geometry, resample
 from .inverse import accurate_inverse, fit_affine
 from .judge import Findings, body_points, make_report
@@ -33,14 +34,17 @@ from .propose import Proposal, Proposer, identity, propose, search_proposal
 from .refine import DESCRIPTOR, INTENSITY, Refiner, schedule
 from .report import plain
 from .settings import Settings
+from .verdict import verdict
 from .volume import Geometry, Volume, check_registrable
 from .warp import warp_image
 
 __all__ = ["Progress", "Registration", "register"]
 
-SAME_CONTRAST = 0.68
-"""Agreement of contrast (see `contrast`) from which intensities are compared too. Of the pairs tried, those of one
-contrast measure 0.74 and more, those of two contrasts 0.63 and less."""
+OUT_OF_MEMORY_WORDS = ("allocate memory", "not enough memory", "out of memory", "alloc_failed", "bad_alloc")
+"""In the messages of the CPU's allocators (Linux, Windows), CUDA and MPS, which raise a plain RuntimeError."""
+
+INITIAL_VOXELS = 500_000
+"""Of the grid on which a non-linear initial transform is sampled."""
 
 RETRY_SHARE = 0.25
 """Of the working voxels, after a run has met the end of the memory."""
@@ -73,6 +77,8 @@ class Registration:
         if self._inverse is None:
             self._inverse, error = accurate_inverse(self.forward, self._moving.geometry, self._body)
             self.report["inverse_error"] = plain({"mean_mm": error.mean_mm, "max_mm": error.max_mm})
+            status, reasons = verdict(self.report)
+            self.report["verdict"] = {"status": status, "reasons": reasons}
         return self._inverse
 
     def warped(self, interpolation: str = "linear") -> Volume:
@@ -141,13 +147,12 @@ def register(
     inputs = _check(_Inputs(fixed, moving, settings, initial, fixed_mask, moving_mask,
                             fixed_landmarks, moving_landmarks, tuple(proposers)))  # fmt: skip
     device = choose_device(settings.device)
-    tune_allocator()
     threads = torch.get_num_threads()
-    torch.manual_seed(settings.seed)
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.random.fork_rng(devices=[]):        # the caller's generator is left alone
+            torch.manual_seed(settings.seed)
             return _within_memory(inputs, device, on_progress, cancel)
     finally:
         torch.set_num_threads(threads)
@@ -170,7 +175,13 @@ def _check(inputs: _Inputs) -> _Inputs:
 def _within_memory(inputs: _Inputs, device: torch.device, on_progress, cancel) -> Registration:
     """Run with the plan that fits; should memory run out all the same, once more with a smaller one."""
     scan_voxels = inputs.fixed.array.size + inputs.moving.array.size
-    plan = plan_memory(scan_voxels, inputs.fixed.array.size, free_memory(device))
+    try:
+        plan = plan_memory(scan_voxels, _wanted_voxels(inputs), free_memory(device))
+    except ResourceError:
+        if inputs.settings.device != "auto" or device.type == "cpu":
+            raise
+        device = torch.device("cpu")                                           # the GPU is too small for these scans
+        plan = plan_memory(scan_voxels, _wanted_voxels(inputs), free_memory(device))
     try:
         return _run(inputs, device, plan.max_voxels, list(plan.notes), Monitor(device, on_progress, cancel))
     except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
@@ -189,9 +200,17 @@ def _within_memory(inputs: _Inputs, device: torch.device, on_progress, cancel) -
                             "programs, crop the scans or resample them to larger voxels.") from None
 
 
+def _wanted_voxels(inputs: _Inputs) -> int:
+    """Of the finest working grid, as far as accuracy asks for it."""
+    geometry, resolution = inputs.fixed.geometry, inputs.settings.resolution_mm
+    if resolution is None:
+        return inputs.fixed.array.size
+    return int(min(np.prod(geometry.extent_mm) / resolution**3, 2**60)) + 1
+
+
 def _is_out_of_memory(error: BaseException) -> bool:
     words = str(error).lower()
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in words
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(w in words for w in OUT_OF_MEMORY_WORDS)
 
 
 def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str], monitor: Monitor) -> Registration:
@@ -199,15 +218,16 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
     with monitor.stage("prepare"):
         fixed = prepare(inputs.fixed, mask=inputs.fixed_mask, device=device)
         monitor.tell(0.5)
-        moving = prepare(inputs.moving, mask=inputs.moving_mask, device=device)
+        moving = prepare(inputs.moving, mask=inputs.moving_mask, device=device, role="moving")
     with monitor.stage("linear"):
         linear, level = align(fixed, moving, init=settings.init, given=_given_starts(inputs), tell=monitor.tell)
         _check_overlap(level, linear)
     with monitor.stage("propose"):
         proposal, proposals = propose(level, linear.matrix, _proposers(inputs, monitor))
     measure = _measure(level, fixed, linear, proposal)
-    levels = [] if settings.linear_only else schedule(
-        measure, _finest_spacing(fixed, moving, settings, max_voxels), settings.coarse_iterations)
+    spacing, sentence = _finest_spacing(fixed, moving, settings, max_voxels)
+    notes += sentence
+    levels = [] if settings.linear_only else schedule(measure, spacing, settings.coarse_iterations)
     pull = None
     if inputs.fixed_landmarks is not None and not settings.linear_only:
         pull = LandmarkPull(inputs.fixed_landmarks, inputs.moving_landmarks, linear.matrix)
@@ -217,13 +237,14 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
     with monitor.stage("finish"):
         forward, repaired = full_field(field, linear.matrix, inputs.fixed.geometry)
         monitor.tell(0.3)
-        confidence = _confidence(fixed, moving, linear.matrix, field, measure, settings, monitor)
+        confidence = estimate_confidence(fixed, moving, linear.matrix, field, settings, monitor)
         monitor.tell(0.7)
         findings = Findings(
             linear=linear, proposal=proposal, proposals=proposals, measure=measure, history=refiner.history,
             repaired=repaired, stopped_early=monitor.keep, notes=notes, level=level, field=field,
             confidence=confidence)
         report = make_report(inputs, fixed, forward, findings, device_name(device))
+        monitor.tell(1.0)
     report["stages"] = monitor.stages
     report["seconds"] = sum(stage["seconds"] for stage in monitor.stages)
     return Registration(forward, AffineTransform(linear.matrix), confidence, report, inputs.moving,
@@ -232,16 +253,16 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
 
 def _given_starts(inputs: _Inputs) -> list[tuple[str, np.ndarray]]:
     given = []
-    if isinstance(inputs.initial, AffineTransform):
-        given.append(("initial", inputs.initial.matrix))
-    elif inputs.initial is not None:
-        given.append(("initial", fit_affine(_coarsely(inputs.initial, inputs.fixed.geometry)).matrix))
-    if inputs.fixed_landmarks is not None:
+    if inputs.initial is not None:
+        linear = inputs.initial
+        if not isinstance(linear, AffineTransform):
+            linear = fit_affine(_coarsely(inputs.initial, inputs.fixed.geometry))
+        if np.linalg.det(linear.matrix[:3, :3]) <= 0:
+            raise InputError("The initial transform mirrors or flattens space; give one that does not.")
+        given.append(("initial", linear.matrix))
+    if inputs.fixed_landmarks is not None and inputs.settings.init != "none":
         given.append(("landmarks", rigid_fit(inputs.fixed_landmarks, inputs.moving_landmarks)))
     return given
-
-
-INITIAL_VOXELS = 500_000
 
 
 def _coarsely(transform: Transform, geometry: Geometry) -> DisplacementField:
@@ -303,32 +324,16 @@ def _measure(level: LinearLevel, fixed: Prepared, linear: Candidate, proposal: P
     return INTENSITY if agreement > SAME_CONTRAST else DESCRIPTOR
 
 
-def _finest_spacing(fixed: Prepared, moving: Prepared, settings: Settings, max_voxels: int) -> float:
-    """The coarser scan's voxel size (geometric mean), or what was asked, or what memory allows; mm."""
-    spacing = settings.resolution_mm
-    if spacing is None:
-        spacing = max(float(np.prod(p.image.geometry.spacing)) ** (1 / 3) for p in (fixed, moving))
-    while np.prod(working_grid(fixed, spacing).size) > max_voxels:
+def _finest_spacing(
+    fixed: Prepared, moving: Prepared, settings: Settings, max_voxels: int
+) -> tuple[float, list[str]]:
+    """The coarser scan's voxel size (geometric mean), or what was asked, or what the plan allows; mm, and a note."""
+    wanted = settings.resolution_mm
+    if wanted is None:
+        wanted = max(float(np.prod(p.image.geometry.spacing)) ** (1 / 3) for p in (fixed, moving))
+    spacing = wanted
+    while np.prod(working_grid(fixed, spacing).size, dtype=float) > max_voxels:
         spacing *= 1.05
-    return spacing
-
-
-CONFIDENCE_SHARE = 0.5
-"""Of the iterations, for the way back: enough to disagree where the images don't say where to go."""
-
-
-def _confidence(fixed: Prepared, moving: Prepared, linear: np.ndarray, field: Image, measure: str,
-                settings: Settings, monitor: Monitor) -> Volume:
-    """Register the other way round at coarse scale, and see where there and back doesn't lead home."""
-    back = np.linalg.inv(linear)
-    level = LinearLevel(moving, fixed, CONFIDENCE_VOXELS)
-    start = identity(level, back) if settings.linear_only else propose(level, back, [identity, search_proposal])[0]
-    iterations = 0 if settings.linear_only else round(settings.coarse_iterations * CONFIDENCE_SHARE)
-    spacing = level.spacing / 2
-    levels = schedule(DESCRIPTOR, spacing, iterations, coarsest_only=2)
-    backward = Refiner(moving, fixed, back, smoothness=settings.smoothness).run(levels, start.field)
-    grid = working_grid(fixed, level.spacing)
-    return confidence_map(fixed, moving, linear, resample(field, grid, smooth=False), backward)
-
-
-CONFIDENCE_VOXELS = 100_000
+    if settings.resolution_mm is None or spacing == wanted:
+        return spacing, []
+    return spacing, [f"The finest voxel size worked at is {spacing:.2f} mm; {wanted:g} mm would be too many voxels."]

@@ -37,9 +37,11 @@ def add_command(commands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Carry the command out; returns the exit code."""
     from ..demo import make_folder, run_demo
+    from ..device import tune_allocator
     from ..settings import Settings
 
-    settings = Settings(device=args.device, threads=args.threads)
+    settings = Settings(device=args.device, threads=args.threads, seed=args.seed)
+    tune_allocator()
     folder = make_folder(args.output)
     with Interruption() as interruption, Meter(quiet=args.quiet) as meter:
         outcome = run_demo(folder, seed=args.seed, settings=settings, on_progress=meter, cancel=interruption)

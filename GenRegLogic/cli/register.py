@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import Cancelled, InputError
 from .exit_codes import DONE, EXIT_CODES_HELP, INTERRUPTED, NOT_TRUSTWORTHY
 from .outputs import Output, check_outputs, check_space, write_outputs
 from .progress import Interruption, Meter
@@ -106,11 +106,16 @@ def run(args: argparse.Namespace) -> int:
     scans = _read_inputs(args)
     check_space(outputs, BYTES_PER_VECTOR * scans["fixed"].array.size)
 
+    from ..device import tune_allocator
     from ..register import register
 
+    tune_allocator()
     with Interruption() as interruption, Meter(quiet=args.quiet) as meter:
         result = register(**scans, settings=settings, on_progress=meter, cancel=interruption)
-    _write(args, result)
+        jobs = _jobs(args, result)
+        if interruption.answer == "abort":
+            raise Cancelled("The registration was given up; nothing was written.")
+    write_outputs(jobs)
     if not args.quiet:
         _print_summary(result.report, [output.path for output in outputs])
     if interruption.answer is not None:
@@ -167,7 +172,8 @@ def _read_inputs(args: argparse.Namespace) -> dict:
     }
 
 
-def _write(args: argparse.Namespace, result) -> None:
+def _jobs(args: argparse.Namespace, result) -> list:
+    """Everything computed, and what is left to write: (path, writer) in the order of writing."""
     from ..files import write_transform, write_volume
     from ..report import write_report
 
@@ -178,13 +184,14 @@ def _write(args: argparse.Namespace, result) -> None:
     forward = exact(args.output, lambda: result.linear, lambda: result.forward)
     jobs = [(args.output, lambda path: write_transform(forward, path))]
     if args.warped is not None:
-        jobs.append((args.warped, lambda path: write_volume(result.warped(), path)))
+        warped = result.warped()
+        jobs.append((args.warped, lambda path: write_volume(warped, path)))
     if args.inverse is not None:
         inverse = exact(args.inverse, result.linear.inverse, result.inverse)
         jobs.append((args.inverse, lambda path: write_transform(inverse, path)))
     if args.report is not None:
         jobs.append((args.report, lambda path: write_report(result.report, path)))
-    write_outputs(jobs)
+    return jobs
 
 
 def _print_summary(report: dict, written: list[Path]) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from GenRegLogic.field import AffineTransform, DisplacementField, compose, sample_transform
-from GenRegLogic.inverse import fit_affine, invert
+from GenRegLogic.inverse import accurate_inverse, fit_affine, invert
 from GenRegLogic.volume import Geometry
 
 TOLERANCE_VOXELS = 0.01
@@ -100,3 +100,32 @@ def test_grids_of_any_size_are_inverted(size):
     grid = Geometry(size)
     shift = DisplacementField(np.full((*grid.shape, 3), 0.25), grid)
     np.testing.assert_allclose(invert(shift)[0].array, -0.25, atol=1e-5)
+
+
+class TestAccurateInverse:
+    COARSE = Geometry((24, 24, 24), (8.0, 8.0, 8.0))
+    SOME = np.random.default_rng(0).uniform(40, 140, (200, 3))
+
+    @staticmethod
+    def wave(geometry, amplitude_mm):
+        k, j, i = np.meshgrid(*(np.arange(n) for n in geometry.shape), indexing="ij")
+        points = geometry.to_world(np.stack([i, j, k], axis=-1))
+        return DisplacementField(amplitude_mm * np.sin(points / 12.0), geometry)
+
+    def test_where_voxels_are_too_large_the_grid_is_twice_as_fine(self):
+        field = self.wave(self.COARSE, 4.0)
+        inverse, error = accurate_inverse(field, self.COARSE, self.SOME)
+        np.testing.assert_allclose(inverse.geometry.spacing, 4.0)
+        there = field(self.SOME)
+        plain = invert(field, geometry=self.COARSE)[0]
+        assert error.mean_mm < np.linalg.norm(plain(there) - self.SOME, axis=1).mean() / 2
+        assert error.mean_mm == pytest.approx(np.linalg.norm(inverse(there) - self.SOME, axis=1).mean(), rel=1e-6)
+
+    def test_a_gentle_field_keeps_the_scans_grid(self):
+        inverse, error = accurate_inverse(self.wave(self.COARSE, 0.01), self.COARSE, self.SOME)
+        assert inverse.geometry is self.COARSE
+        assert error.mean_mm < 0.05
+
+    def test_points_that_leave_the_moving_scan_have_no_error(self):
+        away = Geometry(self.COARSE.size, self.COARSE.spacing, (1e4, 0, 0))
+        assert np.isnan(accurate_inverse(self.wave(self.COARSE, 1.0), away, self.SOME)[1].mean_mm)

@@ -10,6 +10,8 @@ from GenRegLogic.errors import Cancelled, InputError, ResourceError
 from GenRegLogic.field import AffineTransform, CompositeTransform, DisplacementField, sample_transform
 from GenRegLogic.finish import to_displacement
 from GenRegLogic.grid import Image
+from GenRegLogic.linear import LinearLevel
+from GenRegLogic.prepare import prepare
 from GenRegLogic.propose import Proposal
 from GenRegLogic.register import register
 from GenRegLogic.settings import Settings
@@ -78,6 +80,14 @@ class TestResult:
         assert inverse.geometry.is_close(pair.moving.geometry, 1e-9)
         missed = np.linalg.norm(inverse(registered.forward(pair.points)) - pair.points, axis=1)
         assert missed.mean() < 0.1
+
+    def test_the_verdict_is_that_of_the_inverse_which_is_handed_out(self, pair):
+        result = register(pair.fixed, pair.moving, LINEAR)
+        result.report["inverse_error"] = {"mean_mm": 99.0, "max_mm": 99.0}
+        result.report["verdict"] = {"status": "failed", "reasons": []}
+        result.inverse()
+        assert result.report["inverse_error"]["mean_mm"] < 0.1
+        assert result.report["verdict"]["status"] != "failed"
 
     def test_the_inverse_is_computed_once(self, registered):
         assert registered.inverse() is registered.inverse()
@@ -269,6 +279,21 @@ class TestMasks:
         result = register(*scans, LINEAR, fixed_mask=self.mask(center), moving_mask=self.mask(center + self.SHIFT))
         np.testing.assert_allclose(self.moved(result, center), self.SHIFT, atol=1.0)
 
+    def test_a_moving_mask_alone_says_which_body_is_meant(self, scans):
+        moving = self.mask(self.CENTERS[1] + self.SHIFT)
+        inside = LinearLevel(*(prepare(scan, mask=mask, device=torch.device("cpu"))
+                               for scan, mask in zip(scans, (None, moving))), 50_000)
+        _, weight = inside.warped(np.eye(4))
+        index = np.argwhere(weight.numpy() > 0)[:, ::-1]
+        assert (inside.fixed_geometry.to_world(index)[:, 0] > 0).all()
+
+    def test_a_mask_beside_the_body_is_refused(self, scans):
+        corner = self.GRID.to_world(np.array([[1.0, 1.0, 1.0]]))[0]
+        k, j, i = np.meshgrid(*(np.arange(n) for n in self.GRID.shape), indexing="ij")
+        away = np.linalg.norm(self.GRID.to_world(np.stack([i, j, k], axis=-1)) - corner, axis=-1)
+        with pytest.raises(InputError, match="not lie over the body"):
+            register(*scans, LINEAR, fixed_mask=Volume((away < 8).astype(np.uint8), self.GRID))
+
     def test_a_mask_on_another_grid_is_resampled_and_mentioned(self, scans):
         center = self.CENTERS[1]
         other = centered((40, 20, 20), (5.0, 4.0, 4.0), rotation(0.0, 0.1, 0.2))
@@ -312,6 +337,10 @@ class TestInitialTransform:
         given = CompositeTransform((shift(50.0), shift(-50.0), sample_transform(pair.truth, FIXED_GRID)))
         result = register(pair.fixed, pair.moving, PROPOSAL, initial=given)
         assert pair.error(result.forward).mean() < 0.4
+
+    def test_one_that_mirrors_space_is_refused(self, pair):
+        with pytest.raises(InputError, match="mirrors"):
+            register(pair.fixed, pair.moving, QUICK, initial=AffineTransform(np.diag([-1.0, 1, 1, 1])))
 
     def test_a_field_that_is_wrong_is_not_used(self, pair):
         wrong = sample_transform(motion(largest_mm=25.0, seed=9), FIXED_GRID)
@@ -360,6 +389,18 @@ class TestKnobs:
 
         assert spread(2.5) < spread(0.6)
 
+    def test_a_resolution_that_is_too_fine_is_raised_and_said(self, pair, monkeypatch):
+        monkeypatch.setattr("GenRegLogic.device.LARGEST_PLAN", 60_000)
+        result = register(pair.fixed, pair.moving, Settings(iterations=1, init="none", resolution_mm=0.5))
+        assert any("too many voxels" in note for note in result.report["notes"])
+
+    def test_the_callers_random_numbers_are_left_alone(self, pair):
+        torch.manual_seed(7)
+        wanted = torch.rand(3)
+        torch.manual_seed(7)
+        register(pair.fixed, pair.moving, LINEAR)
+        assert torch.equal(torch.rand(3), wanted)
+
     def test_the_number_of_threads_is_set_back(self, pair):
         before = torch.get_num_threads()
         register(pair.fixed, pair.moving, Settings(linear_only=True, init="none", threads=before + 1))
@@ -391,7 +432,12 @@ class TestMemory:
         assert any("Memory ran out" in note for note in result.report["notes"])
         assert pair.error(result.forward).mean() < pair.start.mean()
 
-    @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+    @pytest.mark.parametrize("error", [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes."),
+        RuntimeError("MPS backend out of memory"),
+    ])
     def test_the_cpus_end_of_memory_is_the_same(self, pair, monkeypatch, error):
         self.run_out(monkeypatch, 1, error)
         result = register(pair.fixed, pair.moving, QUICK)

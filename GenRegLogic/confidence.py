@@ -1,0 +1,76 @@
+"""The confidence map: where registering there and back again doesn't lead home."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from .grid import Image, Sampler, resample, sample
+from .linear import LinearLevel
+from .prepare import Prepared, working_grid
+from .progress import Monitor
+from .propose import identity, propose, search_proposal
+from .refine import DESCRIPTOR, Refiner, schedule
+from .settings import Settings
+from .similarity import smooth
+from .volume import Volume
+
+__all__ = ["confidence_map", "estimate_confidence"]
+
+VOXELS = 100_000
+"""Of the moving scan's working grid for the way back: a coarse registration is enough to disagree."""
+
+ITERATIONS_SHARE = 0.5
+"""Of the forward registration's iterations."""
+
+COARSE_LEVELS = 2
+
+
+def estimate_confidence(
+    fixed: Prepared, moving: Prepared, linear: np.ndarray, field: Image, settings: Settings, monitor: Monitor
+) -> Volume:
+    """Register the other way round, coarsely and independently, and compare.
+
+    Args:
+        fixed, moving: the scans.
+        linear: 4x4, LPS mm, fixed -> moving.
+        field: the forward displacement before it, mm on the canonical fixed axes ``(3, D, H, W)``.
+        settings: of the run.
+        monitor: of the run; where it was told to stop and keep, the way back is not refined.
+
+    Returns:
+        See `confidence_map`.
+    """
+    back = np.linalg.inv(linear)
+    level = LinearLevel(moving, fixed, VOXELS, back)
+    quick = settings.linear_only or monitor.keep
+    start = identity(level, back) if quick else propose(level, back, [identity, search_proposal])[0]
+    monitor.tell(0.4)
+    iterations = 0 if quick else round(settings.coarse_iterations * ITERATIONS_SHARE)
+    levels = schedule(DESCRIPTOR, level.spacing / 2, iterations, coarsest_only=COARSE_LEVELS)
+    refiner = Refiner(moving, fixed, back, smoothness=settings.smoothness)
+    backward = refiner.run(levels, start.field, monitor.within(0.4, 0.7))
+    grid = working_grid(fixed, level.spacing)
+    return confidence_map(linear, resample(field, grid, smooth=False), backward)
+
+
+def confidence_map(linear: np.ndarray, forward: Image, backward: Image) -> Volume:
+    """Expected error in mm: how far one comes back from where one started, there and back by separate registrations.
+
+    Args:
+        linear: 4x4, LPS mm, fixed -> moving; `backward` was found under its inverse.
+        forward: displacement on the fixed axes, mm ``(3, D, H, W)``, applied before `linear`.
+        backward: displacement on the moving axes, mm, applied before the inverse of `linear`.
+
+    Returns:
+        A float32 volume on the grid of `forward`, canonical axes.
+    """
+    geometry = forward.geometry
+    u = forward.tensor
+    sampler = Sampler(geometry, backward.geometry, linear, u.device)
+    w = sample(backward.tensor, sampler.coordinates(u))                       # mm along the moving axes
+    # A^-1 (A (x + R u) + R' w) - x = R u + A^-1 R' w
+    axes = torch.from_numpy(geometry.direction.T @ np.linalg.inv(linear[:3, :3]) @ backward.geometry.direction)
+    back = (axes.float().to(u.device) @ w.reshape(3, -1)).reshape(w.shape)
+    error = smooth((u + back).norm(dim=0), 1.0)
+    return Volume(error.cpu().numpy(), geometry)
