@@ -203,7 +203,8 @@ def to_markdown(content: Mapping, reasons: Mapping[str, str] | None = None) -> s
         if rows:
             header = ["pair", "GenReg", *(LABELS.get(peer, peer) for peer in peers), "best peer", "difference"]
             parts += [f"### {figure.title}", markdown_table(header, rows)]
-    parts += [*_behind_lines(content["summary"]["behind"], reasons or {}), *_landmark_notes(cases, peers)]
+    parts += [*_behind_lines(content["summary"]["behind"], reasons or {}), *_narrowly_behind(cases, reasons or {}),
+              *_landmark_notes(cases, peers)]
     parts += ["## Deformation", _deformation_table(cases), "Of GenReg. Folds: voxels with det J ≤ 0, central "
               "differences. NDV: any of the eight one-sided determinants ≤ 0. Inverse error: distance after going "
               f"there and back, inside the body{_inverse_source(cases)}."]
@@ -250,6 +251,14 @@ def _behind_lines(behind: Sequence[Mapping], reasons: Mapping[str, str]) -> list
         lines.append(f"- {row['case']}: {shown(abs(row['difference']), figure.digits)} {figure.title} behind "
                      f"{LABELS.get(row['peer'], row['peer'])}. {reasons.get(row['case'], '')}".rstrip())
     return ["Behind:\n" + "\n".join(lines)] if lines else []
+
+
+def _narrowly_behind(cases: Mapping[str, Mapping], reasons: Mapping[str, str]) -> list[str]:
+    """The pairs that are behind, though by no more than the tolerance."""
+    names = [name for name, case in cases.items()
+             if any(against["standing"] == WITHIN for against in case["best_peer"].values())]
+    lines = [f"- {name}: {reasons[name]}" if name in reasons else f"- {name}" for name in names]
+    return ["Behind, within that tolerance:\n" + "\n".join(lines)] if lines else []
 
 
 def _landmark_notes(cases: Mapping[str, Mapping], peers: Sequence[str]) -> list[str]:
