@@ -1,4 +1,4 @@
-"""The demo: the real engine on a small phantom, and every file that it promises."""
+"""The demo: the real engine on its own pair, and every file that it promises."""
 
 import json
 
@@ -13,7 +13,7 @@ from GenRegLogic.phantom import make_pair
 
 @pytest.fixture(scope="module")
 def pair():
-    return make_pair(coarseness=2.0)
+    return make_pair()  # the very pair of the demo
 
 
 @pytest.fixture(scope="module")
