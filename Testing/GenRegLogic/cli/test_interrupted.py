@@ -60,7 +60,7 @@ def test_killed_while_writing_it_leaves_nothing_under_the_final_names(folder):
 def test_interrupted_before_the_work_it_says_so_and_leaves_nothing(folder):
     program = "import os, signal, GenRegLogic.files\n" + STALL_BEFORE_RENAMING.replace(
         "os.replace = stall",
-        "GenRegLogic.files.read_volume = lambda path: os.kill(os.getpid(), signal.SIGINT)",
+        "GenRegLogic.files.read_volume = lambda path: signal.raise_signal(signal.SIGINT)",
     )
     process = start(folder, *REGISTER, program=program)
     _out, err = process.communicate(timeout=END_SECONDS)
