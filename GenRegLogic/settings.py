@@ -11,8 +11,8 @@ from .errors import InputError
 __all__ = ["DEFAULT_ITERATIONS", "INITS", "Settings"]
 
 DEFAULT_ITERATIONS = 40
-"""The last doubling that pays (Resources/benchmark/iterations.md): from 20 to 40 the mean of the pairs gains 0.0023 Dice,
-from 40 to 80 0.0010 for half as much time again."""
+"""The last doubling that pays (Resources/benchmark/iterations.md): from 20 to 40 the mean gains 0.0023 Dice, from
+40 to 80 0.0010 for half as much time again."""
 
 INITS = ("auto", "header", "center", "none")
 MAX_ITERATIONS = 10_000
