@@ -58,7 +58,9 @@ def test_killed_while_writing_it_leaves_nothing_under_the_final_names(folder):
 
 
 def test_interrupted_before_the_work_it_says_so_and_leaves_nothing(folder):
-    program = "import os, signal, GenRegLogic.files\n" + STALL_BEFORE_RENAMING.replace(
+    # A job in a shell's background inherits that Ctrl-C is ignored, and so would these tests' processes.
+    heard = "import signal, GenRegLogic.files\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    program = heard + STALL_BEFORE_RENAMING.replace(
         "os.replace = stall",
         "GenRegLogic.files.read_volume = lambda path: signal.raise_signal(signal.SIGINT)",
     )
