@@ -1,0 +1,116 @@
+"""A displacement field as Slicer's grid transforms want it: RAS components, and a margin that leads back to zero.
+
+Outside its grid a VTK grid transform goes on with the displacement of its edge, an ITK one stops moving anything. With
+a margin whose outermost layer is zero, both say the same everywhere. NumPy only, so that the worker process can do it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..volume import Geometry
+
+__all__ = ["LPS_TO_RAS", "MAX_NODE_VOXELS", "nodeGeometry", "withMargin"]
+
+LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
+
+MAX_NODE_VOXELS = 16_000_000
+"""Of a transform node's grid: 0.4 GB in a file, as Slicer saves 24 bytes a voxel. The refinement itself works on at
+most 3 million voxels, so a larger grid would hold interpolated values only."""
+
+OUTWARD_ROOM, TANGENTIAL_ROOM = 1.5, 0.5
+"""Width of the margin in displacements of its face. Where the field points outward, leading it back to zero squeezes
+space by one displacement, and folds it where the margin is no wider than that."""
+
+MAX_GROWTH = 2.0
+"""Of the number of voxels by the margin; scans that lie far apart in the world get a margin as wide as this allows."""
+
+ROUNDING = 1024.0
+"""Displacements are multiples of 1/1024 mm or finer, as the engine's (`DisplacementField.rounded`): the mark by which
+`transforms.isOurs` knows a field again that was loaded from a file."""
+
+
+def nodeGeometry(geometry: Geometry, maxVoxels: int = MAX_NODE_VOXELS) -> Geometry:
+    """The grid for a transform node: the given one, or a coarser one over the same region with at most maxVoxels."""
+    factor = (np.prod(geometry.size, dtype=float) / maxVoxels) ** (1 / 3)
+    if factor <= 1:
+        return geometry
+    size = tuple(max(2, int((n - 1) / factor) + 1) for n in geometry.size)
+    spacing = tuple(s * (n - 1) / (m - 1) for s, n, m in zip(geometry.spacing, geometry.size, size))
+    return Geometry(size, spacing, geometry.origin, geometry.direction)
+
+
+def withMargin(field: np.ndarray, geometry: Geometry) -> tuple[np.ndarray, Geometry]:
+    """Widen a field's grid by a margin in which the displacement runs evenly to zero, and turn it to RAS.
+
+    The margin is as wide as it takes not to fold, as long as the grid doesn't grow past `MAX_GROWTH`.
+
+    Args:
+        field: (k, j, i, 3) mm, LPS components.
+        geometry: Its grid (LPS).
+
+    Returns:
+        (k, j, i, 3) float32 mm, RAS components, and its grid (LPS). At the voxels of the given grid the values are the
+        given ones, but for their signs.
+    """
+    low, high = _widths(field, geometry)
+    size = tuple(int(n + a + b) for n, a, b in zip(geometry.size, low, high))
+    origin = geometry.to_world(-low)
+    wider = Geometry(size, geometry.spacing, tuple(origin), geometry.direction)
+    out = np.empty((*wider.shape, 3), np.float32)
+    inside = tuple(slice(a, a + n) for a, n in zip(low[::-1], geometry.shape))
+    np.multiply(field, LPS_TO_RAS.astype(np.float32), out=out[inside])
+    for axis in range(3):                      # k, j, i: what is filled so far is extended along one axis after another
+        _extend(out, axis, inside, low[2 - axis], high[2 - axis])
+    _fade(out, inside, low[::-1], high[::-1])
+    return out, wider
+
+
+def _widths(field: np.ndarray, geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:
+    """Voxels of margin below and above along (i, j, k), each at least one."""
+    widths = np.empty((2, 3))
+    axes = geometry.direction                                        # columns: unit vectors of i, j, k
+    for axis in range(3):
+        for side, sign in ((0, -1.0), (1, 1.0)):
+            face = np.take(field, 0 if side == 0 else -1, axis=2 - axis).reshape(-1, 3).astype(np.float64)
+            along = face @ axes
+            outward = max(float((sign * along[:, axis]).max()), 0.0)
+            tangential = float(np.linalg.norm(np.delete(along, axis, axis=1), axis=1).max())
+            room = max(OUTWARD_ROOM * outward, TANGENTIAL_ROOM * tangential)
+            widths[side, axis] = room / geometry.spacing[axis]
+    share = 1.0
+    size = np.array(geometry.size, float)
+    while np.prod(1 + share * widths.sum(axis=0) / size) > MAX_GROWTH:
+        share *= 0.9
+    whole = np.ceil(share * widths).astype(int) + 1
+    return whole[0], whole[1]
+
+
+def _extend(out: np.ndarray, axis: int, inside: tuple[slice, ...], low: int, high: int) -> None:
+    """Fill the margin along one axis with the values at the edge."""
+    done = [slice(None) if a < axis else inside[a] for a in range(3)]
+    edge, margin = list(done), list(done)
+    edge[axis], margin[axis] = slice(low, low + 1), slice(0, low)
+    out[tuple(margin)] = out[tuple(edge)]
+    last = out.shape[axis] - high
+    edge[axis], margin[axis] = slice(last - 1, last), slice(last, None)
+    out[tuple(margin)] = out[tuple(edge)]
+
+
+def _fade(out: np.ndarray, inside: tuple[slice, ...], low: np.ndarray, high: np.ndarray) -> None:
+    """Multiply the margin by a weight that falls evenly to zero at the outermost voxels; slab by slab.
+
+    The smallest of the three axes' weights counts: their product would squeeze corners along two axes at once.
+    """
+    ramps = []
+    for axis in range(3):
+        ramp = np.ones(out.shape[axis], np.float32)
+        ramp[: low[axis]] = np.arange(low[axis]) / low[axis]
+        ramp[out.shape[axis] - high[axis]:] = np.arange(high[axis])[::-1] / high[axis]
+        ramps.append(ramp)
+    plane = np.minimum(ramps[1][:, None], ramps[2])
+    for k, weight in enumerate(ramps[0]):
+        slab = np.minimum(plane, weight)
+        margin = slab < 1
+        values = out[k][margin] * slab[margin][:, None]
+        out[k][margin] = np.round(values * ROUNDING) / ROUNDING
