@@ -1,10 +1,10 @@
-"""The four kinds of failure a caller of the engine can meet.
+"""The kinds of failure that a caller of the engine can meet.
 
 Every message is one plain sentence: what is wrong and, where it helps, what to do about it. The command line prints
 that sentence and nothing else.
 """
 
-__all__ = ["Cancelled", "GenRegError", "InputError", "ResourceError"]
+__all__ = ["Cancelled", "DependencyError", "GenRegError", "InputError", "ResourceError", "WorkerError"]
 
 
 class GenRegError(Exception):
@@ -17,6 +17,14 @@ class InputError(GenRegError):
 
 class ResourceError(GenRegError):
     """The machine ran out of something: disk space or memory (command line: exit code 2)."""
+
+
+class DependencyError(GenRegError):
+    """A package that the engine needs is missing or cannot be loaded."""
+
+
+class WorkerError(GenRegError):
+    """The separate process that computes could not be started, or it ended before its job did."""
 
 
 class Cancelled(GenRegError):

@@ -31,6 +31,8 @@ class Progress:
         fraction: Of the whole run that is done, 0 to 1.
         seconds_left: Estimate, or None while nothing can be said.
         objective: The refinement's objective, lower is better; None in other stages.
+        level: The refinement's scale, counted from 0, the coarsest; None in other stages.
+        iteration: Of that scale, counted from 0; None in other stages.
         field: Call it for the current field on the present level's grid (fixed -> moving, the linear part included),
             or None where there is none yet. It costs time only when called.
     """
@@ -40,6 +42,8 @@ class Progress:
     seconds_left: float | None
     objective: float | None = None
     field: Callable[[], DisplacementField | None] = lambda: None
+    level: int | None = None
+    iteration: int | None = None
 
 
 class Monitor:
@@ -85,7 +89,8 @@ class Monitor:
         """A part of the present stage with a fraction of its own: its 0 to 1 is `start` to `stop` here."""
         return MonitorPart(self, start, stop)
 
-    def tell(self, fraction: float, objective: float | None = None, field: Callable | None = None) -> None:
+    def tell(self, fraction: float, objective: float | None = None, field: Callable | None = None,
+             *, level: int | None = None, iteration: int | None = None) -> None:  # fmt: skip
         """Report that a fraction of the present stage is done.
 
         Raises:
@@ -101,7 +106,8 @@ class Monitor:
         left = None
         if total > ESTIMATE_FROM:
             left = (self._clock() - self._start) * (1 - total) / total
-        self._on_progress(Progress(self._stage, total, left, objective, field or (lambda: None)))
+        self._on_progress(Progress(self._stage, total, left, objective, field or (lambda: None),
+                                   level, iteration))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +123,7 @@ class MonitorPart:
         """The caller said "keep"."""
         return self.whole.keep
 
-    def tell(self, fraction: float, objective: float | None = None, field: Callable | None = None) -> None:
-        """Report that a fraction of the part is done; objective and field are not the run's own and stay here."""
+    def tell(self, fraction: float, objective: float | None = None, field: Callable | None = None,
+             *, level: int | None = None, iteration: int | None = None) -> None:  # fmt: skip
+        """Report that a fraction of the part is done; what else is told is not the run's own and stays here."""
         self.whole.tell(self.start + (self.stop - self.start) * fraction)

@@ -129,7 +129,8 @@ class Refiner:
             def tell(fraction, objective, u, geometry=geometry, base=done, share=share):
                 if monitor is not None:
                     current = Image(u, geometry)
-                    monitor.tell(base + share * fraction, objective, (lambda: export(current)) if export else None)
+                    monitor.tell(base + share * fraction, objective, (lambda: export(current)) if export else None,
+                                 level=self.history[-1]["level"], iteration=self.history[-1]["iteration"])
                     return monitor.keep
                 return False
 

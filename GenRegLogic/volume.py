@@ -10,7 +10,7 @@ registered at all. The conventions hold everywhere in the engine:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -172,6 +172,15 @@ class Geometry:
             "origin_lps_mm": list(self.origin),
             "direction": self.direction.tolist(),
         }
+
+    @classmethod
+    def from_dict(cls, values: Mapping) -> Geometry:
+        """The geometry that `to_dict` wrote down.
+
+        Raises:
+            InputError: The numbers break a rule of `Geometry`.
+        """
+        return cls(values["size"], values["spacing_mm"], values["origin_lps_mm"], np.array(values["direction"]))
 
     def copy_to(self, image: sitk.Image) -> None:
         """Give a SimpleITK image of this size this spacing, origin and direction."""

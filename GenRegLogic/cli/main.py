@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from ..errors import Cancelled, GenRegError, InputError
+from ..runtime import set_runtime_variables
 from ..version import __version__
 from . import demo, evaluate, info, register, warp
 from .exit_codes import BAD_INPUT, EXIT_CODES_HELP, INTERRUPTED, UNEXPECTED
@@ -21,12 +22,6 @@ from .exit_codes import BAD_INPUT, EXIT_CODES_HELP, INTERRUPTED, UNEXPECTED
 __all__ = ["build_parser", "main"]
 
 DEBUG_VARIABLE = "GENREG_DEBUG"
-
-RUNTIME_VARIABLES = {
-    "OMP_WAIT_POLICY": "passive",  # threads that wait sleep: spinning ones starve each other on a busy machine
-    "THP_MEM_ALLOC_ENABLE": "1",  # torch takes large pages, which are made a hundred times less often
-}
-"""What torch and its thread library read when they are loaded; whoever sets them otherwise is heeded."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -44,8 +39,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `genreg` with these arguments (those of the process by default) and return the exit code."""
-    for name, value in RUNTIME_VARIABLES.items():
-        os.environ.setdefault(name, value)
+    set_runtime_variables()
     try:
         args = build_parser().parse_args(argv)
         return args.run(args)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from GenRegLogic.errors import Cancelled, GenRegError, InputError, ResourceError
+from GenRegLogic.errors import Cancelled, DependencyError, GenRegError, InputError, ResourceError, WorkerError
 
 
-@pytest.mark.parametrize("kind", [InputError, ResourceError, Cancelled])
+@pytest.mark.parametrize("kind", [InputError, ResourceError, DependencyError, WorkerError, Cancelled])
 def test_a_caller_can_catch_every_kind_at_once(kind):
     with pytest.raises(GenRegError, match="what is wrong"):
         raise kind("what is wrong")

@@ -456,7 +456,7 @@ class TestMemory:
 
     def test_a_smaller_plan_before_the_run_is_said(self, pair, monkeypatch):
         monkeypatch.setattr("GenRegLogic.register.free_memory", lambda device: 24_000_000)
-        monkeypatch.setattr("GenRegLogic.device.SMALLEST_PLAN", 1000)
+        monkeypatch.setattr("GenRegLogic.memory.SMALLEST_PLAN", 1000)
         result = register(pair.fixed, pair.moving, QUICK)
         assert any("coarser working grid" in note for note in result.report["notes"])
 

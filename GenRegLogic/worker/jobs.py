@@ -1,0 +1,153 @@
+"""The jobs that a worker does. This module loads torch: it is imported in the worker's process only.
+
+Each job takes the parameters that came as JSON, the arrays by name and a `server.JobControl`, and returns an `Outcome`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import torch
+
+from ..contrast import SAME_CONTRAST, contrast_agreement
+from ..device import choose_device
+from ..field import AffineTransform, DisplacementField, Transform
+from ..linear import align
+from ..memory import free_ram
+from ..prepare import prepare
+from ..register import register
+from ..settings import Settings
+from ..volume import Geometry, Volume, check_registrable
+from .server import JobControl
+
+__all__ = ["JOBS", "Outcome"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a job gives back.
+
+    Attributes:
+        report: Plain JSON values.
+        arrays: By name.
+        geometries: Grids of those arrays that have one, LPS, by the same names.
+    """
+
+    report: dict
+    arrays: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    geometries: dict[str, Geometry] = dataclasses.field(default_factory=dict)
+
+
+def run_register(parameters: dict, arrays: dict[str, np.ndarray], control: JobControl) -> Outcome:
+    """Register two scans.
+
+    Args:
+        parameters: "settings" (fields of `Settings`); "fixed" and "moving" (grids, as `Geometry.to_dict` writes them);
+            wherever there is more: "fixed_mask", "moving_mask" (grids), "initial" ({"matrix": 4x4} or {"geometry":
+            grid}; LPS mm, fixed -> moving), "fixed_landmarks", "moving_landmarks" ((n, 3) LPS mm); "want_inverse",
+            "want_warped" and "margin" (true: forward and inverse become Slicer's grids, see `mrml.grids.withMargin`).
+        arrays: "fixed", "moving" (k, j, i) and, as the parameters say, "fixed_mask", "moving_mask" and "initial",
+            (k, j, i, 3) mm.
+        control: Answers and ears.
+
+    Returns:
+        "forward" (k, j, i, 3) float32, LPS mm, fixed -> moving, and "confidence" (k, j, i) mm; "inverse" and "warped"
+        if they are wanted; the report.
+    """
+    settings = Settings(**parameters["settings"])
+
+    def volume(name: str) -> Volume | None:
+        return Volume(arrays[name], Geometry.from_dict(parameters[name])) if parameters.get(name) else None
+
+    def points(name: str) -> np.ndarray | None:
+        return None if parameters.get(name) is None else np.array(parameters[name], np.float64)
+
+    result = register(
+        volume("fixed"), volume("moving"), settings,
+        initial=_initial(parameters.get("initial"), arrays),
+        fixed_mask=volume("fixed_mask"), moving_mask=volume("moving_mask"),
+        fixed_landmarks=points("fixed_landmarks"), moving_landmarks=points("moving_landmarks"),
+        on_progress=control.on_progress, cancel=control.cancel,
+    )  # fmt: skip
+    fields = {"forward": result.forward}
+    images = {"confidence": result.confidence}
+    if parameters.get("want_inverse"):
+        control.check()
+        fields["inverse"] = result.inverse()
+    if parameters.get("want_warped"):
+        control.check()
+        images["warped"] = result.warped()
+    control.check()
+    outcome = Outcome(result.report)
+    for name, field in fields.items():
+        array, geometry = field.array, field.geometry
+        if parameters.get("margin"):
+            from ..mrml.grids import withMargin
+
+            array, geometry = withMargin(array, geometry)
+        outcome.arrays[name], outcome.geometries[name] = array, geometry
+    for name, image in images.items():
+        outcome.arrays[name], outcome.geometries[name] = image.array, image.geometry
+    _log_report(result.report, control)
+    return outcome
+
+
+def _initial(description: dict | None, arrays: dict[str, np.ndarray]) -> Transform | None:
+    if description is None:
+        return None
+    if "matrix" in description:
+        return AffineTransform(np.array(description["matrix"], np.float64))
+    return DisplacementField(arrays["initial"], Geometry.from_dict(description["geometry"]))
+
+
+def _log_report(report: dict, control: JobControl) -> None:
+    control.log(", ".join(f"{name} {version}" for name, version in report["versions"].items()))
+    control.log(f"device: {report['device']}")
+    for stage in report["stages"]:
+        memory = "" if stage["peak_memory_mb"] is None else f", {stage['peak_memory_mb']:.0f} MB"
+        control.log(f"{stage['name']}: {stage['seconds']:.1f} s{memory}")
+    for sentence in (*report["warnings"], *report["notes"]):
+        control.log(sentence)
+
+
+def run_inspect(parameters: dict, arrays: dict[str, np.ndarray], control: JobControl) -> Outcome:
+    """Say whether two scans seem to be of one contrast, from coarse versions of them.
+
+    Args:
+        parameters: "fixed" and "moving" (grids).
+        arrays: "fixed" and "moving" (k, j, i).
+        control: Answers.
+
+    Returns:
+        A report of "agreement" (see `contrast_agreement`, after linear alignment) and "same_contrast".
+    """
+    cpu = torch.device("cpu")
+    with torch.inference_mode():
+        prepared = {}
+        for role in ("fixed", "moving"):
+            scan = check_registrable(Volume(arrays[role], Geometry.from_dict(parameters[role])), role)
+            prepared[role] = prepare(scan, mask=None, device=cpu, role=role)
+        linear, level = align(prepared["fixed"], prepared["moving"], tell=lambda fraction: control.check())
+        agreement = contrast_agreement(level, prepared["fixed"], linear.matrix, None)
+    return Outcome({"agreement": agreement, "same_contrast": agreement > SAME_CONTRAST})
+
+
+def run_devices(parameters: dict, arrays: dict[str, np.ndarray], control: JobControl) -> Outcome:
+    """Say where this computer can compute.
+
+    Returns:
+        A report of "devices", each {"id": "cpu", "cuda:N" or "mps", "name": for people, "memory_bytes": of a GPU all
+        that it has, else the main memory that is free}, and of torch's version, "torch".
+    """
+    devices = [{"id": "cpu", "name": f"CPU ({torch.get_num_threads()} threads)", "memory_bytes": free_ram()}]
+    if torch.cuda.is_available():
+        for number in range(torch.cuda.device_count()):
+            properties = torch.cuda.get_device_properties(number)
+            devices.append({"id": f"cuda:{number}", "name": properties.name, "memory_bytes": properties.total_memory})
+    if torch.backends.mps.is_available():
+        devices.append({"id": str(choose_device("mps")), "name": "Apple GPU", "memory_bytes": free_ram()})
+    return Outcome({"devices": devices, "torch": torch.__version__})
+
+
+JOBS = {"register": run_register, "inspect": run_inspect, "devices": run_devices}

@@ -1,0 +1,152 @@
+"""The worker's process as the program sees it: started with its channel and its lifeline, ended for certain."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import weakref
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ..errors import WorkerError
+from .channel import Channel, make_pair
+
+__all__ = ["WorkerProcess", "end_sentence"]
+
+MAIN = Path(__file__).resolve().with_name("__main__.py")
+TAIL_BYTES = 8000
+TAIL_LINES = 40
+GRACE_SECONDS = 0.3
+"""For the process to leave by itself when its lifeline is cut, before it is killed."""
+
+KILL_SECONDS = 5.0
+SIGKILL, SIGSEGV = 9, 11
+SHELL_SIGNALS = 128
+"""What launchers add to the number of the signal that ended the program they launched."""
+
+
+class WorkerProcess:
+    """A started worker.
+
+    Args:
+        command: The Python to run, and options of its own.
+        environment: Variables to set besides those of this process.
+
+    Attributes:
+        channel: To it.
+        ready: It has said that it takes jobs.
+        deaf: It takes nothing any more.
+        lost: It has hung up, and everything that it said was received.
+
+    Raises:
+        WorkerError: It could not be started.
+    """
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+        self.ready = False
+        self.deaf = self.lost = False
+        self.channel: Channel
+        try:
+            self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by _end
+            self.channel, theirs, arguments = make_pair()
+        except OSError as error:
+            raise WorkerError(f"The process that registers could not be started ({error.strerror}).") from error
+        try:
+            self._popen = subprocess.Popen(
+                [*command, str(MAIN), *arguments],
+                stdin=subprocess.PIPE, stdout=self._output, stderr=subprocess.STDOUT, bufsize=0,
+                env={**os.environ, **(environment or {})}, **_inheriting(theirs.fileno()),
+            )  # fmt: skip
+        except (OSError, ValueError) as error:
+            self.channel.close()
+            self._output.close()
+            raise WorkerError(f"The process that registers could not be started ({error}); "
+                              "the installation may be damaged.") from error
+        finally:
+            theirs.close()
+        # Also at the end of the interpreter, and when nobody holds this object any more.
+        self._end = weakref.finalize(self, _end, self._popen, self.channel, self._output)
+
+    @property
+    def pid(self) -> int:
+        """Number of the process."""
+        return self._popen.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; -n where signal n ended it."""
+        return self._popen.poll()
+
+    def tail(self) -> list[str]:
+        """The last lines that it wrote on its standard output and error."""
+        with contextlib.suppress(OSError, ValueError):
+            size = self._output.seek(0, os.SEEK_END)
+            self._output.seek(max(size - TAIL_BYTES, 0))
+            return self._output.read().decode(errors="replace").splitlines()[-TAIL_LINES:]
+        return []
+
+    def hang_up(self) -> None:
+        """Cut the channel and the lifeline: it leaves by itself if it can. Does not wait."""
+        self.channel.close()
+        with contextlib.suppress(OSError):
+            self._popen.stdin.close()
+
+    def kill(self) -> None:
+        """End it now, whatever state it is in. Does not wait."""
+        self.hang_up()
+        _kill(self._popen)
+
+    def close(self) -> None:
+        """End it and wait until it is gone."""
+        self._end()
+
+
+def _inheriting(handle: int) -> dict:
+    """How the worker inherits its end of the channel, and stays out of this program's terminal and window."""
+    if sys.platform != "win32":
+        return {"pass_fds": [handle], "start_new_session": True}
+    os.set_handle_inheritable(handle, True)
+    startup = subprocess.STARTUPINFO()
+    startup.lpAttributeList = {"handle_list": [handle]}
+    return {"startupinfo": startup, "creationflags": subprocess.CREATE_NO_WINDOW, "close_fds": True}
+
+
+def _kill(popen: subprocess.Popen) -> None:
+    if popen.poll() is not None:
+        return
+    with contextlib.suppress(OSError):
+        if sys.platform == "win32":
+            popen.kill()
+        else:
+            os.killpg(popen.pid, signal.SIGKILL)  # a launcher and what it launched: it leads a session of its own
+
+
+def _end(popen: subprocess.Popen, channel: Channel, output) -> None:
+    channel.close()
+    with contextlib.suppress(OSError):
+        popen.stdin.close()
+    try:
+        popen.wait(GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        _kill(popen)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            popen.wait(KILL_SECONDS)
+    output.close()
+
+
+def end_sentence(exit_code: int | None) -> str:
+    """What to tell somebody whose job's process has ended too early."""
+    number = None
+    if exit_code is not None and (exit_code < 0 or SHELL_SIGNALS < exit_code < SHELL_SIGNALS + 65):
+        number = -exit_code if exit_code < 0 else exit_code - SHELL_SIGNALS
+    if number == SIGKILL:
+        return ("The process that registers was ended by the system, probably because memory ran out; close other "
+                "programs or choose a coarser resolution, and run it again.")
+    if number is not None:
+        return (f"The process that registers was ended from outside or crashed (signal {number}); run it again, and "
+                "see the log if that does not help.")
+    return "The process that registers ended unexpectedly; run it again, and see the log if that does not help."
