@@ -45,7 +45,7 @@ class Findings:
 
 
 def make_report(inputs, fixed: Prepared, forward: DisplacementField, found: Findings, device: str) -> dict:
-    """Measure and judge the result; see `report.build_report` for the keys."""
+    """Measure and judge the result; see `report.build_report` for the keys. The stages are recorded when they ended."""
     before, after = _similarities(fixed, found)
     body = foreground(inputs.fixed)
     return build_report(
@@ -55,7 +55,6 @@ def make_report(inputs, fixed: Prepared, forward: DisplacementField, found: Find
         device=device,
         descriptor=found.measure,
         linear_matrix=found.linear.matrix,
-        stages=[{"name": "all", "seconds": 0.0, "peak_memory_mb": 0.0}],
         objective=found.history,
         similarity_before=before,
         similarity_after=after,

@@ -32,7 +32,7 @@ from .prepare import Prepared, prepare, working_grid
 from .progress import Monitor, Progress
 from .propose import Proposal, Proposer, identity, propose, search_proposal
 from .refine import DESCRIPTOR, INTENSITY, Refiner, schedule
-from .report import plain
+from .report import plain, record_stages
 from .settings import Settings
 from .verdict import verdict
 from .volume import Geometry, Volume, check_registrable
@@ -245,8 +245,7 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
             confidence=confidence)
         report = make_report(inputs, fixed, forward, findings, device_name(device))
         monitor.tell(1.0)
-    report["stages"] = monitor.stages
-    report["seconds"] = sum(stage["seconds"] for stage in monitor.stages)
+    record_stages(report, monitor.stages)
     return Registration(forward, AffineTransform(linear.matrix), confidence, report, inputs.moving,
                         body_points(fixed, forward))
 

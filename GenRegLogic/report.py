@@ -22,7 +22,7 @@ from .verdict import verdict
 from .version import __version__
 from .volume import Geometry
 
-__all__ = ["SCHEMA_VERSION", "build_report", "plain", "verdict", "versions", "write_report"]
+__all__ = ["SCHEMA_VERSION", "build_report", "plain", "record_stages", "verdict", "versions", "write_report"]
 
 SCHEMA_VERSION = 1
 """Raised when a key changes its meaning or goes; new keys that a reader may ignore do not raise it."""
@@ -39,11 +39,11 @@ def build_report(
     device: str,
     descriptor: str,
     linear_matrix: np.ndarray,
-    stages: Sequence[Mapping],
     objective: Sequence[Mapping],
     similarity_before: Mapping,
     similarity_after: Mapping,
     jacobian: Mapping,
+    stages: Sequence[Mapping] = (),
     inverse_error: Mapping | None = None,
     confidence: Mapping | None = None,
     landmarks: Mapping | None = None,
@@ -60,11 +60,11 @@ def build_report(
         device: The device by its name, "cpu" or "cuda:0 (name of the card)".
         descriptor: What the scans were compared by, as chosen from the data.
         linear_matrix: (4, 4), LPS mm, fixed -> moving.
-        stages: {"name", "seconds", "peak_memory_mb"} per stage, in order.
         objective: {"level", "iteration", "objective"} per iteration, in order; lower is better.
         similarity_before: {"nmi", "lncc"} of the scans by their headers alone.
         similarity_after: The same after the whole transform.
         jacobian: What `measure.jacobian_figures` returns for the forward field.
+        stages: {"name", "seconds", "peak_memory_mb"} per stage, in order; `record_stages` puts them in later.
         inverse_error: {"mean_mm", "max_mm"} inside the body, or None where no inverse was made.
         confidence: {"mean_mm", "p95_mm"} of the expected error inside the body, or None where it was not estimated.
         landmarks: {"count", "tre_before_mm", "tre_after_mm"}, or None where none were given.
@@ -85,8 +85,8 @@ def build_report(
             "settings": settings,
             "descriptor": descriptor,
             "linear_matrix": linear_matrix,
-            "stages": list(stages),
-            "seconds": sum(stage["seconds"] for stage in stages),
+            "stages": [],
+            "seconds": 0.0,
             "objective": list(objective),
             "similarity": {"before": similarity_before, "after": similarity_after},
             "jacobian": jacobian,
@@ -99,8 +99,15 @@ def build_report(
         }
     )
     report["seed"] = report["settings"].get("seed")
+    record_stages(report, stages)
     status, reasons = verdict(report)
     return report | {"verdict": {"status": status, "reasons": reasons}}
+
+
+def record_stages(report: dict, stages: Sequence[Mapping]) -> None:
+    """Put the stages into a report: what makes the report belongs to the last of them, which ends only afterward."""
+    report["stages"] = plain(list(stages))
+    report["seconds"] = plain(sum(stage["seconds"] for stage in stages))
 
 
 def versions() -> dict[str, str]:
