@@ -1,0 +1,181 @@
+"""The Slicer module GenReg: module, panel, logic and self-test, each a few lines over GenRegPanel and GenRegLogic.
+
+At file scope nothing is imported but Python's own library and Slicer: the module loads, and says what to do, where torch
+or the PyTorch extension is missing. The logic class is called GenRegLogic, as Slicer wants it; the engine, a package of
+the same name, is imported by GenRegPanel alone.
+"""
+
+import sys
+
+import slicer
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+from slicer.util import VTKObservationMixin
+
+
+class GenReg(ScriptedLoadableModule):
+    """What Slicer shows of the module before it is opened."""
+
+    def __init__(self, parent):
+        ScriptedLoadableModule.__init__(self, parent)
+        parent.title = _("General Registration (GenReg)")
+        parent.categories = [translate("qSlicerAbstractCoreModule", "Registration")]
+        parent.dependencies = []
+        parent.contributors = ["GenReg contributors"]
+        parent.helpText = _(
+            "Brings one 3D scan onto another, whatever the modality and the body region: choose a fixed and a moving "
+            "volume and press Run. The result is a transform in the scene, with a verdict on whether to trust it. Scans "
+            "stay on this computer."
+        )
+        parent.acknowledgementText = _(
+            "After the idea of: Sneha Sree C., Shanbhag, Chatterjee, Test Time Optimized Generalized AI-based Medical "
+            "Image Registration Method, arXiv 2512.14556. The design and the numbers are GenReg's own."
+        )
+        slicer.app.connect("startupCompleted()", _registerSampleData)
+
+
+def _registerSampleData():
+    from GenRegPanel.sampledata import registerSampleData
+
+    registerSampleData()
+
+
+class GenRegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """The panel; its parts are in GenRegPanel."""
+
+    def __init__(self, parent=None):
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic = self.panel = self._parameterNode = None
+
+    def setup(self):
+        """Build the panel. Nothing is installed or started here."""
+        ScriptedLoadableModuleWidget.setup(self)
+        uiWidget = slicer.util.loadUI(self.resourcePath("UI/GenReg.ui"))
+        self.layout.addWidget(uiWidget)
+        self.ui = slicer.util.childWidgetVariables(uiWidget)
+        uiWidget.setMRMLScene(slicer.mrmlScene)
+        self.logic = GenRegLogic()
+        from GenRegPanel.panel import Panel
+
+        self.panel = Panel(self.ui, self.logic.runner)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
+        self.initializeParameterNode()
+
+    def cleanup(self):
+        """The application or the module ends, maybe in the middle of a run."""
+        self.removeObservers()
+        if self.panel is not None:
+            self.panel.cleanup()
+            self.panel = None
+        if self.logic is not None:
+            self.logic.cleanup()
+
+    def enter(self):
+        """The module is opened."""
+        self.initializeParameterNode()
+
+    def onSceneStartClose(self, caller=None, event=None):
+        """The scene is about to close and to take the parameter node with it."""
+        self.panel.setParameters(None)
+
+    def onSceneEndClose(self, caller=None, event=None):
+        """The scene has closed."""
+        if self.parent.isEntered:
+            self.initializeParameterNode()
+
+    def onSceneEndImport(self, caller=None, event=None):
+        """A scene was loaded, and with it maybe another state of the panel."""
+        if self.panel.parameters is not None or self.parent.isEntered:
+            self.initializeParameterNode()
+
+    def onReload(self):
+        """Reload button: take the panel's parts from their files again too, which Slicer would not do."""
+        for name in [name for name in sys.modules if name.partition(".")[0] == "GenRegPanel"]:
+            del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)
+
+    def initializeParameterNode(self):
+        """Make sure that there is a parameter node, and show it."""
+        self.panel.setParameters(self.logic.getParameterNode())
+
+
+class GenRegLogic(ScriptedLoadableModuleLogic):
+    """Registers volume nodes, with or without a panel.
+
+    `process` waits for the result, `start` returns at once. Both take
+
+        fixedNode, movingNode: scalar volume nodes.
+        outputTransformNode: where the result goes; None makes a new node.
+        warpedVolumeNode, inverseTransformNode: a node, True for a new one, None for none.
+        applyToMoving: put the moving volume below the transform.
+        fixedMask, movingMask: label map volume or segmentation nodes.
+        fixedLandmarks, movingLandmarks: markups nodes, matched by order.
+        initialTransform: any transform node to start from.
+        nonLinearParents: "refuse", or "harden" those above the volumes.
+        settings: `GenRegLogic.settings.Settings`, or its fields by name instead: iterations, smoothness, device, ...
+        preview: show the transform while it is computed (False).
+        keepWarm: keep a GPU's memory for the next run (False).
+        onProgress: receives (stage, fraction, seconds left or None, objective or None).
+        onLog: receives a line.
+
+    Errors are `GenRegLogic.errors.GenRegError`s, each one sentence.
+    """
+
+    def __init__(self, runner=None):
+        ScriptedLoadableModuleLogic.__init__(self)
+        from GenRegPanel.bootstrap import makeEngineImportable
+
+        makeEngineImportable()
+        from GenRegPanel.runner import Runner
+
+        self.runner = runner or Runner()
+
+    def __del__(self):
+        if hasattr(self, "runner"):
+            self.cleanup()
+
+    @property
+    def running(self):
+        """Whether a run is under way."""
+        return self.runner.running
+
+    def getParameterNode(self):
+        """The panel's state, saved with the scene."""
+        from GenRegPanel.parameters import GenRegParameterNode
+
+        return GenRegParameterNode(super().getParameterNode())
+
+    def process(self, fixedNode, movingNode, outputTransformNode=None, **options):
+        """Register and wait for it; returns the `RunResult` (transformNode, warpedNode, inverseNode, report, undo)."""
+        from GenRegPanel.request import makeRequest
+
+        inputs, outputs, rest = makeRequest(fixedNode, movingNode, outputTransformNode, options)
+        return self.runner.process(inputs, outputs, **rest)
+
+    def start(self, fixedNode, movingNode, outputTransformNode=None, *, onEnded=None, **options):
+        """Begin to register and return the run; `onEnded` receives the `RunResult` or the error, once."""
+        from GenRegPanel.request import makeRequest
+
+        inputs, outputs, rest = makeRequest(fixedNode, movingNode, outputTransformNode, options)
+        return self.runner.start(inputs, outputs, onEnded=onEnded, **rest)
+
+    def cancel(self):
+        """Give the present run up; the scene becomes what it was."""
+        self.runner.cancel()
+
+    def stopAndKeep(self):
+        """End the present run with the best alignment so far."""
+        self.runner.stopAndKeep()
+
+    def cleanup(self):
+        """End the present run and the worker process; a later run starts a new one."""
+        self.runner.cleanup()

@@ -1,0 +1,41 @@
+"""Finds the engine: the package GenRegLogic beside the installed module, or above it in a checkout of the sources.
+
+Slicer puts only folders that hold module files on its search path. `makeEngineImportable` is the one place that adds
+another.
+"""
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+
+__all__ = ["ENGINE", "makeEngineImportable"]
+
+ENGINE = "GenRegLogic"
+
+
+def makeEngineImportable(moduleFolder=None, searchPath=None):
+    """Make `import GenRegLogic` work.
+
+    Args:
+        moduleFolder: Where GenReg.py lies; the folder above this package if None.
+        searchPath: The list to extend; `sys.path` if None.
+
+    Returns:
+        The folder that holds the package.
+
+    Raises:
+        ImportError: The package is in neither place; the sentence says what to do.
+    """
+    moduleFolder = Path(moduleFolder or Path(__file__).parent.parent).resolve()
+    searchPath = sys.path if searchPath is None else searchPath
+    for folder in (moduleFolder, moduleFolder.parent):
+        if (folder / ENGINE / "__init__.py").is_file():
+            if str(folder) not in searchPath:
+                # First, so that a copy from pip, maybe of another version, does not take the place of the module's own.
+                searchPath.insert(0, str(folder))
+                importlib.invalidate_caches()
+            return folder
+    raise ImportError(
+        "GenReg's engine is missing: the folder GenRegLogic belongs beside the module, so install the extension again."
+    )

@@ -1,0 +1,102 @@
+"""The objective's curve below the progress bar: Slicer's own plot, made when the first value comes."""
+
+import slicer
+
+from .parameters import inScene
+
+__all__ = ["CurvePart"]
+
+VIEW_NAME = "GenRegObjective"
+
+
+class CurvePart:
+    """Plots the objective of a run.
+
+    The view is made late: a plot needs OpenGL, which a Slicer without a window may lack, and a panel that never runs
+    needs none.
+
+    Args:
+        ui: The panel's widgets.
+    """
+
+    def __init__(self, ui):
+        self._frame, self._layout = ui.curveFrame, ui.curveFrame.layout()
+        self._curve = self._view = self._viewNode = self._ownerNode = None
+        self._count = 0
+
+    @property
+    def empty(self):
+        """Whether there is nothing to show."""
+        return self._count == 0
+
+    def add(self, objective):
+        """Note a value; it appears with the next `show`.
+
+        Args:
+            objective: {"level", "iteration", "objective"}.
+        """
+        if self._curve is None or inScene(self._curve.plotChartNode) is None:
+            self._make()
+        self._count += 1
+        self._curve.add(objective["level"], objective["iteration"], objective["objective"])
+
+    def show(self):
+        """Bring the values noted since the last time into the plot."""
+        if self._curve is not None and self._count and inScene(self._curve.plotChartNode) is not None:
+            self._frame.visible = True
+            self._curve.show()
+
+    def clear(self):
+        """Begin again."""
+        self._count = 0
+        self._frame.visible = False
+        if self._curve is not None and inScene(self._curve.plotChartNode) is not None:
+            self._curve.clear()
+
+    def forget(self):
+        """The scene closes and takes the nodes with it."""
+        self._count = 0
+        self._frame.visible = False
+        if self._view is not None:
+            self._view.setMRMLPlotViewNode(None)
+        self._curve = self._viewNode = self._ownerNode = None
+
+    def remove(self):
+        """Take the curve out of the scene."""
+        curve, nodes = self._curve, (self._viewNode, self._ownerNode)
+        self.forget()
+        if curve is not None:
+            curve.remove()
+        for node in nodes:
+            if inScene(node) is not None:
+                slicer.mrmlScene.RemoveNode(node)
+
+    def _make(self):
+        from GenRegLogic.mrml.curve import ObjectiveCurve
+
+        scene = slicer.mrmlScene
+        self._curve = ObjectiveCurve(scene)
+        if self._view is None:
+            self._view = slicer.qMRMLPlotView()
+            self._view.objectName = "plotWidget"
+            self._layout.addWidget(self._view)
+        self._view.setMRMLScene(scene)
+        if inScene(self._viewNode) is None:
+            self._viewNode = self._makeViewNode(scene)
+        self._viewNode.SetPlotChartNodeID(self._curve.plotChartNode.GetID())
+        self._view.setMRMLPlotViewNode(self._viewNode)
+
+    def _makeViewNode(self, scene):
+        """A view node that the layout leaves alone, as another node owns it."""
+        owner = slicer.vtkMRMLScriptedModuleNode()
+        owner.SetName("GenReg curve owner")
+        owner.SetSaveWithScene(False)
+        owner.SetHideFromEditors(True)
+        self._ownerNode = scene.AddNode(owner)
+        node = slicer.vtkMRMLPlotViewNode()
+        node.SetName(VIEW_NAME)
+        node.SetSingletonTag(VIEW_NAME)
+        node.SetLayoutName(VIEW_NAME)
+        node.SetSaveWithScene(False)
+        node.SetAndObserveParentLayoutNodeID(self._ownerNode.GetID())
+        return scene.AddNode(node)

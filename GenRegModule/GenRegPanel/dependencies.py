@@ -1,0 +1,100 @@
+"""torch, the one requirement that Slicer does not bring: through the PyTorch extension, on the first run, after asking.
+
+Whether torch is there is found out without importing it: it is the worker process that loads it.
+"""
+
+import importlib
+import importlib.metadata
+import importlib.util
+import logging
+
+import slicer
+from GenRegLogic.errors import Cancelled, DependencyError
+from slicer.i18n import tr as _
+
+__all__ = ["ensureTorch", "torchInstalled"]
+
+INSTALLER = "PyTorchUtils"
+
+OLDEST = (2, 5)
+"""The first version of torch that has everything the engine uses; pyproject.toml says the same."""
+
+
+def torchInstalled():
+    """Whether torch can be imported, found out without loading it."""
+    try:
+        return importlib.util.find_spec("torch") is not None
+    except (ImportError, ValueError):  # ValueError: a module of that name without a specification
+        return False
+
+
+def torchVersion():
+    """The installed torch's version as (major, minor), or None where nothing says it."""
+    try:
+        numbers = importlib.metadata.version("torch").split(".")
+        return int(numbers[0]), int(numbers[1])
+    except (importlib.metadata.PackageNotFoundError, ValueError, IndexError):
+        return None
+
+
+def ensureTorch(installed=torchInstalled, findInstaller=None, version=torchVersion):
+    """Return when torch is there, installed just now if need be and if the user agrees.
+
+    Args:
+        installed: Says whether torch is there.
+        findInstaller: Returns the PyTorch extension's logic; raises ImportError without the extension.
+        version: Says which torch is there.
+
+    Raises:
+        DependencyError: The extension is missing, torch is too old or the installation failed; the sentence says what to do.
+        Cancelled: The user declined.
+    """
+    if installed():
+        _checkVersion(version())
+        return
+    try:
+        installer = (findInstaller or _findInstaller)()
+    except ImportError:
+        raise DependencyError(
+            _("GenReg computes with PyTorch, which is not installed: install the extension PyTorch in the Extensions "
+              "Manager, restart Slicer, and press Run again.")
+        ) from None  # fmt: skip
+    agreed = slicer.util.confirmOkCancelDisplay(
+        _("GenReg computes with PyTorch, which is not installed yet. Install it now? It is downloaded once, up to a few "
+          "gigabytes, and takes some minutes. Your scans stay on this computer."),
+        windowTitle=_("GenReg"),
+    )  # fmt: skip
+    if not agreed:
+        raise Cancelled(_("PyTorch was not installed, so nothing was computed."))
+    _install(installer)
+    importlib.invalidate_caches()
+    if not installed():
+        raise DependencyError(
+            _("PyTorch could not be installed: see the module PyTorch Utils, or restart Slicer and press Run again.")
+        )
+
+
+def _checkVersion(found):
+    if found is not None and found < OLDEST:
+        raise DependencyError(
+            _("GenReg needs PyTorch {oldest} or later, and {found} is installed: uninstall it in the module PyTorch Utils, "
+              "restart Slicer, and press Run again.")
+            .format(oldest=".".join(map(str, OLDEST)), found=".".join(map(str, found)))
+        )  # fmt: skip
+
+
+def _findInstaller():
+    return importlib.import_module(INSTALLER).PyTorchUtilsLogic()
+
+
+def _install(installer):
+    with slicer.util.WaitCursor():
+        try:
+            # Not asked again: the question above says the same in plainer words.
+            requirement = ">=" + ".".join(map(str, OLDEST))
+            installer.installTorch(askConfirmation=False, torchVersionRequirement=requirement)
+        except Exception as error:  # pip, the network, the disk: the extension lets all of it through
+            logging.error("PyTorch could not be installed: %s", error, exc_info=error)
+            raise DependencyError(
+                _("PyTorch could not be installed: check the network and the free disk space, then press Run again.")
+            ) from None

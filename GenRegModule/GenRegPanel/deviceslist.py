@@ -1,0 +1,135 @@
+"""The devices by their names, what memory they have, and how fast runs have been on them."""
+
+import dataclasses
+
+import qt
+from slicer.i18n import tr as _
+
+__all__ = ["Device", "DevicesList"]
+
+AUTO, CPU = "auto", "cpu"
+
+SPEED_KEY = "GenReg/Speed/{device}"
+"""In the application's settings: measured over estimated time of past runs; it belongs to the machine, not the scene."""
+
+NEWS_SHARE = 0.5
+"""Weight of the latest run in the remembered speed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Device:
+    """A place to compute.
+
+    Attributes:
+        id: "cpu", "mps" or "cuda:N".
+        words: As a sentence names it.
+        memory: Bytes of its own, None for the CPU.
+    """
+
+    id: str
+    words: str
+    memory: int | None = None
+
+
+class DevicesList:
+    """Fills the combo box of devices and keeps it in step with the parameter node.
+
+    Args:
+        ui: The panel's widgets.
+        chores: Asks the worker which devices there are.
+        onChange: Called when more is known.
+        settings: Where speeds are kept; the application's own if None. `value(key)` and `setValue(key, value)`.
+    """
+
+    def __init__(self, ui, chores, onChange, settings=None):
+        self._combo, self._chores, self._onChange = ui.deviceComboBox, chores, onChange
+        self._settings = qt.QSettings() if settings is None else settings
+        self._parameters = None
+        self._found = []
+        self._asked = self._filling = False
+        self._fill()
+        self._combo.connect("currentIndexChanged(int)", self._onChosen)
+
+    def setParameters(self, parameters):
+        """Take up a parameter node, or None while the scene closes."""
+        self._parameters = parameters
+        self.update()
+
+    def update(self):
+        """Show what the parameter node says."""
+        wanted = self._wanted()
+        if self._combo.currentIndex < 0 or self._combo.itemData(self._combo.currentIndex) != wanted:
+            self._fill()
+
+    def findOnce(self):
+        """Ask the worker which devices there are, unless it was asked before."""
+        if not self._asked:
+            self._asked = True
+            self._chores.ask("devices", "devices", lambda: ({}, {}), self._onFound)
+
+    def chosen(self):
+        """The `Device` that a run would use, as far as is known."""
+        wanted = self._wanted()
+        found = {device.id: device for device in self._found}
+        if wanted == AUTO:
+            # As the engine chooses: the first CUDA device, else the CPU.
+            wanted = next((id for id in found if id.startswith("cuda")), CPU)
+        return found.get(wanted) or Device(wanted, _("the CPU") if wanted == CPU else wanted)
+
+    def speed(self, device):
+        """Measured over estimated time on a device; 1 on a CPU without a run yet, None on a GPU without one."""
+        try:
+            return float(self._settings.value(SPEED_KEY.format(device=device.id)))
+        except (TypeError, ValueError):
+            return 1.0 if device.id == CPU else None
+
+    def learn(self, measured, estimated):
+        """Remember how a finished run's time compared with its estimate.
+
+        Args:
+            measured: Seconds.
+            estimated: Seconds, before any correction by `speed`.
+        """
+        if measured <= 0 or estimated <= 0:
+            return
+        device = self.chosen()
+        key, speed = SPEED_KEY.format(device=device.id), measured / estimated
+        if self._settings.value(key) is not None:
+            speed = NEWS_SHARE * speed + (1 - NEWS_SHARE) * (self.speed(device) or speed)
+        self._settings.setValue(key, f"{speed:.4g}")
+
+    def _wanted(self):
+        return (self._parameters.device if self._parameters is not None else "") or AUTO
+
+    def _fill(self):
+        self._filling = True
+        try:
+            self._combo.clear()
+            self._combo.addItem(_("Automatic"), AUTO)
+            known = {AUTO}
+            for device in self._found:
+                if device.id != CPU:
+                    self._combo.addItem(device.words, device.id)
+                    known.add(device.id)
+            self._combo.addItem(_("CPU"), CPU)
+            known.add(CPU)
+            wanted = self._wanted()
+            if wanted not in known:
+                name = _("{device} (not found here)") if self._found else "{device}"
+                self._combo.addItem(name.format(device=wanted), wanted)
+            self._combo.setCurrentIndex(self._combo.findData(wanted))
+        finally:
+            self._filling = False
+
+    def _onFound(self, report):
+        self._found = [
+            Device(one["id"], _("the CPU") if one["id"] == CPU else one["name"],
+                   None if one["id"] == CPU else one["memory_bytes"])
+            for one in report["devices"]
+        ]  # fmt: skip
+        self._fill()
+        self._onChange()
+
+    def _onChosen(self, index):
+        if not self._filling and self._parameters is not None and index >= 0:
+            self._parameters.device = self._combo.itemData(index)

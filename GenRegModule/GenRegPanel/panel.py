@@ -1,0 +1,74 @@
+"""The panel as a whole: its parts, and the parameter node that all of them follow."""
+
+import vtk
+
+from .dependencies import ensureTorch, torchInstalled
+from .deviceslist import DevicesList
+from .inputspart import InputsPart
+from .resultpart import ResultPart
+from .review import Review
+from .runcontrol import RunControl
+from .timing import Later
+
+__all__ = ["Panel"]
+
+
+class Panel:
+    """Keeps the parts in step with the parameter node.
+
+    Args:
+        ui: The widgets of GenReg.ui.
+        runner: `Runner`.
+        settings: Where the machine's speed is remembered; the application's own settings if None.
+        needs: See `RunControl`.
+        mayInspect: See `InputsPart`.
+
+    Attributes:
+        parameters: The parameter node, or None while the scene closes.
+    """
+
+    def __init__(self, ui, runner, settings=None, needs=ensureTorch, mayInspect=torchInstalled):
+        self.parameters = None
+        self._ui, self._runner = ui, runner
+        self._guiTag = self._observerTag = None
+        self._soon = Later(self.update)
+        self.devices = DevicesList(ui, runner.chores, self._soon.ask, settings)
+        self.inputs = InputsPart(ui, runner, self.devices, mayInspect)
+        self.result = ResultPart(ui)
+        self.review = Review(ui)
+        self.runControl = RunControl(ui, runner, self.inputs, self.review, self.result, self.devices, needs)
+        self._parts = (self.devices, self.inputs, self.result, self.review, self.runControl)
+
+    def setParameters(self, parameters):
+        """Follow a parameter node; None while the scene closes."""
+        if self.parameters is not None:
+            self.parameters.disconnectGui(self._guiTag)
+            self.parameters.RemoveObserver(self._observerTag)
+            if parameters is None or parameters.parameterNode is not self.parameters.parameterNode:
+                self._forget()
+        self.parameters = parameters
+        if parameters is not None:
+            self._guiTag = parameters.connectGui(self._ui)
+            self._observerTag = parameters.AddObserver(vtk.vtkCommand.ModifiedEvent, self._soon.ask)
+            for part in self._parts:
+                part.setParameters(parameters)
+
+    def update(self):
+        """Bring everything up to date with the parameter node."""
+        if self.parameters is None:
+            return
+        self.devices.update()
+        self.inputs.update()
+        self.result.update()
+        self.review.update()
+
+    def cleanup(self):
+        """Let go of everything."""
+        self.setParameters(None)
+        self._soon.stop()
+        for part in (self.inputs, self.result, self.review, self.runControl):
+            part.cleanup()
+
+    def _forget(self):
+        for part in self._parts:
+            part.setParameters(None)
