@@ -7,10 +7,10 @@ import os
 import sys
 import types
 import unittest
+from types import MappingProxyType
 
 import slicer
-import vtkfrom types import MappingProxyType
-
+import vtk
 from PySide6 import QtCore, QtGui, QtWidgets
 
 from .mrmlwidgets import qMRMLWidget
@@ -20,19 +20,21 @@ from .pythonqt import standIn
 class qSlicerScriptedLoadableModule:
     """The C++ module object, which a module's constructor fills in as `parent`; it takes no other attributes."""
 
-    _fields = MappingProxyType({
-        "title": "",
-        "categories": (),
-        "dependencies": (),
-        "contributors": (),
-        "helpText": "",
-        "acknowledgementText": "",
-        "associatedNodeTypes": (),
-        "hidden": False,
-        "index": -1,
-        "widgetRepresentationCreationEnabled": True,
-        "icon": None,
-    })
+    _fields = MappingProxyType(
+        {
+            "title": "",
+            "categories": (),
+            "dependencies": (),
+            "contributors": (),
+            "helpText": "",
+            "acknowledgementText": "",
+            "associatedNodeTypes": (),
+            "hidden": False,
+            "index": -1,
+            "widgetRepresentationCreationEnabled": True,
+            "icon": None,
+        }
+    )
 
     def __init__(self, name, path):
         self.__dict__.update(self._fields, name=name, path=path, _widget=None, _logic=None, _instance=None)
