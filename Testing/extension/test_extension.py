@@ -1,0 +1,202 @@
+"""The extension's files: do CMake's lists match the folders, does it configure, build, install and list its tests?
+
+Slicer's own macros are not at hand here: `stub/` stands in for them. What those do with the files is Slicer's to test.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+STUB = Path(__file__).resolve().parent / "stub"
+INSTALLED = Path("lib/Slicer-5.12/qt-scripted-modules")
+CATALOG_KEYS = {
+    "$schema", "category", "scm_url", "scm_revision", "scm_type", "build_dependencies", "build_subdirectory", "enabled",
+    "tier",
+}  # fmt: skip
+"""The keys of the index's schema, version 1.0.1; it takes no others."""
+
+PNG_SIZE_AND_KIND = slice(16, 26)
+"""Where a PNG holds its width, height, bit depth and color type."""
+
+
+def listed(cmake_file: Path, variable: str) -> list[str]:
+    """The names in `set(variable …)` of a CMakeLists.txt."""
+    found = re.search(rf"set\({variable}\s([^)]*)\)", cmake_file.read_text(encoding="utf-8"))
+    assert found, f"{cmake_file} does not set {variable}"
+    return found[1].split()
+
+
+def on_disk(folder: Path, *, python: bool) -> list[str]:
+    """The files below a folder that an installation needs, with / between folders."""
+    files = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    kept = (path for path in files if path.name != "CMakeLists.txt" and not path.name.startswith("."))
+    return sorted(path.relative_to(folder).as_posix() for path in kept if (path.suffix == ".py") is python)
+
+
+def metadata() -> dict[str, str]:
+    """What the top CMakeLists.txt sets for the extensions catalog, read as the catalog reads it: as text."""
+    return dict(re.findall(r'set\(EXTENSION_(\w+) "([^"]*)"\)', (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")))
+
+
+@pytest.fixture(scope="module")
+def cmake() -> Path:
+    """pip's cmake of this environment, or the one on the path."""
+    beside = shutil.which("cmake", path=os.fspath(Path(sys.executable).parent))
+    found = beside or shutil.which("cmake")
+    if not found:
+        pytest.skip("CMake is missing: pip install 'cmake<4'.")
+    return Path(found)
+
+
+@pytest.fixture(scope="module")
+def generator() -> list[str]:
+    """A build tool that needs no compiler."""
+    beside = shutil.which("ninja", path=os.fspath(Path(sys.executable).parent)) or shutil.which("ninja")
+    if beside:
+        return ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={beside}"]
+    if shutil.which("make"):
+        return ["-G", "Unix Makefiles"]
+    pytest.skip("No build tool is at hand: pip install ninja.")
+
+
+def run(*command: object) -> str:
+    """Run a command and return what it said; an error shows it."""
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def built(cmake, generator, tmp_path_factory) -> Path:
+    """The extension, configured and built against the stub; the build folder."""
+    folder = tmp_path_factory.mktemp("extension")
+    run(cmake, "-S", ROOT, "-B", folder, *generator, f"-DSlicer_DIR={STUB}",
+        f"-DCMAKE_TOOLCHAIN_FILE={STUB / 'toolchain.cmake'}")  # fmt: skip
+    run(cmake, "--build", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def installed(cmake, built, tmp_path_factory) -> Path:
+    """The folder that Slicer would search for modules after an installation."""
+    prefix = tmp_path_factory.mktemp("installed")
+    run(cmake, "--install", built, "--prefix", prefix)
+    return prefix / INSTALLED
+
+
+class TestLists:
+    """No file is forgotten: Slicer installs what is listed and nothing else."""
+
+    def test_every_python_file_of_the_module_is_listed(self):
+        lists = ROOT / "GenRegModule" / "CMakeLists.txt"
+        assert sorted(listed(lists, "MODULE_PYTHON_SCRIPTS")) == on_disk(lists.parent, python=True)
+
+    def test_every_resource_of_the_module_is_listed(self):
+        lists = ROOT / "GenRegModule" / "CMakeLists.txt"
+        assert sorted(listed(lists, "MODULE_PYTHON_RESOURCES")) == on_disk(lists.parent, python=False)
+
+    def test_every_python_file_of_the_engine_is_listed(self):
+        lists = ROOT / "GenRegLogic" / "CMakeLists.txt"
+        assert sorted(listed(lists, "PACKAGE_SCRIPTS")) == on_disk(lists.parent, python=True)
+
+    def test_every_other_file_of_the_engine_is_listed(self):
+        lists = ROOT / "GenRegLogic" / "CMakeLists.txt"
+        assert sorted(listed(lists, "PACKAGE_RESOURCES")) == on_disk(lists.parent, python=False)
+
+    def test_only_the_module_file_lies_where_slicer_takes_every_file_for_a_module(self):
+        assert [path.name for path in (ROOT / "GenRegModule").glob("*.py")] == ["GenReg.py"]
+
+
+class TestBuild:
+    def test_installing_puts_the_module_its_panel_and_the_engine_side_by_side(self, installed):
+        assert (installed / "GenReg.py").is_file()
+        assert (installed / "GenRegPanel" / "__init__.py").is_file()
+        assert (installed / "Resources" / "UI" / "GenReg.ui").is_file()
+        assert (installed / "GenRegLogic" / "__init__.py").is_file()
+
+    def test_everything_listed_is_installed(self, installed):
+        module = on_disk(ROOT / "GenRegModule", python=True) + on_disk(ROOT / "GenRegModule", python=False)
+        engine = on_disk(ROOT / "GenRegLogic", python=True) + on_disk(ROOT / "GenRegLogic", python=False)
+        wanted = module + [f"GenRegLogic/{name}" for name in engine]
+        assert [name for name in wanted if not (installed / name).is_file()] == []
+
+    def test_slicer_would_find_one_module(self, installed):
+        assert [path.name for path in installed.glob("*.py")] == ["GenReg.py"]
+
+    def test_the_installed_bootstrap_finds_the_engine(self, installed, tmp_path):
+        code = (
+            "from GenRegPanel.bootstrap import makeEngineImportable\n"
+            "makeEngineImportable()\n"
+            "import GenRegLogic\n"
+            "print(GenRegLogic.__file__)"
+        )
+        command = [sys.executable, "-S", "-c", f"import sys; sys.path.insert(0, {str(installed)!r})\n{code}"]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120, check=False)
+        assert Path(done.stdout.strip()).parent == installed / "GenRegLogic", done.stderr
+
+    def test_the_self_tests_and_the_generic_test_are_registered(self, cmake, built):
+        ctest = cmake.with_name(cmake.name.replace("cmake", "ctest"))
+        names = re.findall(r"Test\s+#\d+: (\S+)", run(ctest, "--test-dir", built, "-N"))
+        generic = "py_nomainwindow_qSlicerGenRegModuleGenericTest"
+        assert sorted(names) == ["py_GenReg", "py_nomainwindow_GenReg", generic]
+
+    def test_a_listed_file_that_is_missing_stops_the_configuration(self, cmake, generator, tmp_path):
+        copy = tmp_path / "source"
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "build", "__pycache__", "*.egg-info"))
+        (copy / "GenRegLogic" / "volume.py").unlink()
+        command = [cmake, "-S", copy, "-B", tmp_path / "build", *generator, f"-DSlicer_DIR={STUB}",
+                   f"-DCMAKE_TOOLCHAIN_FILE={STUB / 'toolchain.cmake'}"]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode != 0
+        assert "volume.py" in done.stderr
+
+
+class TestCatalogEntry:
+    """`GenReg.json` is what goes into Slicer's Extensions Index."""
+
+    @pytest.fixture
+    def entry(self) -> dict:
+        return json.loads((ROOT / "GenReg.json").read_text(encoding="utf-8"))
+
+    def test_it_has_the_keys_that_the_index_requires_and_no_unknown_one(self, entry):
+        assert {"$schema", "category", "scm_url"} <= set(entry) <= CATALOG_KEYS
+
+    def test_its_name_is_the_projects_name(self):
+        project = re.search(r"project\s*\(\s*([^\s)]+)", (ROOT / "CMakeLists.txt").read_text(encoding="utf-8"))
+        assert project[1] == "GenReg"
+        assert not project[1].lower().startswith("slicer")
+
+    def test_its_dependencies_are_those_of_cmake(self, entry):
+        assert entry["build_dependencies"] == metadata()["DEPENDS"].split() == ["PyTorch"]
+
+    def test_its_category_is_that_of_cmake(self, entry):
+        assert entry["category"] == metadata()["CATEGORY"] == "Registration"
+
+    def test_all_addresses_are_of_one_repository(self, entry):
+        values = metadata()
+        repository = values["HOMEPAGE"]
+        assert entry["scm_url"] == f"{repository}.git"
+        raw = repository.replace("github.com", "raw.githubusercontent.com") + f"/{entry['scm_revision']}/"
+        assert all(address.startswith(raw) for address in [values["ICONURL"], *values["SCREENSHOTURLS"].split()])
+
+    def test_the_pictures_that_the_catalog_shows_are_in_the_repository(self):
+        values = metadata()
+        files = [address.split("/main/", 1)[1] for address in [values["ICONURL"], *values["SCREENSHOTURLS"].split()]]
+        assert [name for name in files if not (ROOT / name).is_file()] == []
+
+    def test_the_icon_is_a_png_of_128_pixels_with_transparency(self):
+        content = (ROOT / "GenRegModule" / "Resources" / "Icons" / "GenReg.png").read_bytes()
+        eight_bits, rgba = 8, 6
+        assert content[PNG_SIZE_AND_KIND] == (128).to_bytes(4, "big") * 2 + bytes([eight_bits, rgba])
+
+    def test_the_description_has_no_character_that_cmake_takes_for_a_list(self):
+        assert ";" not in metadata()["DESCRIPTION"]
