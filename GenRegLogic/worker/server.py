@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -249,8 +250,9 @@ def is_out_of_memory(error: Exception) -> bool:
 
 def holds_gpu() -> bool:
     """Whether this process has taken memory of a GPU, some of which only its end gives back."""
-    import torch
-
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return False
     if torch.cuda.is_initialized():
         return True
     return torch.backends.mps.is_available() and torch.mps.driver_allocated_memory() > 0
