@@ -7,6 +7,7 @@
     masks, landmarks
     grids         a field's margin and frame, in NumPy alone
     snapshot      remembers nodes so that they can be put back (undo)
+    reload        keeps fields linear that come back from files
     views, curve  what the slice views show; the objective's plot
     run           one registration from nodes to nodes
 

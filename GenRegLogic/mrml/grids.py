@@ -35,7 +35,7 @@ def nodeGeometry(geometry: Geometry, maxVoxels: int = MAX_NODE_VOXELS) -> Geomet
     factor = (np.prod(geometry.size, dtype=float) / maxVoxels) ** (1 / 3)
     if factor <= 1:
         return geometry
-    size = tuple(max(2, int((n - 1) / factor) + 1) for n in geometry.size)
+    size = tuple(max(2, int(n / factor)) for n in geometry.size)
     spacing = tuple(s * (n - 1) / (m - 1) for s, n, m in zip(geometry.spacing, geometry.size, size))
     return Geometry(size, spacing, geometry.origin, geometry.direction)
 

@@ -81,7 +81,9 @@ def _segmentsOnGrid(node, scanNode, role: str) -> Iterator:
     visible = [name for name in names if shown is None or shown.GetSegmentVisibility(name)]
     if not visible:
         raise InputError(f"The {role} mask '{node.GetName()}' has no visible segment; show at least one.")
-    labelMap = node.GetScene().AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "GenReg mask")
+    scene = node.GetScene()
+    before = _nodeIDs(scene)
+    labelMap = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "GenReg mask")
     labelMap.SetHideFromEditors(True)
     labelMap.SetSaveWithScene(False)
     try:
@@ -93,4 +95,10 @@ def _segmentsOnGrid(node, scanNode, role: str) -> Iterator:
                              "that it belongs to this scan.")
         yield labelMap
     finally:
-        node.GetScene().RemoveNode(labelMap)
+        for nodeID in _nodeIDs(scene) - before:              # the label map, and the colors that the export adds to it
+            if scene.GetNodeByID(nodeID) is not None:
+                scene.RemoveNode(scene.GetNodeByID(nodeID))
+
+
+def _nodeIDs(scene) -> set[str]:
+    return {scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes())}

@@ -101,7 +101,6 @@ def useLinearInterpolation(node) -> bool:
     if transform is None or transform.GetInterpolationMode() == vtk.VTK_LINEAR_INTERPOLATION or not isOurs(node):
         return False
     transform.SetInterpolationModeToLinear()
-    transform.Modified()
     return True
 
 
@@ -134,13 +133,13 @@ def initialFromNode(node, fixed: Geometry) -> tuple[dict, np.ndarray | None]:
         ({"matrix": rows of a 4x4}, None), or ({"geometry": `Geometry.to_dict`}, (k, j, i, 3) float32 displacements).
 
     Raises:
-        InputError: The transform is not finite somewhere on the fixed scan, or cannot be inverted.
+        InputError: The transform is not finite somewhere on the fixed scan.
     """
     transform = vtk.vtkGeneralTransform()
     slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(None, node, transform)
-    matrix = vtk.vtkMatrix4x4()
-    if node.IsLinear() and slicer.vtkMRMLTransformNode.IsGeneralTransformLinear(transform, matrix):
-        return {"matrix": (RAS_TO_LPS @ matrixToNumpy(matrix) @ RAS_TO_LPS).tolist()}, None
+    linear = vtk.vtkTransform()
+    if slicer.vtkMRMLTransformNode.IsGeneralTransformLinear(transform, linear):
+        return {"matrix": (RAS_TO_LPS @ matrixToNumpy(linear.GetMatrix()) @ RAS_TO_LPS).tolist()}, None
     grid = nodeGeometry(fixed, INITIAL_VOXELS)
     k, j, i = np.meshgrid(*(np.arange(n) for n in grid.shape), indexing="ij")
     points = grid.to_world(np.stack([i, j, k], axis=-1).reshape(-1, 3)) * LPS_TO_RAS

@@ -29,13 +29,11 @@ class SliceViewState:
             node = self._scene.GetNodeByID(nodeID)
             if node is not None:
                 _setLayers(self._scene, node, values)
-        for nodeID, (matrix, fieldOfView, origin, orientation) in self._slices.items():
+        for nodeID, (matrix, fieldOfView, origin) in self._slices.items():
             node = self._scene.GetNodeByID(nodeID)
             if node is None:
                 continue
             with slicer.util.NodeModify(node):
-                if node.GetOrientation() != orientation and orientation in node.GetSliceOrientationPresetNames():
-                    node.SetOrientation(orientation)
                 node.GetSliceToRAS().DeepCopy(matrix)
                 node.SetFieldOfView(*fieldOfView)
                 node.SetXYZOrigin(*origin)
@@ -151,4 +149,4 @@ def _setLayers(scene, node, values: tuple) -> None:
 def _sliceOf(node) -> tuple:
     matrix = vtk.vtkMatrix4x4()
     matrix.DeepCopy(node.GetSliceToRAS())
-    return matrix, node.GetFieldOfView(), node.GetXYZOrigin(), node.GetOrientation()
+    return matrix, node.GetFieldOfView(), node.GetXYZOrigin()

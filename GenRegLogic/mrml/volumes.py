@@ -16,6 +16,9 @@ __all__ = ["geometryFromMatrix", "ijkToRas", "matrixToNumpy", "nodeArray", "setV
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
+FLAT = 1e-3
+"""Volume spanned by a grid's unit axes below which they lie in one plane."""
+
 
 def volumeFromNode(node, role: str, *, ignoring=None) -> Volume:
     """What the engine registers: the node's voxels where they lie in the world, linear parents included.
@@ -89,7 +92,7 @@ def geometryFromMatrix(matrix: np.ndarray, size: tuple[int, int, int]) -> Geomet
         InputError: The matrix shears or flattens.
     """
     spacing = np.linalg.norm(matrix[:3, :3], axis=0)
-    if not (np.isfinite(matrix).all() and spacing.min() > 0):
+    if not (np.isfinite(matrix).all() and spacing.min() > 0) or abs(np.linalg.det(matrix[:3, :3] / spacing)) < FLAT:
         raise InputError("A volume's position matrix, or a transform above it, flattens space; correct it.")
     return Geometry(size, tuple(spacing), tuple(matrix[:3, 3]), matrix[:3, :3] / spacing)
 
@@ -106,7 +109,7 @@ def squared(array: np.ndarray, matrix: np.ndarray, role: str, *, labels: bool = 
     size = array.shape[::-1]
     spacing = np.linalg.norm(matrix[:3, :3], axis=0)
     axes = matrix[:3, :3] / np.where(spacing > 0, spacing, 1)
-    if np.abs(axes.T @ axes - np.eye(3)).max() <= ORTHONORMAL_TOLERANCE or abs(np.linalg.det(axes)) < 1e-3:
+    if np.abs(axes.T @ axes - np.eye(3)).max() <= ORTHONORMAL_TOLERANCE or abs(np.linalg.det(axes)) < FLAT:
         return Volume(array, geometryFromMatrix(matrix, size))
     grid = _gridAround(matrix, size)
     source = sitk.GetImageFromArray(array)

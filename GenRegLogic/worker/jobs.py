@@ -81,16 +81,22 @@ def run_register(parameters: dict, arrays: dict[str, np.ndarray], control: JobCo
     control.check()
     outcome = Outcome(result.report)
     for name, field in fields.items():
-        array, geometry = field.array, field.geometry
-        if parameters.get("margin"):
-            from ..mrml.grids import withMargin
-
-            array, geometry = withMargin(array, geometry)
-        outcome.arrays[name], outcome.geometries[name] = array, geometry
+        outcome.arrays[name], outcome.geometries[name] = _for_slicer(field) if parameters.get("margin") else (
+            field.array, field.geometry)
     for name, image in images.items():
         outcome.arrays[name], outcome.geometries[name] = image.array, image.geometry
     _log_report(result.report, control)
     return outcome
+
+
+def _for_slicer(field: DisplacementField) -> tuple[np.ndarray, Geometry]:
+    """A field as a transform node holds it; a huge one on a coarser grid."""
+    from ..mrml.grids import nodeGeometry, withMargin
+
+    geometry = nodeGeometry(field.geometry)
+    if geometry is not field.geometry:
+        field = field.resampled(geometry).rounded()
+    return withMargin(field.array, field.geometry)
 
 
 def _initial(description: dict | None, arrays: dict[str, np.ndarray]) -> Transform | None:
