@@ -1,10 +1,11 @@
 """The Slicer module GenReg: module, panel, logic and self-test, each a few lines over GenRegPanel and GenRegLogic.
 
-At file scope nothing is imported but Python's own library and Slicer: the module loads, and says what to do, where torch
-or the PyTorch extension is missing. The logic class is called GenRegLogic, as Slicer wants it; the engine, a package of
-the same name, is imported by GenRegPanel alone.
+At file scope nothing is imported but Python's own library and Slicer: the module loads, and says what to do, where
+torch or the PyTorch extension is missing. The logic class is called GenRegLogic, as Slicer wants it; the engine, a
+package of the same name, is imported by GenRegPanel alone.
 """
 
+import contextlib
 import sys
 
 import slicer
@@ -13,7 +14,6 @@ from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
-    ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
 from slicer.util import VTKObservationMixin
@@ -30,8 +30,8 @@ class GenReg(ScriptedLoadableModule):
         parent.contributors = ["GenReg contributors"]
         parent.helpText = _(
             "Brings one 3D scan onto another, whatever the modality and the body region: choose a fixed and a moving "
-            "volume and press Run. The result is a transform in the scene, with a verdict on whether to trust it. Scans "
-            "stay on this computer."
+            "volume and press Run. The result is a transform in the scene, with a verdict on whether to trust it. "
+            "Scans stay on this computer."
         )
         parent.acknowledgementText = _(
             "After the idea of: Sneha Sree C., Shanbhag, Chatterjee, Test Time Optimized Generalized AI-based Medical "
@@ -140,7 +140,8 @@ class GenRegLogic(ScriptedLoadableModuleLogic):
         self.runner = runner or Runner()
 
     def __del__(self):
-        if hasattr(self, "runner"):
+        # Of a script's logic, whose worker process is not to outlive it; when Python ends, Qt may be gone before.
+        with contextlib.suppress(Exception):
             self.cleanup()
 
     @property

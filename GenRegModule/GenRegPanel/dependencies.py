@@ -9,8 +9,9 @@ import importlib.util
 import logging
 
 import slicer
-from GenRegLogic.errors import Cancelled, DependencyError
 from slicer.i18n import tr as _
+
+from GenRegLogic.errors import Cancelled, DependencyError
 
 __all__ = ["ensureTorch", "torchInstalled"]
 
@@ -46,7 +47,7 @@ def ensureTorch(installed=torchInstalled, findInstaller=None, version=torchVersi
         version: Says which torch is there.
 
     Raises:
-        DependencyError: The extension is missing, torch is too old or the installation failed; the sentence says what to do.
+        DependencyError: The extension is missing, torch is too old, or the installation failed.
         Cancelled: The user declined.
     """
     if installed():
@@ -60,8 +61,8 @@ def ensureTorch(installed=torchInstalled, findInstaller=None, version=torchVersi
               "Manager, restart Slicer, and press Run again.")
         ) from None  # fmt: skip
     agreed = slicer.util.confirmOkCancelDisplay(
-        _("GenReg computes with PyTorch, which is not installed yet. Install it now? It is downloaded once, up to a few "
-          "gigabytes, and takes some minutes. Your scans stay on this computer."),
+        _("GenReg computes with PyTorch, which is not installed yet. Install it now? It is downloaded once, up to a "
+          "few gigabytes, and takes some minutes. Your scans stay on this computer."),
         windowTitle=_("GenReg"),
     )  # fmt: skip
     if not agreed:
@@ -77,8 +78,8 @@ def ensureTorch(installed=torchInstalled, findInstaller=None, version=torchVersi
 def _checkVersion(found):
     if found is not None and found < OLDEST:
         raise DependencyError(
-            _("GenReg needs PyTorch {oldest} or later, and {found} is installed: uninstall it in the module PyTorch Utils, "
-              "restart Slicer, and press Run again.")
+            _("GenReg needs PyTorch {oldest} or later, and {found} is installed: uninstall it in the module PyTorch "
+              "Utils, restart Slicer, and press Run again.")
             .format(oldest=".".join(map(str, OLDEST)), found=".".join(map(str, found)))
         )  # fmt: skip
 

@@ -10,7 +10,7 @@ __all__ = ["Device", "DevicesList"]
 AUTO, CPU = "auto", "cpu"
 
 SPEED_KEY = "GenReg/Speed/{device}"
-"""In the application's settings: measured over estimated time of past runs; it belongs to the machine, not the scene."""
+"""In the application's settings, as it belongs to the machine: measured over estimated time of past runs."""
 
 NEWS_SHARE = 0.5
 """Weight of the latest run in the remembered speed."""

@@ -2,8 +2,9 @@
 
 import slicer
 import vtk
-from GenRegLogic.errors import GenRegError
 from slicer.i18n import tr as _
+
+from GenRegLogic.errors import GenRegError
 
 from . import words
 from .parameters import inputsOf, outputsOf, settingsOf
@@ -73,8 +74,12 @@ class InputsPart:
 
     def expectedSeconds(self):
         """The estimated time of a run as it is set up, without what past runs have taught; None if unknown."""
-        expected = self._expected() if self._parameters is not None and self.ready else None
-        return None if expected is None else expected.seconds
+        if self._parameters is None or not self.ready:
+            return None
+        try:
+            return self._expected().seconds
+        except GenRegError:
+            return None
 
     def _understand(self):
         from GenRegLogic.mrml.inputs import understand
@@ -94,9 +99,11 @@ class InputsPart:
 
     def _estimate(self):
         """Time and memory of a run as it is set up; empty if nothing can be said."""
-        device, expected = self._devices.chosen(), self._expected()
-        if expected is None:
-            return ""
+        device = self._devices.chosen()
+        try:
+            expected = self._expected()
+        except GenRegError as error:  # not enough memory for any plan
+            return str(error)
         where = _("on {device}").format(device=device.words)
         speed = self._devices.speed(device)
         if speed is None:
@@ -109,15 +116,16 @@ class InputsPart:
         return text[0].upper() + text[1:]
 
     def _expected(self):
-        """The engine's estimate, or None if none can be made."""
+        """The engine's estimate.
+
+        Raises:
+            GenRegError: There is not enough memory, or a volume's geometry cannot be used.
+        """
         from GenRegLogic.estimate import estimate
 
         nodes = self._parameters.fixedVolume, self._parameters.movingVolume
-        try:
-            fixed, moving = (self._geometry(node) for node in nodes)
-            return estimate(fixed, moving, settingsOf(self._parameters), self._devices.chosen().memory)
-        except GenRegError:
-            return None
+        fixed, moving = (self._geometry(node) for node in nodes)
+        return estimate(fixed, moving, settingsOf(self._parameters), self._devices.chosen().memory)
 
     @staticmethod
     def _geometry(node):
@@ -145,8 +153,8 @@ class InputsPart:
             return geometries, {"fixed": fixed, "moving": moving}
 
         def done(report):
-            same = report["same_contrast"]
-            self._contrasts[pair] = _("Their contrasts are alike.") if same else _("Their contrasts differ, which is fine.")
+            alike, different = _("Their contrasts are alike."), _("Their contrasts differ, which is fine.")
+            self._contrasts[pair] = alike if report["same_contrast"] else different
             self.updateSoon()
 
         self._runner.chores.ask("inspect", "inspect", prepare, done)

@@ -4,8 +4,9 @@ import contextlib
 import logging
 
 import slicer
-from GenRegLogic.errors import Cancelled, GenRegError
 from slicer.i18n import tr as _
+
+from GenRegLogic.errors import Cancelled, GenRegError
 
 __all__ = ["errorsShown", "showError", "unexpected"]
 
@@ -23,7 +24,7 @@ def unexpected(error):
         A `GenRegError`.
     """
     logging.error("GenReg: %s", error, exc_info=error)
-    return GenRegError(_("Something unexpected went wrong; the details are in the application's log (Help, Report a Bug)."))
+    return GenRegError(_("Something unexpected went wrong; the details are in the error log (menu View)."))
 
 
 @contextlib.contextmanager

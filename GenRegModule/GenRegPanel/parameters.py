@@ -2,7 +2,6 @@
 
 from typing import Annotated, Union
 
-from GenRegLogic.settings import DEFAULT_ITERATIONS, SMOOTHNESS_RANGE, Settings
 from slicer import (
     vtkMRMLLabelMapVolumeNode,
     vtkMRMLMarkupsFiducialNode,
@@ -11,6 +10,8 @@ from slicer import (
     vtkMRMLTransformNode,
 )
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
+
+from GenRegLogic.settings import DEFAULT_ITERATIONS, SMOOTHNESS_RANGE, Settings
 
 __all__ = ["MAX_ITERATIONS", "GenRegParameterNode", "inScene", "inputsOf", "outputsOf", "settingsOf"]
 

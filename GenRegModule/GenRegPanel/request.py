@@ -2,9 +2,10 @@
 
 import dataclasses
 
+from slicer.i18n import tr as _
+
 from GenRegLogic.errors import InputError
 from GenRegLogic.settings import Settings
-from slicer.i18n import tr as _
 
 __all__ = ["makeRequest"]
 

@@ -60,7 +60,8 @@ class ResultPart:
         ui = self._ui
         ui.figuresLabel.visible = report is not None
         if report is None:
-            ui.verdictLabel.text = _("Nothing registered yet.") if node is None else _("This transform holds no result yet.")
+            nothing, empty = _("Nothing registered yet."), _("The selected transform holds no result yet.")
+            ui.verdictLabel.text = nothing if node is None else empty
             ui.figuresLabel.text = ""
             return
         try:

@@ -3,6 +3,8 @@
 import slicer
 from slicer.i18n import tr as _
 
+from GenRegLogic.errors import InputError
+
 from .messages import errorsShown
 from .parameters import inScene
 from .resultpart import reportOf
@@ -77,7 +79,8 @@ class Review:
         ui.beforeAfterButton.text = _("Show before") if applied or not flips else _("Show after")
         if self._board is not None and inScene(self._board) is None:
             self._board = None
-        ui.checkerboardButton.enabled = shown and fixed is not None and moving is not None and self._hasWarped(transform)
+        both = shown and fixed is not None and moving is not None
+        ui.checkerboardButton.enabled = both and self._hasWarped(transform)
         ui.checkerboardButton.checked = self._board is not None
         ui.undoButton.enabled = not self._running and self.canUndo
 
@@ -189,9 +192,7 @@ class Review:
         else:
             warped = volumeFromNode(self._parameters.warpedVolume, "warped").array
         if warped.shape != fixed.array.shape:
-            from GenRegLogic.errors import InputError
-
-            raise InputError(_("The warped volume does not lie on the fixed volume's voxels; run again to get a new one."))
+            raise InputError(_("The warped volume is not on the fixed volume's voxels; run again to get a new one."))
         self._viewsBefore = views.SliceViewState(slicer.mrmlScene)
         self._board = views.checkerboardVolume(
             slicer.mrmlScene, fixedNode, movingNode, fixed.array, warped, fixed.geometry

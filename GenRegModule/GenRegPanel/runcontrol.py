@@ -1,15 +1,16 @@
 """Run, Cancel, Stop and keep; progress, the objective's curve and the log of a run."""
 
 import slicer
-from GenRegLogic.errors import GenRegError
 from slicer.i18n import tr as _
+
+from GenRegLogic.errors import GenRegError
 
 from . import words
 from .curvepart import CurvePart
 from .dependencies import ensureTorch
 from .logpart import LogPart
 from .messages import errorsShown, showError
-from .parameters import inScene, inputsOf, outputsOf
+from .parameters import inputsOf, inScene, outputsOf
 from .timing import Later, repeating
 
 __all__ = ["RunControl"]

@@ -9,8 +9,9 @@ import sys
 import time
 
 import slicer
-from GenRegLogic.errors import Cancelled, GenRegError, InputError
 from slicer.i18n import tr as _
+
+from GenRegLogic.errors import Cancelled, GenRegError, InputError
 
 from .chores import Chores
 from .messages import unexpected
@@ -29,7 +30,7 @@ FAREWELL_S = 1.0
 
 
 def pythonCommand():
-    """The Python to run the worker with: Slicer's own launcher where there is one, which sets the paths of its libraries."""
+    """The Python to run the worker with: Slicer's launcher where there is one, which knows the libraries' places."""
     return [shutil.which("PythonSlicer") or sys.executable]
 
 

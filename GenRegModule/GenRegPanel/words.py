@@ -21,7 +21,8 @@ def duration(seconds):
         return _("about {count} s").format(count=5 * round(seconds / 5))
     if seconds < 55 * MINUTE:
         minutes = seconds / MINUTE
-        return _("about {count} min").format(count=round(minutes) if minutes < EXACT_MINUTES else 5 * round(minutes / 5))
+        minutes = round(minutes) if minutes < EXACT_MINUTES else 5 * round(minutes / 5)
+        return _("about {count} min").format(count=minutes)
     hours, minutes = divmod(5 * round(seconds / MINUTE / 5), 60)
     if minutes == 0:
         return _("about {hours} h").format(hours=hours)
@@ -97,8 +98,8 @@ def figureRows(report):
             )
         )
     if report.get("seconds") is not None:
-        where = _device(report.get("device") or "")
-        rows.append((_("Computed"), _("in {seconds} s on {device}").format(seconds=_seconds(report["seconds"]), device=where)))
+        seconds, where = _seconds(report["seconds"]), _device(report.get("device") or "")
+        rows.append((_("Computed"), _("in {seconds} s on {device}").format(seconds=seconds, device=where)))
     return rows
 
 

@@ -1,0 +1,142 @@
+"""torch missing, too old, declined, installed: what the user is asked and told. Nothing is installed here."""
+
+import sys
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+
+@pytest.fixture
+def dependencies(part):
+    return part("dependencies")
+
+
+class Installer:
+    """Plays the PyTorch extension's logic."""
+
+    def __init__(self, succeeds=True, error=None):
+        self.installed, self.asked, self._succeeds, self._error = False, [], succeeds, error
+
+    def installTorch(self, askConfirmation=False, torchVersionRequirement=None):
+        self.asked.append((askConfirmation, torchVersionRequirement))
+        if self._error is not None:
+            raise self._error
+        self.installed = self._succeeds
+
+
+@pytest.fixture
+def ensure(dependencies, host, scene):
+    """Calls `ensureTorch` where torch is missing until the installer has been at work."""
+
+    def call(installer):
+        dependencies.ensureTorch(lambda: installer.installed, lambda: installer, lambda: (2, 9))
+
+    return call
+
+
+class TestTorchIsThere:
+    def test_nobody_is_asked_anything(self, dependencies, host, scene):
+        dependencies.ensureTorch(lambda: True, None, lambda: (2, 5))
+        assert host.messages == []
+
+    def test_finding_out_does_not_import_torch(self, dependencies, monkeypatch):
+        monkeypatch.delitem(sys.modules, "torch", raising=False)
+        dependencies.torchInstalled()
+        dependencies.torchVersion()
+        assert "torch" not in sys.modules
+
+    def test_a_version_that_is_too_old_is_refused_with_what_to_do(self, dependencies):
+        from GenRegLogic.errors import DependencyError
+
+        with pytest.raises(DependencyError, match=r"needs PyTorch 2\.5 or later, and 2\.1 is installed: uninstall"):
+            dependencies.ensureTorch(lambda: True, None, lambda: (2, 1))
+
+    def test_a_version_that_nobody_knows_is_tried(self, dependencies):
+        dependencies.ensureTorch(lambda: True, None, lambda: None)
+
+    def test_a_development_version_is_understood(self, dependencies, monkeypatch):
+        monkeypatch.setattr(dependencies.importlib.metadata, "version", lambda name: "2.9.0a0+git1234")
+        assert dependencies.torchVersion() == (2, 9)
+
+
+class TestTorchIsMissing:
+    def test_without_the_extension_the_sentence_says_what_to_install(self, dependencies, host, scene):
+        from GenRegLogic.errors import DependencyError
+
+        def findInstaller():
+            raise ModuleNotFoundError("PyTorchUtils")
+
+        with pytest.raises(DependencyError, match="install the extension PyTorch in the Extensions Manager"):
+            dependencies.ensureTorch(lambda: False, findInstaller)
+        assert host.messages == []
+
+    def test_the_extension_is_looked_for_under_its_own_name(self, dependencies, monkeypatch):
+        logic = object()
+        module = ModuleType("PyTorchUtils")
+        module.PyTorchUtilsLogic = lambda: logic
+        monkeypatch.setitem(sys.modules, "PyTorchUtils", module)
+        assert dependencies._findInstaller() is logic
+
+    def test_the_user_is_asked_and_torch_is_installed(self, ensure, host):
+        installer = Installer()
+        host.answers.append("Ok")
+        ensure(installer)
+        assert [message.kind for message in host.messages] == ["question"]
+        assert installer.asked == [(False, ">=2.5")]
+
+    def test_declining_installs_nothing(self, ensure, host):
+        from GenRegLogic.errors import Cancelled
+
+        installer = Installer()
+        host.answers.append("Cancel")
+        with pytest.raises(Cancelled, match="not installed"):
+            ensure(installer)
+        assert installer.asked == []
+
+    def test_a_failed_installation_is_one_sentence(self, ensure, host):
+        from GenRegLogic.errors import DependencyError
+
+        host.answers.append("Ok")
+        with pytest.raises(DependencyError, match="check the network"):
+            ensure(Installer(error=RuntimeError("pip failed with 30 lines of output")))
+
+    def test_an_installation_without_effect_is_noticed(self, ensure, host):
+        from GenRegLogic.errors import DependencyError
+
+        host.answers.append("Ok")
+        with pytest.raises(DependencyError, match="could not be installed"):
+            ensure(Installer(succeeds=False))
+
+
+class TestThePanelWithoutTorch:
+    def test_it_opens_and_says_what_to_do_on_the_first_run(self, ready):
+        from GenRegLogic.errors import DependencyError
+
+        def missing():
+            raise DependencyError("Install the extension PyTorch.")
+
+        ready.needs.append(missing)
+        ready.press("runButton")
+        assert ready.texts() == ["Install the extension PyTorch."]
+        assert ready.fakes.runs == []
+        assert ready.ui.runButton.visible
+
+    def test_declining_shows_no_error_but_says_so(self, ready):
+        from GenRegLogic.errors import Cancelled
+
+        def declined():
+            raise Cancelled("PyTorch was not installed, so nothing was computed.")
+
+        ready.needs.append(declined)
+        ready.press("runButton")
+        assert ready.texts() == []
+        assert "not installed" in ready.ui.progressLabel.text
+
+    def test_no_worker_is_started_to_look_at_the_volumes(self, host, scene, slicerModule, fakes, addVolume):
+        ui = SimpleNamespace()
+        inputs = __import__("GenRegPanel.inputspart", fromlist=["InputsPart"]).InputsPart(
+            ui, fakes.runner, None, lambda: False
+        )
+        inputs.ready = True
+        inputs._inspect()
+        assert fakes.worker.submitted == []
