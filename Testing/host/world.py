@@ -61,7 +61,7 @@ def boot():
     global _host
     if _host is not None:
         return _host
-    _keepNone()
+    _keepSingletons()
     slicer = _importSlicer()
     import vtk
 
@@ -90,16 +90,17 @@ def boot():
     return _host
 
 
-def _keepNone():
-    """Lends None many references before Python 3.12, where it can still be counted down to its end.
+def _keepSingletons():
+    """Lends None, True and False many references before Python 3.12, where they can still be counted down to their end.
 
-    PySide6 6.12 relies on 3.12's immortal None: each call that returns nothing takes a reference it was never given, and
+    PySide6 6.12 relies on 3.12's immortal ones: each call that returns nothing takes a reference it was never given, and
     a long test session would end in "deallocating None".
     """
     if sys.version_info < (3, 12):
         import ctypes
 
-        ctypes.c_ssize_t.from_address(id(None)).value += 2**40  # the count is an object's first field in CPython
+        for singleton in (None, True, False, NotImplemented):
+            ctypes.c_ssize_t.from_address(id(singleton)).value += 2**40  # an object's first field in CPython
 
 
 def _importSlicer():
