@@ -6,18 +6,16 @@
         worker.poll()
         worker.wait(0.1)
 
-Everything happens inside `poll`: there is no thread, and a listener is called from nowhere else.
+Everything happens inside `poll` (and `close`): there is no thread, and a listener is called from nowhere else.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import logging
 import sys
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol
 
 import numpy as np
 
@@ -35,6 +33,7 @@ from .frames import (
     encode,
     error_from_message,
 )
+from .listener import Listener, call
 from .process import WorkerProcess, end_sentence
 
 __all__ = ["ABORT_SECONDS", "Listener", "Worker"]
@@ -53,44 +52,21 @@ CLOSED = "The registration was given up because its process was closed; nothing 
 TOO_LARGE = "There is not enough memory to hand over the scans and the result; close other programs and run it again."
 NONSENSE = "The process that registers sent something unintelligible and was ended; run it again."
 
-_log = logging.getLogger(__name__)
-
-
-class Listener(Protocol):
-    """Who hears of a job; called from `Worker.poll` only, and after `ended` not again."""
-
-    def progress(self, stage: str, fraction: float, seconds_left: float | None, objective: dict | None) -> None:
-        """How far the job is.
-
-        Args:
-            stage: "prepare", "linear", "propose", "refine" or "finish".
-            fraction: Of the whole job, 0 to 1.
-            seconds_left: Estimate, or None.
-            objective: {"level", "iteration", "objective"} in the refinement, else None; lower is better.
-        """
-
-    def preview(self, field: np.ndarray, geometry: Geometry) -> None:
-        """The displacement so far: (k, j, i, 3) float32, LPS mm, fixed -> moving, on a coarse LPS grid."""
-
-    def log(self, line: str) -> None:
-        """A line for whoever wants to know more; also the end of what a crashed process wrote."""
-
-    def ended(self, outcome: dict | GenRegError) -> None:
-        """The job is over; called once.
-
-        Args:
-            outcome: {"report": dict, "arrays": {name: ndarray}, "geometries": {name: Geometry}}, or what went wrong.
-        """
-
 
 @dataclasses.dataclass(eq=False)
 class _Job:
-    """The job under way."""
+    """The job under way: what is to be sent and how far that is, and what has come.
+
+    `warm`: the process has served before. `heard`: it has said something since the job was `begun`.
+    """
 
     listener: Listener
     head: bytes
-    outgoing: Iterator[memoryview]
+    arrays: Mapping[str, np.ndarray]
+    warm: bool
+    outgoing: Iterator[memoryview] | None = None
     begun: bool = False
+    heard: bool = False
     sent: bool = False
     abort_at: float | None = None
     end: dict | GenRegError | None = None
@@ -149,6 +125,9 @@ class Worker:
         """
         if self._process is not None and not self.busy and (self._process.lost or self._process.exit_code is not None):
             self._discard()  # it died while it had nothing to do
+        self._start()
+
+    def _start(self) -> None:
         if self._process is None:
             self._process = WorkerProcess(self._command, self._environment)
             self._credits, self._lost_at = CREDITS, None
@@ -168,10 +147,10 @@ class Worker:
         if self._job is not None:
             raise InputError("A registration is already running; wait for it or cancel it.")
         head = encode({"type": "job", "job": job, "parameters": dict(parameters), "arrays": describe(arrays)})
-        outgoing = (chunk for array in arrays.values() for chunk in chunks(array))
-        job = _Job(listener, head, outgoing)
+        job = _Job(listener, head, dict(arrays), warm=False)
         try:
             self.start()
+            job.warm = self._process.ready
         except WorkerError as error:
             job.end = error
         self._controls.clear()
@@ -299,6 +278,7 @@ class Worker:
             return False
         if not job.begun:
             job.begun = True
+            job.outgoing = (chunk for array in job.arrays.values() for chunk in chunks(array))
             channel.send(MESSAGE, job.head)
         elif self._controls:
             channel.send(MESSAGE, self._controls.pop(0))
@@ -321,6 +301,8 @@ class Worker:
         if frame is None:
             return False
         kind, payload = frame
+        if self._job is not None:
+            self._job.heard = self._job.begun
         try:
             if kind == CHUNK:
                 self._take_chunk(payload)
@@ -342,7 +324,8 @@ class Worker:
             return
         # What is missing may be there the next time: a process that has looked for it in vain is of no more use.
         error = error_from_message(message["error"])
-        self._tell("log", message["log"])
+        for line in message["log"].splitlines():
+            self._tell("log", line)
         self._discard()
         if self._job is not None:
             self._job.end = self._job.end or error
@@ -443,8 +426,8 @@ class Worker:
         if process.exit_code is None and now - self._lost_at < EXIT_SECONDS:
             return
         code, job = process.exit_code, self._job
-        if job is not None and job.end is None and process.ready and not job.begun:
-            self._restart()  # it died before it heard of the job
+        if job is not None and job.end is None and job.abort_at is None and job.warm and not job.heard:
+            self._restart(job)
             return
         if job is not None and job.end is None:
             for line in process.tail():
@@ -452,12 +435,14 @@ class Worker:
             job.end = Cancelled(CANCELLED) if job.abort_at is not None else WorkerError(end_sentence(code))
         self._discard(kill=True)
 
-    def _restart(self) -> None:
+    def _restart(self, job: _Job) -> None:
+        """The process had died of something else before the job; once, the job goes to a new one."""
         self._discard(kill=True)
+        job.warm = job.begun = job.sent = False
         try:
-            self.start()
+            self._start()
         except WorkerError as error:
-            self._job.end = error
+            job.end = error
 
     def _discard(self, *, kill: bool = False) -> None:
         """Let go of the process; it is waited for later."""
@@ -472,20 +457,12 @@ class Worker:
     def _finish(self, outcome: dict | GenRegError) -> None:
         job, self._job = self._job, None
         self._controls.clear()
-        _call(job.listener.ended, outcome)
+        call(job.listener.ended, outcome)
 
     def _tell(self, method: str, *arguments) -> None:
         job = self._job
         if job is not None and job.abort_at is None:
-            _call(getattr(job.listener, method), *arguments)
-
-
-def _call(method: Callable, *arguments) -> None:
-    """A listener's fault is its own: it is written down, and the job goes on."""
-    try:
-        method(*arguments)
-    except Exception:
-        _log.exception("A listener of the worker failed.")
+            call(getattr(job.listener, method), *arguments)
 
 
 def _is_gone(process: WorkerProcess) -> bool:

@@ -77,6 +77,8 @@ class JobControl:
         new_stage = progress.stage != self._stage
         if not new_stage and progress.objective is None and now - self._told_at < PROGRESS_SECONDS:
             return
+        if not new_stage and not self._server.heeded:
+            return
         self._stage, self._told_at = progress.stage, now
         objective = None
         if progress.objective is not None:
@@ -151,6 +153,11 @@ class Server:
             for chunk in chunks(array):
                 between()
                 send_waiting(self._channel, CHUNK, chunk)
+
+    @property
+    def heeded(self) -> bool:
+        """Whether the program takes what is sent; while it is at something else, a job shall not wait for it."""
+        return self._channel.wait(0, to_send=True, to_receive=False)
 
     def pending(self) -> Iterator[tuple[int, bytes]]:
         """The frames that have arrived by now."""

@@ -16,9 +16,10 @@ PATIENCE_SECONDS = 60
 """After which a test gives up; nothing that works takes nearly as long."""
 
 STAND_IN = """
-import os, sys, time
+import os, sys, threading, time
 from GenRegLogic.errors import InputError
 from GenRegLogic.worker.channel import open_inherited
+from GenRegLogic.worker.__main__ import leave_with_program
 from GenRegLogic.worker.server import Server
 
 class Outcome:
@@ -53,10 +54,11 @@ def talk(parameters, arrays, control):
 def where(parameters, arrays, control):
     return Outcome({"pid": os.getpid(), "variable": os.environ.get("GENREG_TEST_VARIABLE")})
 
+threading.Thread(target=leave_with_program, daemon=True).start()
 jobs = dict(echo=echo, loop=loop, deaf=deaf, fail=fail, leave=leave, talk=talk, where=where)
 Server(open_inherited(sys.argv[2:]), lambda: jobs).run()
 """
-"""The real server and channel with jobs of a few lines, which needs no torch and is there at once."""
+"""The real server, channel and lifeline with jobs of a few lines, which needs no torch and is there at once."""
 
 
 class Ear:

@@ -1,0 +1,43 @@
+"""The worker's program finds its own package, and nothing else in its place."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+import GenRegLogic
+from GenRegLogic.worker import process
+
+from .conftest import do, make_job
+
+
+@pytest.fixture
+def copied(tmp_path, monkeypatch):
+    """A copy of the package at another place, as an application installs it, which the workers then run."""
+    package = tmp_path / "modules of an application" / "GenRegLogic"
+    shutil.copytree(Path(GenRegLogic.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    (package / "version.py").write_text('__version__ = "99.0"\n')
+    monkeypatch.setattr(process, "MAIN", package / "worker" / "__main__.py")
+    return package
+
+
+def test_it_runs_the_package_that_it_lies_in(make_worker, copied, scans, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    parameters, arrays = make_job(*scans, settings={"linear_only": True, "init": "none"})
+    report = do(make_worker(), "register", parameters, arrays).end["report"]
+    assert report["versions"]["genreg"] == "99.0"
+
+
+def test_its_neighbors_do_not_stand_in_for_modules_of_the_same_names(make_worker, copied):
+    for name in ("queue", "threading", "random", "torch", "numpy"):
+        (copied / "worker" / f"{name}.py").write_text("raise RuntimeError('the wrong module')\n")
+    assert do(make_worker(), "devices").end["report"]["devices"]
+
+
+def test_thread_waiting_and_page_size_are_set_before_torch_loads(make_worker, tmp_path, monkeypatch):
+    for name in ("OMP_WAIT_POLICY", "THP_MEM_ALLOC_ENABLE"):
+        monkeypatch.delenv(name, raising=False)
+    said = "os.environ['OMP_WAIT_POLICY'] + os.environ['THP_MEM_ALLOC_ENABLE']"
+    (tmp_path / "torch.py").write_text(f"import os\nraise ImportError({said}, name='torch')\n")
+    ear = do(make_worker(environment={"PYTHONPATH": str(tmp_path)}), "devices")
+    assert any("passive1" in line for line in ear.lines)
