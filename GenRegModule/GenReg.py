@@ -9,6 +9,7 @@ import contextlib
 import sys
 
 import slicer
+from GenRegPanel.selftest import GenRegTest  # noqa: F401  Slicer looks for it here
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
@@ -38,12 +39,19 @@ class GenReg(ScriptedLoadableModule):
             "Image Registration Method, arXiv 2512.14556. The design and the numbers are GenReg's own."
         )
         slicer.app.connect("startupCompleted()", _registerSampleData)
+        slicer.app.connect("startupCompleted()", _keepFieldsLinear)
 
 
 def _registerSampleData():
     from GenRegPanel.sampledata import registerSampleData
 
     registerSampleData()
+
+
+def _keepFieldsLinear():
+    from GenRegPanel.linearity import keepFieldsLinear
+
+    keepFieldsLinear()
 
 
 class GenRegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -73,11 +81,13 @@ class GenRegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def cleanup(self):
         """The application or the module ends, maybe in the middle of a run."""
         self.removeObservers()
-        if self.panel is not None:
-            self.panel.cleanup()
-            self.panel = None
-        if self.logic is not None:
-            self.logic.cleanup()
+        try:
+            if self.logic is not None:
+                self.logic.cleanup()  # while the panel can still put the views back
+        finally:
+            if self.panel is not None:
+                self.panel.cleanup()
+                self.panel = None
 
     def enter(self):
         """The module is opened."""
@@ -135,8 +145,10 @@ class GenRegLogic(ScriptedLoadableModuleLogic):
         from GenRegPanel.bootstrap import makeEngineImportable
 
         makeEngineImportable()
+        from GenRegPanel.linearity import keepFieldsLinear
         from GenRegPanel.runner import Runner
 
+        keepFieldsLinear()
         self.runner = runner or Runner()
 
     def __del__(self):

@@ -55,9 +55,12 @@ class ResultPart:
     def update(self):
         """Show the selected transform's verdict, or that there is none."""
         node = inScene(self._parameters.outputTransform) if self._parameters is not None else None
+        isNew = node is not self._node
         self._listenTo(node)
         report = reportOf(node)
         ui = self._ui
+        if isNew and report is not None:
+            ui.resultCollapsibleButton.collapsed = False
         ui.figuresLabel.visible = report is not None
         if report is None:
             nothing, empty = _("Nothing registered yet."), _("The selected transform holds no result yet.")

@@ -73,7 +73,7 @@ class Review:
         shown = transform is not None and not self._running
         ui.showGridButton.enabled = shown and fixed is not None
         ui.showGridButton.checked = shown and self._gridShown(transform)
-        flips = shown and moving is not None and (self._isLatest(transform) or self._isApplied(moving, transform))
+        flips = shown and moving is not None
         ui.beforeAfterButton.enabled = flips
         applied = flips and self._isApplied(moving, transform)
         ui.beforeAfterButton.text = _("Show before") if applied or not flips else _("Show after")

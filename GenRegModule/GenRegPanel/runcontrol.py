@@ -40,7 +40,7 @@ class RunControl:
         self._curve, self._log = CurvePart(ui), LogPart(ui)
         self._parameters = None
         self._latest = self._views = self._expected = None
-        self._starting = self._stopping = False
+        self._starting = self._stopping = self._closed = False
         self._error, self._message = None, Later(self._showMessage)
         self._shower = repeating(self._show, SHOW_MS)
         ui.runButton.connect("clicked(bool)", self.onRun)
@@ -60,9 +60,12 @@ class RunControl:
         if parameters is None:
             self._curve.forget()
             self._views = None
+            self._starting = False
+            self._showState()
 
     def cleanup(self):
         """Stop the timer and take away the curve; the runner ends the run."""
+        self._closed = True
         self._shower.stop()
         self._message.stop()
         self._curve.remove()
@@ -116,10 +119,9 @@ class RunControl:
         return agreed
 
     def _start(self, inputs, outputs):
-        self._starting = False
-        if self._parameters is None:  # the scene was closed in between
-            self._showState()
+        if not self._starting or self._closed:  # the scene was closed in between
             return
+        self._starting = False
         from GenRegLogic.mrml.views import SliceViewState, showLayers
 
         scene, preview = slicer.mrmlScene, self._parameters.preview
@@ -170,6 +172,8 @@ class RunControl:
         self._ui.progressLabel.text = ", ".join(part for part in parts if part)
 
     def _onEnded(self, outcome):
+        if self._closed:
+            return
         self._shower.stop()
         try:
             with errorsShown():

@@ -186,7 +186,8 @@ def makeResult(scene, fixed, moving, transform=None, report=REPORT, apply=True):
         moving.SetAndObserveTransformNodeID(transform.GetID())
     array = slicer.util.arrayFromVolume(fixed).astype(np.float32)
     return SimpleNamespace(
-        transformNode=transform, inverseNode=None, warpedNode=None, report=report, undo=FakeUndo(), warped=(array, None),
+        transformNode=transform, inverseNode=None, warpedNode=None, report=report, undo=FakeUndo(),
+        warped=(array, None),
         showBefore=lambda: moving.SetAndObserveTransformNodeID(None),
         showAfter=lambda: moving.SetAndObserveTransformNodeID(transform.GetID()),
     )  # fmt: skip
@@ -220,12 +221,14 @@ def fakes(scene, slicerModule):
 
 @pytest.fixture
 def panel(host, scene, slicerModule, fakes):
-    """The panel in its window on the fakes; `panel.ui`, `panel.parameters`, `panel.run` (the latest), `panel.settle()`."""
+    """The panel in its window on the fakes (`PanelDriver`)."""
     from GenRegPanel.panel import Panel
 
     host.closeWidget(slicerModule)
     widget = host.openWidget(slicerModule)
     widget.panel.cleanup()
+    widget.logic.cleanup()
+    widget.logic.runner = fakes.runner
     settings, needs = Settings(), []
     widget.panel = Panel(widget.ui, fakes.runner, settings, lambda: [need() for need in needs], lambda: True)
     widget.initializeParameterNode()

@@ -9,7 +9,8 @@ class TestTheRunButton:
         assert not panel.ui.runButton.enabled
 
     @pytest.mark.parametrize(
-        ("selector", "missing"), [("fixedSelector", "Select the moving volume"), ("movingSelector", "Select the fixed volume")]
+        ("selector", "missing"),
+        [("fixedSelector", "Select the moving volume"), ("movingSelector", "Select the fixed volume")],
     )
     def test_it_says_which_one_is_missing(self, panel, addVolume, selector, missing):
         node = addVolume()

@@ -114,8 +114,9 @@ class TestThePanel:
         points = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode")
         transform = scene.AddNewNodeByClass("vtkMRMLBSplineTransformNode")
         for selector, node in (
-            ("fixedSelector", volume), ("movingSelector", volume), ("warpedSelector", volume), ("fixedMaskSelector", mask),
-            ("movingMaskSelector", mask), ("fixedLandmarksSelector", points), ("movingLandmarksSelector", points),
+            ("fixedSelector", volume), ("movingSelector", volume), ("warpedSelector", volume),
+            ("fixedMaskSelector", mask), ("movingMaskSelector", mask), ("fixedLandmarksSelector", points),
+            ("movingLandmarksSelector", points),
             ("transformSelector", transform), ("inverseSelector", transform), ("initialSelector", transform),
         ):  # fmt: skip
             getattr(ui, selector).setCurrentNode(node)
@@ -128,7 +129,8 @@ class TestThePanel:
         assert parameters.fixedMask is parameters.movingMask is mask
         assert parameters.fixedLandmarks is parameters.movingLandmarks is points
         assert parameters.outputTransform is parameters.inverseTransform is parameters.initialTransform is transform
-        assert (parameters.iterations, parameters.smoothness, parameters.resolution, parameters.seed) == (3, 0.5, 2.0, 5)
+        assert (parameters.iterations, parameters.smoothness) == (3, 0.5)
+        assert (parameters.resolution, parameters.seed) == (2.0, 5)
         assert (parameters.applyToMoving, parameters.preview) == (False, False)
         assert (parameters.keepLog, parameters.keepWarm) == (True, True)
 

@@ -93,8 +93,8 @@ def boot():
 def _keepSingletons():
     """Lends None, True and False many references before Python 3.12, where they can still be counted down to their end.
 
-    PySide6 6.12 relies on 3.12's immortal ones: each call that returns nothing takes a reference it was never given, and
-    a long test session would end in "deallocating None".
+    PySide6 6.12 relies on 3.12's immortal ones: each call that returns nothing takes a reference it was never given,
+    and a long test session would end in "deallocating None".
     """
     if sys.version_info < (3, 12):
         import ctypes
