@@ -152,9 +152,25 @@ def make_worker():
 
 
 @pytest.fixture
-def stand_in(make_worker):
-    """A worker whose process is the stand-in."""
+def fresh(make_worker):
+    """A worker whose process is the stand-in, not yet started."""
     return make_worker(STAND_IN)
+
+
+@pytest.fixture(scope="session")
+def shared_stand_in():
+    """One for all tests that don't mind what happened before."""
+    worker = Worker(command=program(STAND_IN))
+    yield worker
+    worker.close()
+
+
+@pytest.fixture
+def stand_in(shared_stand_in):
+    """A worker whose process is the stand-in, perhaps warm."""
+    yield shared_stand_in
+    if shared_stand_in.busy:
+        shared_stand_in.close()
 
 
 @pytest.fixture(scope="session")

@@ -54,11 +54,11 @@ class TestJobs:
     def test_an_unknown_job_is_refused(self, stand_in):
         assert isinstance(do(stand_in, "dance").end, InputError)
 
-    def test_arrays_of_text_are_refused_before_anything_starts(self, stand_in):
+    def test_arrays_of_text_are_refused_before_anything_starts(self, fresh):
         with pytest.raises(InputError, match="real numbers"):
-            stand_in.submit("echo", {}, {"fixed": np.array(["text"])}, Ear())
-        assert not stand_in.busy
-        assert not stand_in.running
+            fresh.submit("echo", {}, {"fixed": np.array(["text"])}, Ear())
+        assert not fresh.busy
+        assert not fresh.running
 
     def test_variables_reach_the_process(self, make_worker):
         worker = make_worker(STAND_IN, environment={"GENREG_TEST_VARIABLE": "7"})
@@ -131,13 +131,13 @@ class TestAnswers:
         assert isinstance(ear.end, Cancelled)
         assert do(stand_in, "where").end["report"]["pid"] == pid
 
-    def test_abort_before_the_process_is_there_ends_the_job_at_once(self, stand_in):
+    def test_abort_before_the_process_is_there_ends_the_job_at_once(self, fresh):
         ear = Ear()
-        stand_in.submit("loop", {}, {}, ear)
-        stand_in.answer("abort")
-        stand_in.poll()
+        fresh.submit("loop", {}, {}, ear)
+        fresh.answer("abort")
+        fresh.poll()
         assert isinstance(ear.end, Cancelled)
-        assert do(stand_in, "echo", {"a": 1}).end["report"] == {"a": 1}
+        assert do(fresh, "echo", {"a": 1}).end["report"] == {"a": 1}
 
     def test_abort_while_the_scans_are_sent(self, stand_in):
         do(stand_in, "echo")
@@ -231,16 +231,16 @@ class TestListeners:
 
 
 class TestPolling:
-    def test_a_worker_without_a_job_has_nothing_to_do(self, stand_in):
-        assert stand_in.poll() is False
-        stand_in.wait(0)
+    def test_a_worker_without_a_job_has_nothing_to_do(self, fresh):
+        assert fresh.poll() is False
+        fresh.wait(0)
 
-    def test_a_started_process_is_ready_when_it_is_needed(self, stand_in):
-        stand_in.start()
-        pid = stand_in.pid
-        assert stand_in.running
-        stand_in.start()
-        assert do(stand_in, "where").end["report"]["pid"] == pid
+    def test_a_started_process_is_ready_when_it_is_needed(self, fresh):
+        fresh.start()
+        pid = fresh.pid
+        assert fresh.running
+        fresh.start()
+        assert do(fresh, "where").end["report"]["pid"] == pid
 
     def test_more_to_send_is_said(self, stand_in):
         do(stand_in, "echo")
@@ -267,9 +267,9 @@ class TestClosing:
         stand_in.close()
         assert do(stand_in, "echo", {"a": 1}).end["report"] == {"a": 1}
 
-    def test_closing_what_never_started_does_nothing(self, stand_in):
-        stand_in.close()
-        assert stand_in.pid is None
+    def test_closing_what_never_started_does_nothing(self, fresh):
+        fresh.close()
+        assert fresh.pid is None
 
 
 class TestStarting:

@@ -54,13 +54,13 @@ class TestKilled:
         assert "was ended by the system, probably because memory ran out; close other programs" in str(end)
         assert "\n" not in str(end)
 
-    def test_the_next_job_has_a_new_process(self, stand_in):
-        stand_in.submit("deaf", {}, {}, ear := Ear())
-        stand_in.poll()
-        os.kill(stand_in.pid, signal.SIGKILL)
-        poll_until(stand_in, lambda: ear.ends)
+    def test_the_next_job_has_a_new_process(self, fresh):
+        fresh.submit("deaf", {}, {}, ear := Ear())
+        fresh.poll()
+        os.kill(fresh.pid, signal.SIGKILL)
+        poll_until(fresh, lambda: ear.ends)
         assert isinstance(ear.end, WorkerError)
-        assert do(stand_in, "echo", {"a": 1}).end["report"] == {"a": 1}
+        assert do(fresh, "echo", {"a": 1}).end["report"] == {"a": 1}
 
     @pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGSEGV"])
     def test_a_process_that_ends_between_two_jobs_is_replaced(self, stand_in, name):
@@ -100,8 +100,8 @@ class TestExitCodes:
     def test_everything_else_is_unexpected(self, code):
         assert "ended unexpectedly" in end_sentence(code)
 
-    def test_the_last_words_are_in_the_log(self, stand_in):
-        ear = do(stand_in, "leave", {"code": 1, "text": "first\nlast words"})
+    def test_the_last_words_are_in_the_log(self, fresh):
+        ear = do(fresh, "leave", {"code": 1, "text": "first\nlast words"})
         assert isinstance(ear.end, WorkerError)
         assert ear.lines[-2:] == ["first", "last words"]
 
@@ -136,14 +136,14 @@ class TestStopped:
         poll_until(stand_in, lambda: ear.ends)
         assert ear.end["arrays"]["fixed"].shape == (64, 2**20)
 
-    def test_it_can_be_stopped_while_it_starts(self, stand_in):
+    def test_it_can_be_stopped_while_it_starts(self, fresh):
         ear = Ear()
-        stand_in.submit("echo", {}, {"fixed": np.zeros((64, 2**20), np.uint8)}, ear)
-        self.stop(stand_in)
+        fresh.submit("echo", {}, {"fixed": np.zeros((64, 2**20), np.uint8)}, ear)
+        self.stop(fresh)
         for _ in range(20):
-            stand_in.poll(0.01)
-        os.kill(stand_in.pid, signal.SIGCONT)
-        poll_until(stand_in, lambda: ear.ends)
+            fresh.poll(0.01)
+        os.kill(fresh.pid, signal.SIGCONT)
+        poll_until(fresh, lambda: ear.ends)
         assert isinstance(ear.end, dict)
 
     def test_abort_ends_its_job_and_the_process(self, stand_in):
