@@ -50,6 +50,11 @@ class TestGeometry:
     def test_the_dictionary_is_plain_json(self, grid):
         assert json.loads(json.dumps(grid.to_dict()))["size"] == list(grid.size)
 
+    def test_the_dictionary_gives_the_same_grid_back(self, grid):
+        again = Geometry.from_dict(json.loads(json.dumps(grid.to_dict())))
+        np.testing.assert_array_equal(again.index_to_world, grid.index_to_world)
+        assert again.size == grid.size
+
     @pytest.mark.parametrize("spacing", [(0, 1, 1), (1, -1, 1), (1, 1, np.nan), (1, np.inf, 1)])
     def test_a_spacing_that_is_not_positive_is_refused(self, spacing):
         with pytest.raises(InputError, match=r"spacing .* must be three positive numbers"):
