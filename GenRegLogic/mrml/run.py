@@ -257,6 +257,7 @@ class RegistrationRun:
             "preview": self._preview,
             "margin": True,
             "keep_warm": self._keepWarm,
+            "log": self._onLog is not None,
         }
         return parameters, arrays
 

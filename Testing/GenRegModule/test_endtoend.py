@@ -1,0 +1,315 @@
+"""The whole panel with the real worker process, real runs and a known deformation: what a user does, step by step."""
+
+import json
+import os
+import signal
+import sys
+
+import numpy as np
+import pytest
+
+LONG = 120
+"""Seconds after which something hangs."""
+
+pytest.importorskip("torch", reason="The worker computes with torch, which is not installed")
+
+
+@pytest.fixture
+def user(host, scene, slicerModule):
+    """The panel as it comes, with two scans to be chosen and a slice view's layers."""
+    from GenRegPanel.selftestscene import addScan
+
+    host.closeWidget(slicerModule)
+    widget = host.openWidget(slicerModule)
+    widget.panel.devices._settings = {}
+    widget.panel.devices.speed = lambda device: 1.0
+    widget.panel.devices.learn = lambda measured, estimated: None
+    yield User(host, widget, addScan("Fixed scan"), addScan("Moving scan", moving=True))
+    host.closeWidget(slicerModule)
+
+
+class User:
+    """Clicks and looks."""
+
+    def __init__(self, host, widget, fixed, moving):
+        self.host, self.widget, self.fixed, self.moving = host, widget, fixed, moving
+        self.composite = fixed.GetScene().AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+        self.composite.SetBackgroundVolumeID(moving.GetID())
+
+    @property
+    def ui(self):
+        return self.widget.ui
+
+    @property
+    def runner(self):
+        return self.widget.logic.runner
+
+    def choose(self, **knobs):
+        self.ui.fixedSelector.setCurrentNode(self.fixed)
+        self.ui.movingSelector.setCurrentNode(self.moving)
+        for name, value in knobs.items():
+            setattr(self.widget.panel.parameters, name, value)
+        self.host.processEvents()
+
+    def click(self, name):
+        button = getattr(self.ui, name)
+        assert button.visible, f"{name} is not to be seen"
+        assert button.enabled, f"{name} is not enabled"
+        button.click()
+        self.host.processEvents()
+
+    def waitFor(self, condition, what):
+        assert self.host.processEvents(LONG, until=condition), f"waited in vain for {what}"
+
+    def runAndWait(self):
+        self.click("runButton")
+        self.waitForTheEnd()
+
+    def waitForTheEnd(self):
+        self.waitFor(lambda: self.ui.runButton.visible, "the end of the run")
+
+    def waitForStage(self, words):
+        self.waitFor(lambda: words in self.ui.progressLabel.text, words)
+
+    def texts(self):
+        return [message.text for message in self.host.messages]
+
+    def layers(self):
+        return self.composite.GetBackgroundVolumeID(), self.composite.GetForegroundVolumeID()
+
+    @staticmethod
+    def transforms():
+        """Names of all transform nodes, those of the slice views included."""
+        import slicer
+
+        return {node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLTransformNode")}
+
+    def error(self, transform):
+        """Mean mm by which a transform misses the known deformation."""
+        from GenRegPanel.selftestscene import bodyPoints, knownDeformation
+
+        points = bodyPoints()
+        mapped = np.array([transform.GetTransformFromParent().TransformPoint(point) for point in points])
+        return float(np.linalg.norm(mapped - knownDeformation(points), axis=1).mean())
+
+
+class TestFromTheFirstClickToTheReloadedScene:
+    def test_everything_a_user_does(self, user, scene, tmp_path):
+        import slicer
+
+        ui = user.ui
+        # Choose.
+        assert ui.runButton.text == "Select the fixed and moving volumes"
+        user.choose(iterations=200, keepLog=True)
+        assert ui.runButton.text == "Run"
+        assert "44 × 40 × 34 voxels" in ui.inputsLabel.text
+        user.waitFor(lambda: "contrasts are alike" in ui.inputsLabel.text, "the comparison of contrasts")
+        assert "GB on the CPU" in ui.estimateLabel.text
+        layers = user.layers()
+
+        # Run, with progress and a preview.
+        previews = []
+        tag = user.moving.AddObserver(
+            slicer.vtkMRMLTransformableNode.TransformModifiedEvent,
+            lambda *_: previews.append(user.moving.GetParentTransformNode()),
+        )
+        user.click("runButton")
+        user.waitFor(lambda: 0 < ui.progressBar.value < 100, "progress")
+        assert ui.cancelButton.visible
+        assert user.layers() == (user.fixed.GetID(), user.moving.GetID())
+        user.waitFor(lambda: any(node is not None for node in previews), "a preview")
+        user.waitFor(lambda: ui.curveFrame.visible, "the curve")
+        assert "Refining" in ui.progressLabel.text
+
+        # Stop and keep.
+        user.click("keepButton")
+        user.waitForTheEnd()
+        user.moving.RemoveObserver(tag)
+        assert user.texts() == []
+        assert "best alignment so far was kept" in ui.progressLabel.text
+        assert ui.logText.plainText != ""
+        transform = ui.transformSelector.currentNode()
+        assert transform is not None
+        assert user.moving.GetParentTransformNode() is transform
+        assert user.error(transform) < 3.0
+        assert "Folded voxels" in ui.figuresLabel.text
+        assert "stopped before it had finished" in ui.verdictLabel.text
+        assert scene.GetFirstNodeByName(f"{transform.GetName()} log").GetText() != ""
+        assert scene.GetFirstNodeByName("GenReg preview") is None
+
+        # Before and after, grid, checkerboard.
+        user.click("beforeAfterButton")
+        assert user.moving.GetParentTransformNode() is None
+        user.click("beforeAfterButton")
+        assert user.moving.GetParentTransformNode() is transform
+        user.click("showGridButton")
+        assert transform.GetDisplayNode().GetVisibility2D()
+        user.click("checkerboardButton")
+        assert scene.GetNodeByID(user.layers()[0]).GetName().startswith("GenReg checkerboard")
+        user.click("checkerboardButton")
+        assert user.layers() == (user.fixed.GetID(), user.moving.GetID())
+
+        # Undo.
+        user.click("undoButton")
+        assert user.moving.GetParentTransformNode() is None
+        assert transform.GetScene() is None
+        assert user.layers() == layers
+        assert ui.verdictLabel.text == "Nothing registered yet."
+
+        # Once more to the end, save, reload.
+        user.choose(iterations=20)
+        user.runAndWait()
+        assert user.texts() == []
+        assert ui.progressLabel.text == "Done."
+        transform = ui.transformSelector.currentNode()
+        error = user.error(transform)
+        assert error < 1.2
+        verdict, figures = ui.verdictLabel.text, ui.figuresLabel.text
+        self.saveAndReload(scene, tmp_path)
+        user.host.processEvents()
+        assert ui.fixedSelector.currentNode().GetName() == "Fixed scan"
+        assert ui.movingSelector.currentNode().GetName() == "Moving scan"
+        reloaded = ui.transformSelector.currentNode()
+        assert user.error(reloaded) == pytest.approx(error, abs=1e-3)
+        assert ui.movingSelector.currentNode().GetParentTransformNode() is reloaded
+        assert (ui.verdictLabel.text, ui.figuresLabel.text) == (verdict, figures)
+        assert ui.iterationsSlider.value == 20
+        assert not ui.undoButton.enabled
+        user.click("beforeAfterButton")
+        assert ui.movingSelector.currentNode().GetParentTransformNode() is None
+
+    @staticmethod
+    def saveAndReload(scene, folder):
+        import slicer
+
+        for index in range(scene.GetNumberOfNodesByClass("vtkMRMLStorableNode")):
+            node = scene.GetNthNodeByClass(index, "vtkMRMLStorableNode")
+            if node.GetSaveWithScene() and node.IsA("vtkMRMLVolumeNode"):
+                assert slicer.util.saveNode(node, str(folder / f"{node.GetID()}.nrrd"))
+            elif node.GetSaveWithScene() and node.IsA("vtkMRMLTransformNode"):
+                assert slicer.util.saveNode(node, str(folder / f"{node.GetID()}.h5"))
+        scene.SetURL(str(folder / "scene.mrml"))
+        assert scene.Commit()
+        scene.Clear(False)
+        scene.SetURL(str(folder / "scene.mrml"))
+        scene.Import()
+
+
+class TestOutputs:
+    def test_warped_volume_and_inverse_are_made_when_chosen(self, user, scene):
+        warped = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "warped")
+        inverse = scene.AddNewNodeByClass("vtkMRMLTransformNode", "inverse")
+        user.choose(iterations=0, warpedVolume=warped, inverseTransform=inverse, applyToMoving=False)
+        user.runAndWait()
+        assert user.texts() == []
+        assert warped.GetImageData().GetDimensions() == user.fixed.GetImageData().GetDimensions()
+        assert json.loads(inverse.GetAttribute("GenReg.Report"))["jacobian"]["folds_pct"] == 0
+        assert user.moving.GetParentTransformNode() is None
+        assert user.ui.beforeAfterButton.text == "Show after"
+        assert "Inverse error" in user.ui.figuresLabel.text
+
+
+class TestThingsGoWrong:
+    @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals of this kind")
+    def test_a_killed_worker_is_one_message_and_the_scene_as_it_was(self, user):
+        user.choose(iterations=200)
+        transforms, layers = user.transforms(), user.layers()
+        user.click("runButton")
+        user.waitForStage("Refining")
+        os.kill(user.runner.worker.pid, signal.SIGKILL)
+        user.waitForTheEnd()
+        user.host.processEvents()
+        assert len(user.texts()) == 1
+        assert user.host.messages[0].detailedText == ""
+        assert user.moving.GetParentTransformNode() is None
+        assert user.transforms() == transforms
+        assert user.layers() == layers
+        user.host.messages.clear()
+        user.choose(iterations=0)
+        user.runAndWait()
+        assert user.texts() == []
+
+    def test_cancel_leaves_the_scene_as_it_was(self, user):
+        user.choose(iterations=200)
+        layers, transforms = user.layers(), user.transforms()
+        user.click("runButton")
+        user.waitForStage("Refining")
+        user.click("cancelButton")
+        user.waitForTheEnd()
+        assert user.texts() == []
+        assert user.layers() == layers
+        assert user.moving.GetParentTransformNode() is None
+        assert user.transforms() == transforms
+
+    def test_closing_the_scene_in_mid_run_is_safe(self, user, scene):
+        user.choose(iterations=200)
+        transforms = user.transforms()
+        user.click("runButton")
+        user.waitForStage("Refining")
+        scene.Clear(False)
+        user.waitForTheEnd()
+        assert user.texts() == []
+        assert user.transforms() <= transforms
+        assert user.ui.runButton.text == "Select the fixed and moving volumes"
+
+    @pytest.mark.parametrize("role", ["fixed", "moving"])
+    def test_removing_a_volume_in_mid_run_is_one_message(self, user, scene, role):
+        user.choose(iterations=200)
+        user.click("runButton")
+        user.waitForStage("Refining")
+        scene.RemoveNode(getattr(user, role))
+        user.waitForTheEnd()
+        user.host.processEvents()
+        assert len(user.texts()) == 1
+        assert "was removed" in user.texts()[0]
+        assert not user.ui.runButton.enabled
+
+    def test_closing_the_module_in_mid_run_ends_the_worker(self, user, host, slicerModule):
+        user.choose(iterations=200)
+        user.click("runButton")
+        user.waitForStage("Refining")
+        worker = user.runner.worker
+        layers, moving = user.composite.GetForegroundVolumeID(), user.moving
+        assert layers == moving.GetID()
+        host.closeWidget(slicerModule)
+        assert not worker.running
+        assert moving.GetParentTransformNode() is None
+        assert user.composite.GetForegroundVolumeID() is None
+        assert user.texts() == []
+
+    def test_missing_torch_in_the_worker_is_one_sentence(self, user, tmp_path, monkeypatch):
+        (tmp_path / "torch.py").write_text("raise ImportError('no torch here')\n")
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        user.choose(iterations=0)
+        user.runAndWait()
+        user.host.processEvents()
+        assert len(user.texts()) == 1
+        assert "PyTorch" in user.texts()[0] or "torch" in user.texts()[0]
+
+
+class TestScripts:
+    def test_process_returns_a_result_without_a_panel(self, host, scene, slicerModule):
+        import GenReg
+        from GenRegPanel.selftestscene import addScan
+
+        logic = GenReg.GenRegLogic()
+        heard = []
+        result = logic.process(
+            addScan("fixed"), addScan("moving", moving=True), iterations=0, onProgress=lambda *told: heard.append(told)
+        )
+        assert result.transformNode.GetScene() is scene
+        assert result.report["verdict"]["status"] in ("trustworthy", "check")
+        assert {told[0] for told in heard} >= {"prepare", "linear", "finish"}
+        worker = logic.runner.worker
+        logic.cleanup()
+        assert not worker.running
+
+    def test_start_tells_its_end_while_the_window_lives(self, host, scene, slicerModule):
+        import GenReg
+        from GenRegPanel.selftestscene import addScan
+
+        logic, outcomes = GenReg.GenRegLogic(), []
+        logic.start(addScan("fixed"), addScan("moving", moving=True), iterations=0, onEnded=outcomes.append)
+        assert host.processEvents(LONG, until=lambda: outcomes)
+        assert outcomes[0].report["settings"]["iterations"] == 0
+        logic.cleanup()
