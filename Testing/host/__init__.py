@@ -11,6 +11,7 @@ README.md says which parts are genuine Slicer and which are stand-ins. Importing
 does, for the rest of the process.
 """
 
+from . import views
 from .record import answers, errors, messages, raiseErrors
 from .world import Host, available, boot, closeWidget, loadModule, openWidget, processEvents, resetScene
 
@@ -27,4 +28,5 @@ __all__ = [
     "processEvents",
     "raiseErrors",
     "resetScene",
+    "views",
 ]
