@@ -6,9 +6,9 @@
     ...
     assert host.views.changedPixels(before, red.grab()) > 500
 
-A view follows what modules do to the layout manager's slice of that name: volumes, offsets, display nodes. Needs OpenGL,
-which may be software (Mesa through EGL, or OSMesa): `available()` tells. Count changed pixels rather than compare
-pictures: drivers differ.
+A view follows what modules do to the layout manager's slice of that name: volumes, offsets, display nodes. It needs
+OpenGL, which may be software (Mesa through EGL, or OSMesa): `available()` tells. Count changed pixels rather than
+compare pictures: drivers differ.
 """
 
 import functools

@@ -74,6 +74,7 @@ def boot():
     from . import pythonqt
 
     qt = pythonqt.install()
+    qt.qInstallMessageHandler(_sayForQt)
     record.watchErrors()
     slicer.app = app
     slicer.modules = types.SimpleNamespace()
@@ -88,6 +89,12 @@ def boot():
     _host = Host(app, scene, logic, window, log)
     atexit.register(_shutDown)
     return _host
+
+
+def _sayForQt(kind, context, text):
+    """Qt's own warnings go to stderr as ever, but for one that the platform without a screen repeats."""
+    if "propagateSizeHints" not in text:
+        print(text, file=sys.stderr)
 
 
 def _keepSingletons():
@@ -286,6 +293,9 @@ def _shutDown():
             record.recordError(error)
     host.app.layoutManager().close()
     host.scene.Clear(True)
+    from PySide6 import QtCore
+
+    QtCore.qInstallMessageHandler(None)
     host.window.close()
     host.window.deleteLater()
     host.app.sendPostedEvents()
