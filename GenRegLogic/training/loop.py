@@ -1,0 +1,163 @@
+"""The training itself: resumable at any step, the same numbers for the same seed on the same device.
+
+Every step's pair follows from the seed and the step's number alone, so a run that is interrupted and goes on sees what
+an uninterrupted one would have seen. The learning rate is constant after a short rise, and the weights that are used
+are a running average, so training can go on as long as anyone likes.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from ..network import Network
+from .losses import losses
+from .pairs import make_pair
+
+__all__ = ["Recipe", "Trainer"]
+
+VALIDATION_SEED = 10**9
+"""Where the seeds of the held-aside pairs begin; training never gets there."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How the network is trained.
+
+    Attributes:
+        size: Voxels along each axis of the pairs.
+        batch: Pairs of one step.
+        rate: Learning rate of AdamW.
+        warm_up: Steps over which it rises.
+        decay: Of the weights (AdamW).
+        average: Of the running average of the weights, from step to step.
+        ramp: Steps over which the deformations grow to their full size.
+        first_amplitude: Their size at the beginning.
+        clip: Largest norm of the gradient.
+        seed: Of everything.
+    """
+
+    size: int = 64
+    batch: int = 1
+    rate: float = 1e-3
+    warm_up: int = 100
+    decay: float = 1e-4
+    average: float = 0.998
+    ramp: int = 4000
+    first_amplitude: float = 0.3
+    clip: float = 1.0
+    seed: int = 0
+
+
+class Trainer:
+    """Trains a network in a folder: checkpoint, learning curve, validation.
+
+    Args:
+        folder: Where checkpoint.pt and curve.csv live; made if missing, gone on from if there.
+        recipe: How.
+        device: Where.
+        say: Receives lines.
+    """
+
+    def __init__(self, folder: Path, recipe: Recipe, device: torch.device, say: Callable[[str], None] = print) -> None:
+        torch.manual_seed(recipe.seed)
+        self.folder, self.recipe, self.device, self._say = Path(folder), recipe, device, say
+        self.network = Network().to(device)
+        self.averaged = Network().to(device)
+        self.averaged.load_state_dict(self.network.state_dict())
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
+        self.step, self.seconds = 0, 0.0
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self._checkpoint.exists():
+            self._resume()
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+    def run(self, steps: int, *, limit_s: float = float("inf"), save_every: int = 100,
+            validate_every: int = 500) -> None:
+        """Train until `steps` in all or for so many seconds."""
+        started = time.perf_counter()
+        while self.step < steps and time.perf_counter() - started < limit_s:
+            before = time.perf_counter()
+            figures = self._step()
+            self.step += 1
+            self.seconds += time.perf_counter() - before
+            self._note("training", figures)
+            if self.step % validate_every == 0:
+                self._note("validation", self.validate())
+            if self.step % save_every == 0:
+                self.save()
+        self.save()
+
+    def _step(self) -> dict[str, float]:
+        recipe = self.recipe
+        for group in self.optimizer.param_groups:
+            group["lr"] = recipe.rate * min(1.0, (self.step + 1) / recipe.warm_up)
+        self.optimizer.zero_grad(set_to_none=True)
+        amplitude = recipe.first_amplitude + (1 - recipe.first_amplitude) * min(1.0, self.step / recipe.ramp)
+        total: dict[str, float] = {}
+        for number in range(recipe.batch):
+            pair = self._pair(recipe.seed * 10**7 + self.step * recipe.batch + number, amplitude)
+            loss, figures = losses(self.network(pair.fixed, pair.moving), pair)
+            (loss / recipe.batch).backward()
+            for name, value in figures.items():
+                total[name] = total.get(name, 0.0) + value / recipe.batch
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip)
+        if torch.isfinite(norm):
+            self.optimizer.step()
+        keep = min(recipe.average, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for mean, value in zip(self.averaged.parameters(), self.network.parameters()):
+                mean.lerp_(value, 1 - keep)
+        return total
+
+    def _pair(self, seed: int, amplitude: float):
+        generator = torch.Generator(self.device).manual_seed(seed)
+        with torch.no_grad():
+            return make_pair((self.recipe.size,) * 3, amplitude, generator)
+
+    def validate(self, count: int = 16) -> dict[str, float]:
+        """Figures of the averaged network on pairs that training never sees, at full amplitude."""
+        total: dict[str, float] = {}
+        with torch.no_grad():
+            for number in range(count):
+                pair = self._pair(VALIDATION_SEED + number, 1.0)
+                _, figures = losses(self.averaged(pair.fixed, pair.moving), pair)
+                for name, value in figures.items():
+                    total[name] = total.get(name, 0.0) + value / count
+        return total
+
+    def save(self) -> None:
+        """Write the checkpoint; the old one stays until the new one is complete."""
+        temporary = self._checkpoint.with_suffix(".part")
+        torch.save({"network": self.network.state_dict(), "averaged": self.averaged.state_dict(),
+                    "optimizer": self.optimizer.state_dict(), "step": self.step, "seconds": self.seconds}, temporary)
+        os.replace(temporary, self._checkpoint)
+
+    def _resume(self) -> None:
+        state = torch.load(self._checkpoint, map_location=self.device, weights_only=True)
+        self.network.load_state_dict(state["network"])
+        self.averaged.load_state_dict(state["averaged"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        self._say(f"Going on from step {self.step} ({self.seconds / 3600:.2f} h so far).")
+
+    def _note(self, kind: str, figures: dict[str, float]) -> None:
+        path = self.folder / "curve.csv"
+        new = not path.exists()
+        with open(path, "a", newline="") as file:
+            writer = csv.writer(file)
+            if new:
+                writer.writerow(["kind", "step", "seconds", *figures])
+            writer.writerow([kind, self.step, f"{self.seconds:.0f}", *(f"{value:.5g}" for value in figures.values())])
+        if kind == "validation" or self.step % 50 == 0:
+            words = ", ".join(f"{name} {value:.3g}" for name, value in figures.items())
+            self._say(f"{kind} {self.step} ({self.seconds:.0f} s): {words}")

@@ -1,0 +1,100 @@
+"""Random deformations with exact inverses, and the displacement between two deformed copies of one anatomy."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import torch
+
+from ..network import sample_at, sample_places
+from .shapes import noise_field, uniform, whole
+
+__all__ = ["Motion", "between", "random_motion"]
+
+VELOCITY_SCALES = (8, 16, 32, 64)
+LARGEST_SD = 5.0
+"""Voxels, of the velocity at its largest scale at 64 voxels a side."""
+
+SQUARINGS = 6
+AFFINE_SCALE, AFFINE_DEGREES, AFFINE_SHIFT = 0.10, 15.0, 0.05
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Motion:
+    """x -> A (x + u(x)), in voxels (x, y, z), with its inverse x -> A^-1 x + w(A^-1 x).
+
+    Attributes:
+        u: (1, 3, D, H, W) displacement of the velocity.
+        w: Its inverse.
+        matrix: (3, 3) about the grid's middle.
+        shift: (3,).
+    """
+
+    u: torch.Tensor
+    w: torch.Tensor
+    matrix: torch.Tensor
+    shift: torch.Tensor
+
+    def _middle(self) -> torch.Tensor:
+        return (torch.tensor(self.u.shape[:1:-1], device=self.u.device, dtype=torch.float32) - 1) / 2
+
+    def __call__(self, places: torch.Tensor) -> torch.Tensor:
+        """(1, 3, D, H, W) places to places."""
+        moved = places + sample_places(self.u, places)
+        middle = self._middle().view(1, 3, 1, 1, 1)
+        return torch.einsum("ab,nbdhw->nadhw", self.matrix, moved - middle) + middle + self.shift.view(1, 3, 1, 1, 1)
+
+    def inverse(self, places: torch.Tensor) -> torch.Tensor:
+        """The place that `__call__` carries here."""
+        middle = self._middle().view(1, 3, 1, 1, 1)
+        back = torch.einsum("ab,nbdhw->nadhw", torch.linalg.inv(self.matrix),
+                            places - middle - self.shift.view(1, 3, 1, 1, 1)) + middle
+        return back + sample_places(self.w, back)
+
+
+def random_motion(shape: tuple[int, ...], amplitude: float, generator: torch.Generator) -> Motion:
+    """A deformation of random strength, at most `amplitude` (0 to 1) of the largest."""
+    scale = min(shape) / 64
+    velocity = torch.zeros((3, *shape), device=generator.device)
+    for _ in range(whole(generator, 1, 3)):
+        wave = VELOCITY_SCALES[whole(generator, 0, len(VELOCITY_SCALES))] * scale
+        deviation = LARGEST_SD * scale * min(1.0, wave / (32 * scale)) * amplitude * uniform(generator, 0.1, 1.0)
+        velocity += noise_field(shape, 3, wave, generator) * deviation
+    matrix, shift = _affine(shape, amplitude, generator)
+    return Motion(_integrated(velocity[None]), _integrated(-velocity[None]), matrix, shift)
+
+
+def between(fixed: Motion, moving: Motion, shape: tuple[int, ...]) -> torch.Tensor:
+    """(1, 3, D, H, W) voxels: where the place that a fixed voxel shows lies in the moving scan.
+
+    With fixed(x) = L(f(x)) and moving(y) = L(m(y)) of one anatomy L: y = m^-1(f(x)).
+    """
+    device = fixed.u.device
+    z, y, x = torch.meshgrid(*(torch.arange(n, device=device, dtype=torch.float32) for n in shape), indexing="ij")
+    here = torch.stack([x, y, z])[None]
+    return moving.inverse(fixed(here)) - here
+
+
+def _integrated(velocity: torch.Tensor) -> torch.Tensor:
+    u = velocity / 2**SQUARINGS
+    for _ in range(SQUARINGS):
+        u = sample_at(u, u) + u
+    return u
+
+
+def _affine(shape: tuple[int, ...], amplitude: float, generator: torch.Generator):
+    """Small: in use, the scans are aligned linearly before."""
+    def small(limit: float) -> float:
+        return uniform(generator, -limit, limit) * amplitude
+
+    matrix = torch.eye(3, device=generator.device)
+    for a, b in ((0, 1), (1, 2), (0, 2)):
+        angle = math.radians(small(AFFINE_DEGREES)) / 2
+        turn = torch.eye(3, device=generator.device)
+        turn[a, a] = turn[b, b] = math.cos(angle)
+        turn[a, b], turn[b, a] = -math.sin(angle), math.sin(angle)
+        matrix = matrix @ turn
+    stretch = torch.tensor([1 + small(AFFINE_SCALE) for _ in range(3)], device=generator.device)
+    shift = torch.tensor([small(AFFINE_SHIFT) * n for n in shape[::-1]], device=generator.device)
+    return matrix * stretch, shift
