@@ -13,16 +13,13 @@ __all__ = ["ObjectiveCurve"]
 class ObjectiveCurve:
     """A plot of the objective against the iterations; its nodes are hidden and not saved with the scene.
 
-    A finer level compares other images and its objective begins elsewhere, so each level is scaled to begin where the
-    one before ended: the curve shows the share of the first mismatch that is left. `add` only notes a value; `show`
-    brings the noted ones into the plot.
+    `add` only notes a value; `show` brings the noted ones into the plot.
     """
 
     def __init__(self, scene) -> None:
         self._scene = scene
         self._values: list[tuple[int, float]] = []
         self._shown = 0
-        self._level, self._scale = None, 1.0
         self._table = self._add("vtkMRMLTableNode", "GenReg objective")
         for name in (_("iteration"), _("objective")):
             column = vtk.vtkFloatArray()
@@ -45,15 +42,12 @@ class ObjectiveCurve:
 
     @property
     def values(self) -> list[tuple[int, float]]:
-        """(number of the iteration over all levels, share of the first mismatch that is left) so far."""
+        """(number of the iteration over all levels, objective) so far."""
         return list(self._values)
 
     def add(self, level: int, iteration: int, objective: float) -> None:
         """Note the objective after an iteration of a level."""
-        if level != self._level and objective > 0:
-            best = min((value for _, value in self._values), default=1.0)
-            self._level, self._scale = level, best / objective
-        self._values.append((len(self._values), objective * self._scale))
+        self._values.append((len(self._values), float(objective)))
 
     def show(self) -> None:
         """Bring what was noted since the last time into the plot."""
@@ -71,7 +65,6 @@ class ObjectiveCurve:
     def clear(self) -> None:
         """Begin again."""
         self._values, self._shown = [], 0
-        self._level, self._scale = None, 1.0
         if self._table.GetScene() is not None:
             self._table.GetTable().SetNumberOfRows(0)
             self._table.GetTable().Modified()

@@ -110,19 +110,18 @@ class TestCheckerboard:
 
 
 class TestCurve:
-    def test_each_level_goes_on_where_the_one_before_ended(self, scene):
+    def test_values_come_into_the_table_when_shown(self, scene):
         curve = ObjectiveCurve(scene)
-        for iteration, value in enumerate((0.8, 0.6, 0.4)):
+        for iteration, value in enumerate((0.9, 0.7, 0.6)):
             curve.add(0, iteration, value)
         curve.show()
-        for iteration, value in enumerate((0.6, 0.3)):
-            curve.add(1, iteration, value)
+        curve.add(1, 0, 0.8)
         curve.show()
         series = scene.GetNodeByID(curve.plotChartNode.GetNthPlotSeriesNodeID(0))
         table = series.GetTableNode().GetTable()
         assert [table.GetColumn(1).GetValue(row) for row in range(table.GetNumberOfRows())] == \
-            pytest.approx([1.0, 0.75, 0.5, 0.5, 0.25])
-        assert [table.GetColumn(0).GetValue(row) for row in range(5)] == [0, 1, 2, 3, 4]
+            pytest.approx([0.9, 0.7, 0.6, 0.8])
+        assert [table.GetColumn(0).GetValue(row) for row in range(4)] == [0, 1, 2, 3]
 
     def test_nothing_is_left_after_removal(self, scene):
         count = scene.GetNumberOfNodes()
