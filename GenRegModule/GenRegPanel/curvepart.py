@@ -4,9 +4,34 @@ import slicer
 
 from .parameters import inScene
 
-__all__ = ["CurvePart"]
+__all__ = ["CurvePart", "Shares"]
 
 VIEW_NAME = "GenRegObjective"
+
+
+class Shares:
+    """Makes one falling curve of the objectives of several levels, each of which has a scale of its own.
+
+    The curve begins at 1, a level begins where the one before it ended, and the best so far is what counts, as it does
+    for the result.
+    """
+
+    def __init__(self):
+        self._level = None
+        self._start, self._factor, self._best = 0.0, 1.0, 1.0
+
+    def next(self, level, objective):
+        """The curve's next value.
+
+        Args:
+            level: Number of the level; a new one begins a new scale.
+            objective: Positive, lower is better.
+        """
+        if level != self._level:
+            self._level, self._start, self._factor = level, objective, self._best
+        if self._start > 0:
+            self._best = min(self._best, self._factor * objective / self._start)
+        return self._best
 
 
 class CurvePart:
@@ -22,7 +47,7 @@ class CurvePart:
     def __init__(self, ui):
         self._frame, self._layout = ui.curveFrame, ui.curveFrame.layout()
         self._curve = self._view = self._viewNode = self._ownerNode = None
-        self._count = 0
+        self._count, self._shares = 0, Shares()
 
     @property
     def empty(self):
@@ -38,7 +63,8 @@ class CurvePart:
         if self._curve is None or inScene(self._curve.plotChartNode) is None:
             self._make()
         self._count += 1
-        self._curve.add(objective["level"], objective["iteration"], objective["objective"])
+        share = self._shares.next(objective["level"], objective["objective"])
+        self._curve.add(objective["level"], objective["iteration"], share)
 
     def show(self):
         """Bring the values noted since the last time into the plot."""
@@ -48,7 +74,7 @@ class CurvePart:
 
     def clear(self):
         """Begin again."""
-        self._count = 0
+        self._count, self._shares = 0, Shares()
         self._frame.visible = False
         if self._curve is not None and inScene(self._curve.plotChartNode) is not None:
             self._curve.clear()

@@ -92,7 +92,7 @@ def figureRows(report):
         rows.append(
             (
                 _("Expected error"),
-                _("{mean} mm on average, below {most} mm in 95 %").format(
+                _("{mean} mm mean, 95\u00a0% below {most} mm").format(
                     mean=_figure(confidence["mean_mm"], 1), most=_figure(confidence["p95_mm"], 1)
                 ),
             )
@@ -134,19 +134,18 @@ def _deformationRows(report):
         rows.append(
             (
                 _("Local volume"),
-                _("×{low} to ×{high}, log-Jacobian spread {spread}").format(
-                    low=_figure(jacobian["min_det"], 2),
-                    high=_figure(jacobian["max_det"], 2),
-                    spread=_figure(jacobian["sdlogj"], 2),
+                _("×{low} to ×{high}").format(
+                    low=_figure(jacobian["min_det"], 2), high=_figure(jacobian["max_det"], 2)
                 ),
             )
         )
+        rows.append((_("Log-Jacobian spread"), _figure(jacobian["sdlogj"], 2)))
     inverse = report.get("inverse_error")
     if inverse:
         rows.append(
             (
                 _("Inverse error"),
-                _("{mean} mm on average, {most} mm at most").format(
+                _("{mean} mm mean, {most} mm at most").format(
                     mean=_figure(inverse["mean_mm"], 2), most=_figure(inverse["max_mm"], 2)
                 ),
             )

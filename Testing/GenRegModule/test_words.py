@@ -69,8 +69,10 @@ class TestFigures:
         assert rows["Similarity, shared information"] == "1.050 before, 1.210 after"
         assert rows["Similarity, local structure"] == "0.310 before, 0.640 after"
         assert rows["Folded voxels"] == "none"
-        assert rows["Local volume"] == "×0.51 to ×1.92, log-Jacobian spread 0.12"
-        assert rows["Inverse error"] == "0.03 mm on average, 0.42 mm at most"
+        assert rows["Local volume"] == "×0.51 to ×1.92"
+        assert rows["Log-Jacobian spread"] == "0.12"
+        assert rows["Inverse error"] == "0.03 mm mean, 0.42 mm at most"
+        assert rows["Expected error"] == "0.7 mm mean, 95\u00a0% below 1.3 mm"
         assert rows["Landmark error (mean of 12)"] == "8.1 mm before, 1.3 mm after"
         assert rows["Computed"] == "in 12 s on the CPU"
 
