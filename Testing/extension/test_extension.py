@@ -24,6 +24,24 @@ CATALOG_KEYS = {
 }  # fmt: skip
 """The keys of the index's schema, version 1.0.1; it takes no others."""
 
+FROM_INSTALLED_FILES = """
+import importlib.util, sys, unittest
+installed, host_file, checkout = sys.argv[1:]
+sys.meta_path = [finder for finder in sys.meta_path if "Editable" not in getattr(finder, "__name__", "")]
+sys.path = [folder for folder in sys.path if not folder.startswith(checkout) or "site-packages" in folder]
+spec = importlib.util.spec_from_file_location("host", host_file, submodule_search_locations=[host_file[:-12]])
+host = sys.modules["host"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(host)
+host.loadModule(installed + "/GenReg.py")
+import GenReg, GenRegLogic
+result = unittest.TestResult()
+GenReg.GenRegTest("test_KnownDeformationIsFoundUnderLinearParents").run(result)
+print(result.errors, result.failures, result.skipped)
+print(GenRegLogic.__file__)
+sys.exit(not result.wasSuccessful())
+"""
+"""One self-test on the test host, in a process that cannot see the checkout's own packages."""
+
 PNG_SIZE_AND_KIND = slice(16, 26)
 """Where a PNG holds its width, height, bit depth and color type."""
 
@@ -142,6 +160,15 @@ class TestBuild:
         command = [sys.executable, "-S", "-c", f"import sys; sys.path.insert(0, {str(installed)!r})\n{code}"]
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120, check=False)
         assert Path(done.stdout.strip()).parent == installed / "GenRegLogic", done.stderr
+
+    def test_a_self_test_passes_from_the_installed_files_alone(self, installed, tmp_path):
+        host = pytest.importorskip("host")
+        if host.available():
+            pytest.skip(host.available())
+        command = [sys.executable, "-c", FROM_INSTALLED_FILES, str(installed), host.__file__, str(ROOT)]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=600, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert Path(done.stdout.splitlines()[-1]).parent == installed / "GenRegLogic"
 
     def test_the_self_tests_and_the_generic_test_are_registered(self, cmake, built):
         ctest = cmake.with_name(cmake.name.replace("cmake", "ctest"))
