@@ -79,23 +79,18 @@ class CurvePart:
         if self._curve is not None and inScene(self._curve.plotChartNode) is not None:
             self._curve.clear()
 
-    def forget(self):
-        """The scene closes and takes the nodes with it."""
+    def remove(self):
+        """Take the curve out of the scene, as the panel ends or the scene closes, which would leave the view's node."""
         self._count = 0
         self._frame.visible = False
         if self._view is not None:
             self._view.setMRMLPlotViewNode(None)
-        self._curve = self._viewNode = self._ownerNode = None
-
-    def remove(self):
-        """Take the curve out of the scene."""
-        curve, nodes = self._curve, (self._viewNode, self._ownerNode)
-        self.forget()
-        if curve is not None:
-            curve.remove()
-        for node in nodes:
+        if self._curve is not None:
+            self._curve.remove()
+        for node in (self._viewNode, self._ownerNode):
             if inScene(node) is not None:
                 slicer.mrmlScene.RemoveNode(node)
+        self._curve = self._viewNode = self._ownerNode = None
 
     def _make(self):
         from GenRegLogic.mrml.curve import ObjectiveCurve
@@ -121,7 +116,6 @@ class CurvePart:
         self._ownerNode = scene.AddNode(owner)
         node = slicer.vtkMRMLPlotViewNode()
         node.SetName(VIEW_NAME)
-        node.SetSingletonTag(VIEW_NAME)
         node.SetLayoutName(VIEW_NAME)
         node.SetSaveWithScene(False)
         node.SetAndObserveParentLayoutNodeID(self._ownerNode.GetID())

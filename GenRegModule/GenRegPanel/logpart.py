@@ -33,9 +33,8 @@ class LogPart:
         self._text.clear()
 
     def keep(self, transformNode):
-        """Store the log as a text node named after the transform, in place of an earlier one of that name."""
+        """Store the log as a text node named after the transform, and return the node."""
         name = _("{name} log").format(name=transformNode.GetName())
-        node = slicer.mrmlScene.GetFirstNodeByName(name)
-        if node is None or not node.IsA("vtkMRMLTextNode"):
-            node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTextNode", name)
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTextNode", slicer.mrmlScene.GenerateUniqueName(name))
         node.SetText("\n".join(self._lines))
+        return node

@@ -26,7 +26,7 @@ class Review:
         self._ui = ui
         self._parameters = self._result = None
         self._board = self._viewsBefore = None
-        self._running = False
+        self._running, self._kept = False, ()
         ui.showGridButton.connect("clicked(bool)", self.onShowGrid)
         ui.beforeAfterButton.connect("clicked(bool)", self.onBeforeAfter)
         ui.checkerboardButton.connect("clicked(bool)", self.onCheckerboard)
@@ -50,15 +50,16 @@ class Review:
         self._removeBoard()
         self.update()
 
-    def ended(self, result=None):
+    def ended(self, result=None, kept=()):
         """A run has ended.
 
         Args:
             result: Its `RunResult`; None: it failed, and the earlier one stays.
+            kept: Further nodes that the panel made for it; Undo takes them away too.
         """
         self._running = False
         if result is not None:
-            self._result = result
+            self._result, self._kept = result, tuple(kept)
         self.update()
 
     def cleanup(self):
@@ -125,7 +126,10 @@ class Review:
                 self._removeBoard()
                 views.hideGrid(self._result.transformNode)
                 self._result.undo.undo()
-                self._result = None
+                for node in self._kept:
+                    if inScene(node) is not None:
+                        slicer.mrmlScene.RemoveNode(node)
+                self._result, self._kept = None, ()
         self.update()
 
     def _transform(self):

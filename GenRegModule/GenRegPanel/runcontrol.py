@@ -40,7 +40,7 @@ class RunControl:
         self._curve, self._log = CurvePart(ui), LogPart(ui)
         self._parameters = None
         self._latest = self._views = self._expected = None
-        self._starting = self._stopping = self._closed = False
+        self._starting = self._running = self._stopping = self._closed = self._forsaken = False
         self._error, self._message = None, Later(self._showMessage)
         self._shower = repeating(self._show, SHOW_MS)
         ui.runButton.connect("clicked(bool)", self.onRun)
@@ -51,16 +51,17 @@ class RunControl:
 
     @property
     def busy(self):
-        """Whether a run is under way or about to start."""
-        return self._starting or self._runner.running
+        """Whether a run of the panel is under way or about to start."""
+        return self._starting or self._running
 
     def setParameters(self, parameters):
         """Take up a parameter node, or None while the scene closes."""
         self._parameters = parameters
         if parameters is None:
-            self._curve.forget()
+            self._curve.remove()
             self._views = None
             self._starting = False
+            self._forsaken = True
             self._showState()
 
     def cleanup(self):
@@ -76,6 +77,7 @@ class RunControl:
         if self.busy or self._parameters is None:
             return
         try:
+            self._runner.checkFree()
             self._needs()
             inputs, outputs = inputsOf(self._parameters), outputsOf(self._parameters)
             if not self._agreeToHarden(inputs, outputs):
@@ -128,7 +130,7 @@ class RunControl:
         self._expected = self._inputs.expectedSeconds()
         self._curve.clear()
         self._log.clear()
-        self._latest, self._stopping = None, False
+        self._latest, self._stopping, self._forsaken = None, False, False
         views = SliceViewState(scene)
         try:
             self._runner.start(
@@ -138,7 +140,7 @@ class RunControl:
         except GenRegError as error:
             self._onEnded(error)
             return
-        self._views = views
+        self._running, self._views = True, views
         if preview:
             showLayers(scene, inputs.fixed, inputs.moving, OVERLAY_OPACITY)
         self._ui.progressBar.value = 0
@@ -148,7 +150,7 @@ class RunControl:
         self._shower.start()
 
     def _stop(self, sentence, how):
-        if self._runner.running:
+        if self._running:
             self._stopping = True
             self._ui.progressLabel.text = sentence
             self._showState()
@@ -156,6 +158,8 @@ class RunControl:
                 how()
 
     def _onProgress(self, stage, fraction, secondsLeft, objective):
+        if self._forsaken:  # its scene was closed, and what still comes of it is not for the next one
+            return
         self._latest = (stage, fraction, secondsLeft)
         if objective is not None:
             self._curve.add(objective)
@@ -172,6 +176,7 @@ class RunControl:
         self._ui.progressLabel.text = ", ".join(part for part in parts if part)
 
     def _onEnded(self, outcome):
+        self._running = False
         if self._closed:
             return
         self._shower.stop()
@@ -197,7 +202,7 @@ class RunControl:
         """Select what the run has made, show it, and learn from it."""
         from GenRegLogic.mrml.views import showLayers
 
-        parameters = self._parameters
+        parameters, kept = self._parameters, []
         if parameters is not None:
             parameters.outputTransform = result.transformNode
             if parameters.applyToMoving:
@@ -205,10 +210,10 @@ class RunControl:
             elif inScene(result.warpedNode) is not None:
                 showLayers(slicer.mrmlScene, parameters.fixedVolume, result.warpedNode, OVERLAY_OPACITY)
             if parameters.keepLog:
-                self._log.keep(result.transformNode)
+                kept.append(self._log.keep(result.transformNode))
         if self._expected and not result.report.get("stopped_early"):
             self._devices.learn(result.report.get("seconds") or 0.0, self._expected)
-        self._review.ended(result)
+        self._review.ended(result, kept)
         self._result.show()
 
     def _showOutcome(self, outcome):
@@ -238,8 +243,8 @@ class RunControl:
         ui.runButton.visible = not busy
         ui.cancelButton.visible = busy
         ui.keepButton.visible = busy
-        ui.cancelButton.enabled = self._runner.running
-        ui.keepButton.enabled = self._runner.running and not self._stopping
+        ui.cancelButton.enabled = self._running
+        ui.keepButton.enabled = self._running and not self._stopping
         ui.progressBar.visible = busy
         ui.progressLabel.visible = busy or bool(ui.progressLabel.text)
         ui.curveFrame.visible = not self._curve.empty

@@ -74,6 +74,11 @@ class Runner:
         """Whether a run is under way."""
         return self.run is not None
 
+    def checkFree(self):
+        """Raise an `InputError` if a run is under way."""
+        if self.running:
+            raise InputError(_("A registration is under way; wait until it has ended, or cancel it."))
+
     @property
     def worker(self):
         """The worker; made, not started, when first asked for."""
@@ -97,8 +102,7 @@ class Runner:
         Raises:
             InputError: Another run is under way, or the inputs or outputs cannot be used; the scene is untouched.
         """
-        if self.running:
-            raise InputError(_("A registration is under way; wait until it has ended, or cancel it."))
+        self.checkFree()
         self.chores.end()
         run = self._makeRun(slicer.mrmlScene, self.worker, inputs, outputs, onEnded=self._ended, **options)
         self._onEnded, self.run = onEnded, run

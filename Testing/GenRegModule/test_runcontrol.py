@@ -67,6 +67,8 @@ class TestRun:
         ready.fakes.runner.start(object(), object())
         ready.press("runButton")
         assert len(ready.fakes.runs) == 1
+        assert "under way" in ready.texts()[0]
+        assert ready.ui.runButton.visible
 
 
 class TestNonLinearParents:
@@ -155,6 +157,16 @@ class TestProgress:
         assert not any(node.GetSaveWithScene() for node in mine)
 
 
+    def test_closing_the_scene_leaves_no_view_of_the_curve(self, running, scene):
+        progress(running, objective=value(0))
+        running.settle(2, until=lambda: running.ui.curveFrame.visible)
+        scene.Clear(False)
+        assert scene.GetSingletonNode("GenRegObjective", "vtkMRMLPlotViewNode") is None
+        progress(running, objective=value(1))
+        running.settle(0.4)
+        assert running.texts() == []
+
+
 class TestLog:
     def test_lines_appear(self, running):
         running.run.log("Level 1 of 4")
@@ -171,6 +183,16 @@ class TestLog:
         running.run.log("another line")
         running.run.succeed()
         assert scene.GetFirstNodeByName("GenReg transform log").GetText() == "another line"
+
+    def test_undo_takes_a_kept_log_away(self, ready, scene):
+        ready.ui.keepLogCheckBox.checked = True
+        ready.press("runButton")
+        ready.run.log("a line")
+        ready.run.succeed()
+        ready.settle()
+        assert scene.GetNumberOfNodesByClass("vtkMRMLTextNode") == 1
+        ready.press("undoButton")
+        assert scene.GetNumberOfNodesByClass("vtkMRMLTextNode") == 0
 
 
 class TestPreview:
