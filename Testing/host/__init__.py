@@ -13,7 +13,17 @@ does, for the rest of the process.
 
 from . import views
 from .record import answers, errors, messages, raiseErrors
-from .world import Host, available, boot, closeWidget, loadModule, openWidget, processEvents, resetScene
+from .world import (
+    Host,
+    available,
+    boot,
+    closeWidget,
+    completeStartup,
+    loadModule,
+    openWidget,
+    processEvents,
+    resetScene,
+)
 
 __all__ = [
     "Host",
@@ -21,6 +31,7 @@ __all__ = [
     "available",
     "boot",
     "closeWidget",
+    "completeStartup",
     "errors",
     "loadModule",
     "messages",

@@ -13,6 +13,7 @@ from .pythonqt import standIn
 
 Property, Signal = QtCore.Property, QtCore.Signal
 _HEADER = 24  # pixels
+_UNLIMITED = 2**24 - 1  # Qt's largest height
 
 
 @standIn
@@ -59,7 +60,7 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
                     child.setVisible(False)
                 else:
                     child.setVisible(self._wanted.get(child, True))
-        self.updateGeometry()
+        self.setMaximumHeight(_HEADER if collapsed else _UNLIMITED)
         self.contentsCollapsed.emit(collapsed)
 
     def childEvent(self, event):

@@ -63,6 +63,8 @@ class PropertyAttribute:
     def __set__(self, instance, value):
         if not self.writable:
             raise AttributeError(f"property {self.name!r} of {type(instance).__name__} is not writable")
+        if value is None and not self.typeName.endswith("*"):
+            raise AttributeError(self._refusal(value))
         setter = getattr(instance, self.setter, None)
         try:
             if setter is not None:

@@ -202,6 +202,13 @@ def loadModule(path):
     return load(path)
 
 
+def completeStartup():
+    """Tells the modules loaded so far that Slicer has started: `startupCompleted()`, which each hears once."""
+    app = boot().app
+    app.startupCompleted.emit()
+    app.disconnect("startupCompleted()")
+
+
 def openWidget(module):
     """Shows the module's panel in the main window and enters it; returns the module's widget object (Python)."""
     from PySide6 import QtWidgets

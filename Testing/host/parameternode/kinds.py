@@ -128,10 +128,13 @@ class UnionKind(Kind):
 
 
 def _mayBe(type_, value):
-    """Whether a union may hand the value to this member: by its exact type, as Slicer does, or any node class."""
+    """Whether a union may hand the value to this member, before its validators decide: as Slicer does."""
     if isinstance(type_, type) and issubclass(type_, slicer.vtkMRMLNode):
         return isinstance(value, slicer.vtkMRMLNode)
-    return isinstance(value, type_) if isinstance(type_, enum.EnumMeta) else type(value) is type_
+    for alike in ((int, float), PATHS):
+        if type_ in alike:
+            return type(value) in alike
+    return type(value) is type_
 
 
 class ListKind(Kind):
