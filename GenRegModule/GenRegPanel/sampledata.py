@@ -9,7 +9,7 @@ SAMPLE_CATEGORY = "GenReg"
 DOWNLOAD_ADDRESS = "https://github.com/Slicer/SlicerTestingData/releases/download/SHA256/"
 
 SAMPLE_PAIRS = (
-    # The same patient before and after treatment, the same kind of scan: the tutorial's pair.
+    # The same patient at two times, the same kind of scan: the tutorial's pair.
     {
         "sampleName": "GenRegBrainTumor",
         "files": (
