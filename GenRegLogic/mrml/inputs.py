@@ -196,12 +196,12 @@ def _describe(inputs: RunInputs, overlap: float | None) -> str:
         spacing = " × ".join(f"{s:.3g}" for s in node.GetSpacing())
         texts.append(_("{title}: {size} voxels of {spacing} mm").format(title=title, size=size, spacing=spacing))
     if overlap is None:
-        return ". ".join(texts) + "."
+        return ".\n".join(texts) + "."
     if overlap == 0:
         texts.append(_("They do not overlap where they lie; GenReg will look for the shift"))
     else:
         texts.append(_("The moving volume covers {share:.0f} % of the fixed one").format(share=100 * overlap))
-    return ". ".join(texts) + "."
+    return ".\n".join(texts) + "."
 
 
 def _node(output):
