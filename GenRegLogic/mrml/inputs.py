@@ -22,6 +22,10 @@ OVERLAP_POINTS = 16
 """Along each axis of the fixed scan, for the share that the moving one covers."""
 
 
+NOT_SCALAR = ("vtkMRMLLabelMapVolumeNode", "vtkMRMLTensorVolumeNode")
+"""Scalar volumes by their class only: labels, vectors, diffusion."""
+
+
 @dataclasses.dataclass(eq=False)
 class RunInputs:
     """The nodes to be registered, and how.
@@ -139,7 +143,7 @@ def _checkOutputs(inputs: RunInputs, outputs: RunOutputs) -> None:
         raise InputError(f"The inverse transform '{inverse.GetName()}' lies above the moving volume; select "
                          "another one.")
     if warped is not None:
-        if warped.IsA("vtkMRMLLabelMapVolumeNode") or not warped.IsA("vtkMRMLScalarVolumeNode"):
+        if not warped.IsA("vtkMRMLScalarVolumeNode") or any(map(warped.IsA, NOT_SCALAR)):
             raise InputError(f"'{warped.GetName()}' is not a scalar volume; select another one for the warped volume.")
         if warped in (inputs.fixed, inputs.moving, inputs.fixedMask, inputs.movingMask):
             raise InputError(f"The warped volume would overwrite the input '{warped.GetName()}'; select another one.")

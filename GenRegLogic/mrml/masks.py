@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-
 import numpy as np
 import slicer
+import vtk
+from vtk.util.numpy_support import vtk_to_numpy
 
 from ..errors import InputError
 from ..volume import Volume
 from .parents import worldMatrix
-from .volumes import RAS_TO_LPS, ijkToRas, imageArray, squared
+from .volumes import RAS_TO_LPS, ijkToRas, imageArray, matrixToNumpy, squared
 
-__all__ = ["landmarksFromNode", "maskFromNode"]
+__all__ = ["landmarkPairs", "landmarksFromNode", "maskFromNode"]
 
 
-def maskFromNode(node, scanNode, role: str, *, ignoring=None) -> Volume:
-    """A mask in the world: nonzero where the scan counts.
+def maskFromNode(node, role: str, *, ignoring=None) -> Volume:
+    """A mask in the world, on voxels of its own: nonzero where the scan counts.
 
     Args:
         node: Label map volume or segmentation (its visible segments together).
-        scanNode: The scan that the mask belongs to; a segmentation is painted onto its grid.
         role: "fixed" or "moving".
         ignoring: As in `volumes.volumeFromNode`.
 
@@ -29,14 +27,17 @@ def maskFromNode(node, scanNode, role: str, *, ignoring=None) -> Volume:
         InputError: Not a mask, empty, or under a non-linear transform.
     """
     if node.IsA("vtkMRMLSegmentationNode"):
-        with _segmentsOnGrid(node, scanNode, role) as labelMap:
-            array = imageArray(labelMap, f"The {role} mask '{node.GetName()}'").copy()
-            return _mask(array, labelMap, scanNode, role, ignoring)
-    if not node.IsA("vtkMRMLScalarVolumeNode"):
+        array, ijkToNode = _segments(node, role)
+    elif node.IsA("vtkMRMLScalarVolumeNode"):
+        array, ijkToNode = imageArray(node, f"The {role} mask '{node.GetName()}'"), ijkToRas(node)
+    else:
         raise InputError(f"'{node.GetName()}' is neither a label map nor a segmentation; select one of these as the "
                          f"{role} mask.")
-    array = imageArray(node, f"The {role} mask '{node.GetName()}'")
-    return _mask(array, node, node, role, ignoring)
+    if not array.any():
+        raise InputError(f"The {role} mask is empty; draw it again or leave it out.")
+    matrix = RAS_TO_LPS @ _above(node, f"{role} mask", ignoring) @ ijkToNode
+    volume = squared((array != 0).view(np.uint8), matrix, role, labels=True)
+    return Volume(volume.array, volume.geometry)
 
 
 def landmarksFromNode(node, role: str, *, ignoring=None) -> np.ndarray:
@@ -45,60 +46,81 @@ def landmarksFromNode(node, role: str, *, ignoring=None) -> np.ndarray:
     Raises:
         InputError: Not a markups list, or under a non-linear transform.
     """
+    return _landmarks(node, role, _placed(node), ignoring)
+
+
+def landmarkPairs(fixedNode, movingNode, *, ignoring=None) -> tuple[np.ndarray, np.ndarray]:
+    """The landmarks of both scans, as `landmarksFromNode` gives them, matched by their places in the two lists.
+
+    Of lists of one length the points count that were placed in both, so that one still missing does not shift those
+    after it.
+
+    Args:
+        fixedNode: Markups node.
+        movingNode: Markups node.
+        ignoring: As in `volumes.volumeFromNode`, for the moving one.
+
+    Raises:
+        InputError: Not a markups list, or under a non-linear transform.
+    """
+    placed = [_placed(fixedNode), _placed(movingNode)]
+    if fixedNode.GetNumberOfControlPoints() == movingNode.GetNumberOfControlPoints():
+        placed = [[index for index in placed[0] if index in placed[1]]] * 2
+    return (_landmarks(fixedNode, "fixed", placed[0], None), _landmarks(movingNode, "moving", placed[1], ignoring))
+
+
+def _placed(node) -> list[int]:
     if not node.IsA("vtkMRMLMarkupsNode"):
         raise InputError(f"'{node.GetName()}' is not a list of landmarks; select a point list.")
-    matrix = RAS_TO_LPS @ _landmarkMatrix(node, role, ignoring)
-    points = []
-    for index in range(node.GetNumberOfControlPoints()):
-        if node.GetNthControlPointPositionStatus(index) == slicer.vtkMRMLMarkupsNode.PositionDefined:
-            points.append(node.GetNthControlPointPosition(index))
-    return np.array(points, np.float64).reshape(-1, 3) @ matrix[:3, :3].T + matrix[:3, 3]
+    defined = slicer.vtkMRMLMarkupsNode.PositionDefined
+    return [index for index in range(node.GetNumberOfControlPoints())
+            if node.GetNthControlPointPositionStatus(index) == defined]
 
 
-def _landmarkMatrix(node, role: str, ignoring) -> np.ndarray:
+def _landmarks(node, role: str, indices: list[int], ignoring) -> np.ndarray:
+    matrix = RAS_TO_LPS @ _above(node, f"{role} landmarks", ignoring)
+    points = np.array([node.GetNthControlPointPosition(index) for index in indices], np.float64).reshape(-1, 3)
+    return points @ matrix[:3, :3].T + matrix[:3, 3]
+
+
+def _above(node, what: str, ignoring) -> np.ndarray:
     try:
-        return worldMatrix(node, role, ignoring=ignoring)
+        return worldMatrix(node, what, ignoring=ignoring)
     except InputError:
-        raise InputError(f"The {role} landmarks '{node.GetName()}' lie under a non-linear transform; harden it, or "
-                         "take the landmarks off it.") from None
+        verb, them = ("lie", "them") if what.endswith("landmarks") else ("lies", "it")
+        raise InputError(f"The {what} '{node.GetName()}' {verb} under a non-linear transform; harden it, or take "
+                         f"{them} off it.") from None
 
 
-def _mask(array: np.ndarray, placed, above, role: str, ignoring) -> Volume:
-    """The array on the grid of the node `placed`, under the transforms above the node `above`."""
-    if not array.any():
-        raise InputError(f"The {role} mask is empty; draw it again or leave it out.")
-    matrix = RAS_TO_LPS @ worldMatrix(above, role, ignoring=ignoring) @ ijkToRas(placed)
-    volume = squared((array != 0).astype(np.uint8), matrix, role, labels=True)
-    return Volume(volume.array, volume.geometry)
+def _segments(node, role: str) -> tuple[np.ndarray, np.ndarray]:
+    """The visible segments together, (k, j, i), on voxels of the segmentation, and (4, 4) from those to its own RAS.
 
-
-@contextlib.contextmanager
-def _segmentsOnGrid(node, scanNode, role: str) -> Iterator:
-    """A temporary label map of the visible segments on the scan's own grid, parents of both taken into account."""
+    Not painted onto the scan: with different transforms above scan and segmentation, Slicer's own export to a
+    reference volume loses parts of the segments, and an earlier result above the scan would warp them.
+    """
     segments = node.GetSegmentation()
     shown = node.GetDisplayNode()
     names = [segments.GetNthSegmentID(index) for index in range(segments.GetNumberOfSegments())]
-    visible = [name for name in names if shown is None or shown.GetSegmentVisibility(name)]
-    if not visible:
+    visible = vtk.vtkStringArray()
+    for name in names:
+        if shown is None or shown.GetSegmentVisibility(name):
+            visible.InsertNextValue(name)
+    if not visible.GetNumberOfValues():
         raise InputError(f"The {role} mask '{node.GetName()}' has no visible segment; show at least one.")
-    scene = node.GetScene()
-    before = _nodeIDs(scene)
-    labelMap = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "GenReg mask")
-    labelMap.SetHideFromEditors(True)
-    labelMap.SetSaveWithScene(False)
-    try:
-        exported = slicer.vtkSlicerSegmentationsModuleLogic.ExportSegmentsToLabelmapNode(
-            node, visible, labelMap, scanNode, slicer.vtkSegmentation.EXTENT_REFERENCE_GEOMETRY
-        )
-        if not exported:
-            raise InputError(f"The {role} mask '{node.GetName()}' could not be painted onto the {role} volume; check "
-                             "that it belongs to this scan.")
-        yield labelMap
-    finally:
-        for nodeID in _nodeIDs(scene) - before:              # the label map, and the colors that the export adds to it
-            if scene.GetNodeByID(nodeID) is not None:
-                scene.RemoveNode(scene.GetNodeByID(nodeID))
-
-
-def _nodeIDs(scene) -> set[str]:
-    return {scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes())}
+    image = slicer.vtkOrientedImageData()
+    labels = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    had = segments.ContainsRepresentation(labels)
+    if not (segments.CreateRepresentation(labels) and node.GenerateMergedLabelmapForAllSegments(
+            image, slicer.vtkSegmentation.EXTENT_UNION_OF_EFFECTIVE_SEGMENTS, None, visible)):
+        raise InputError(f"The {role} mask '{node.GetName()}' could not be turned into voxels; draw it again or leave "
+                         "it out.")
+    if not had:
+        segments.RemoveRepresentation(labels)                # the segmentation stays as it was
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    first = np.eye(4)
+    first[:3, 3] = image.GetExtent()[::2]
+    scalars = image.GetPointData().GetScalars()
+    if scalars is None or scalars.GetNumberOfTuples() == 0:
+        raise InputError(f"The {role} mask is empty; draw it again or leave it out.")
+    return vtk_to_numpy(scalars).reshape(image.GetDimensions()[::-1]), matrixToNumpy(matrix) @ first

@@ -8,7 +8,12 @@ import vtk
 
 from ..errors import InputError
 
-__all__ = ["Placement", "chain", "nonLinearAbove", "worldMatrix"]
+__all__ = ["Placement", "chain", "isIn", "nonLinearAbove", "worldMatrix"]
+
+
+def isIn(scene, node) -> bool:
+    """Whether this very node is in the scene; an ID alone does not tell, since a later scene uses it again."""
+    return node is not None and node.GetID() is not None and scene.GetNodeByID(node.GetID()) is node
 
 
 def chain(node, *, ignoring=None) -> list:
@@ -59,64 +64,62 @@ class Placement:
     """
 
     def __init__(self, node, *, ignoring=None) -> None:
+        # The nodes themselves are kept: a scene that was closed gives the same IDs to other nodes.
         self._scene = node.GetScene()
-        self._nodeID = node.GetID()
-        self._chain = [parent.GetID() for parent in chain(node, ignoring=ignoring)]
-        self._parents = {each.GetID(): each.GetTransformNodeID() for each in (node, *chain(node, ignoring=ignoring))}
+        self._node = node
+        self._chain = chain(node, ignoring=ignoring)
+        self._parents = [(each, each.GetParentTransformNode()) for each in (node, *self._chain)]
         self._matrix = worldMatrix(node, "moving", ignoring=ignoring)
-        self._copyID = None
+        self._copy = None
 
     @property
     def intact(self) -> bool:
         """Whether every node that it touches is still in the scene."""
-        return all(self._scene.GetNodeByID(nodeID) is not None for nodeID in self._parents)
+        return all(isIn(self._scene, node) for node in (self._node, *self._chain))
 
     @property
     def moved(self) -> bool:
         """Whether the linear transforms above the scan have changed since; ask while the scan is taken off."""
-        node = self._scene.GetNodeByID(self._nodeID)
-        parents = {nodeID: self._scene.GetNodeByID(nodeID).GetTransformNodeID() for nodeID in self._parents}
-        if parents != self._parents:
+        if any(node.GetParentTransformNode() is not parent for node, parent in self._parents):
             return True
-        above = [self._scene.GetNodeByID(nodeID) for nodeID in self._chain]
-        ignoring = above[-1].GetParentTransformNode() if above else node.GetParentTransformNode()
-        return not np.array_equal(worldMatrix(node, "moving", ignoring=ignoring), self._matrix)
+        return not np.array_equal(worldMatrix(self._node, "moving", ignoring=self._parents[-1][1]), self._matrix)
 
     def put(self, transformNode) -> None:
         """Hang the scan below a transform node, which itself lies in the world."""
-        node = self._scene.GetNodeByID(self._nodeID)
         if not self._chain:
-            node.SetAndObserveTransformNodeID(transformNode.GetID())
+            self._node.SetAndObserveTransformNodeID(transformNode.GetID())
         elif not self._shared():
-            self._scene.GetNodeByID(self._chain[-1]).SetAndObserveTransformNodeID(transformNode.GetID())
+            self._chain[-1].SetAndObserveTransformNodeID(transformNode.GetID())
         else:
-            node.SetAndObserveTransformNodeID(self._copy(node).GetID())
-            self._scene.GetNodeByID(self._copyID).SetAndObserveTransformNodeID(transformNode.GetID())
+            copy = self._ownCopy()
+            self._node.SetAndObserveTransformNodeID(copy.GetID())
+            copy.SetAndObserveTransformNodeID(transformNode.GetID())
 
-    def takeOff(self) -> None:
-        """Give every node the parent that it had; nodes that are gone are passed over."""
-        for nodeID, parentID in self._parents.items():
-            node = self._scene.GetNodeByID(nodeID)
-            if node is not None and node.GetTransformNodeID() != parentID:
-                node.SetAndObserveTransformNodeID(parentID)
-        if self._copyID is not None:
-            copy = self._scene.GetNodeByID(self._copyID)
-            if copy is not None:
-                self._scene.RemoveNode(copy)
-            self._copyID = None
+    def takeOff(self, *, replaced=None) -> None:
+        """Give every node the parent that it had; nodes that are gone are passed over.
+
+        Args:
+            replaced: A transform node that holds something else by now: what lay below it goes to the world.
+        """
+        for node, parent in self._parents:
+            wanted = parent if parent is not replaced and isIn(self._scene, parent) else None
+            if isIn(self._scene, node) and node.GetParentTransformNode() is not wanted:
+                node.SetAndObserveTransformNodeID(wanted.GetID() if wanted is not None else None)
+        if isIn(self._scene, self._copy):
+            self._scene.RemoveNode(self._copy)
+        self._copy = None
 
     def _shared(self) -> bool:
-        own = {self._nodeID, *self._chain}
+        own, above = ({node.GetID() for node in nodes} for nodes in ((self._node, *self._chain), self._chain))
         for index in range(self._scene.GetNumberOfNodesByClass("vtkMRMLTransformableNode")):
             other = self._scene.GetNthNodeByClass(index, "vtkMRMLTransformableNode")
-            if other.GetTransformNodeID() in self._chain and other.GetID() not in own:
+            if other.GetTransformNodeID() in above and other.GetID() not in own:
                 return True
         return False
 
-    def _copy(self, node):
-        copy = self._scene.GetNodeByID(self._copyID) if self._copyID else None
-        if copy is None:
-            copy = self._scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", f"{node.GetName()} position")
-            copy.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(self._matrix))
-            self._copyID = copy.GetID()
-        return copy
+    def _ownCopy(self):
+        if not isIn(self._scene, self._copy):
+            name = f"{self._node.GetName()} position"
+            self._copy = self._scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", name)
+            self._copy.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(self._matrix))
+        return self._copy

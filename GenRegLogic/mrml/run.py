@@ -17,12 +17,12 @@ from ..errors import Cancelled, GenRegError, InputError
 from ..volume import Geometry, Volume
 from .grids import withMargin
 from .inputs import RunInputs, RunOutputs, checkNodes, nonLinearParents
-from .masks import landmarksFromNode, maskFromNode
+from .masks import landmarkPairs, maskFromNode
 from .parents import Placement, chain, worldMatrix
 from .snapshot import Snapshot, batch
 from .transforms import initialFromNode, setField, setProvenance
 from .views import SliceViewState
-from .volumes import setVolume, volumeFromNode
+from .volumes import ijkToRas, setVolume, volumeFromNode
 
 __all__ = ["RegistrationRun", "RunInputs", "RunOutputs", "RunResult", "Undo"]
 
@@ -31,16 +31,20 @@ POLL_SECONDS = 0.05
 
 
 class Undo:
-    """Brings the scene back to where it was before a run, once."""
+    """Brings the scene back to where it was before a run, once.
+
+    Attributes:
+        done: It has been undone.
+    """
 
     def __init__(self, snapshot: Snapshot, placement: Placement, views: SliceViewState) -> None:
         self._snapshot, self._placement, self._views = snapshot, placement, views
-        self._used = False
+        self.done = False
 
     @property
     def valid(self) -> bool:
         """Whether it can still be undone: not undone before, and no node of it removed since."""
-        return not self._used and self._snapshot.intact and self._placement.intact
+        return not self.done and self._snapshot.intact and self._placement.intact
 
     def undo(self) -> None:
         """Put content, parents, volumes and slice views back as they were, and remove what the run added.
@@ -51,7 +55,7 @@ class Undo:
         if not self.valid:
             raise InputError("This run can't be undone any more: it was undone before, or a volume or transform of it "
                              "has been removed since.")
-        self._used = True
+        self.done = True
         self._placement.takeOff()
         self._snapshot.restore()
         self._views.restore()
@@ -79,14 +83,18 @@ class RunResult:
     placement: Placement
 
     def showBefore(self) -> None:
-        """Take the moving scan off the transform."""
-        if self.placement.intact:
-            self.placement.takeOff()
+        """Take the moving scan off the transform, also where it lay below that node before the run."""
+        if self._usable:
+            self.placement.takeOff(replaced=self.transformNode)
 
     def showAfter(self) -> None:
         """Hang the moving scan below the transform."""
-        if self.placement.intact and self.transformNode.GetScene() is not None:
+        if self._usable and self.transformNode.GetScene() is not None:
             self.placement.put(self.transformNode)
+
+    @property
+    def _usable(self) -> bool:
+        return not self.undo.done and self.placement.intact
 
 
 class RegistrationRun:
@@ -141,7 +149,7 @@ class RegistrationRun:
             if hardened and self._inputs.nonLinearParents == "harden":
                 self._harden()
             self._placement = Placement(self._inputs.moving, ignoring=self._outputs.transform)
-            self._fixedMatrix = worldMatrix(self._inputs.fixed, "fixed")
+            self._places = self._placesNow()
             parameters, arrays = self._request()
             self._worker.submit("register", parameters, arrays, self)
         except BaseException:
@@ -207,24 +215,29 @@ class RegistrationRun:
     def ended(self, outcome: dict | GenRegError) -> None:
         """See `worker.client.Listener`."""
         self._unobserve()
-        self._removePreview()
-        if self._sceneError is not None:
-            outcome = self._sceneError
-        if isinstance(outcome, dict):
-            try:
+        try:
+            self._removePreview()
+            if self._sceneError is not None:
+                outcome = self._sceneError
+            if isinstance(outcome, dict):
                 with batch(self._scene):
                     outcome = self._apply(outcome)
-            except GenRegError as error:
-                outcome = error
-            except Exception as error:                # whatever it is, the scene comes back and the caller is told
-                outcome = GenRegError(f"The result could not be put into the scene ({type(error).__name__}: {error}); "
-                                      "the scene was left as it was.")
-        if isinstance(outcome, GenRegError):
+        except GenRegError as error:
+            outcome = error
+        except Exception as error:                    # whatever it is, the scene comes back and the caller is told
+            outcome = GenRegError(f"The result could not be put into the scene ({type(error).__name__}: {error}); "
+                                  "the scene was left as it was.")
+        self.outcome = self._putBack(outcome) if isinstance(outcome, GenRegError) else outcome
+        if self._onEnded is not None:
+            self._onEnded(self.outcome)
+
+    def _putBack(self, error: GenRegError) -> GenRegError:
+        try:
             self._placement.takeOff()
             self._snapshot.restore()
-        self.outcome = outcome
-        if self._onEnded is not None:
-            self._onEnded(outcome)
+        except Exception as fault:                    # a run that never ended would keep its caller waiting for ever
+            return GenRegError(f"{error} The scene could not be put back ({type(fault).__name__}: {fault}).")
+        return error
 
     # From nodes to the worker.
 
@@ -235,15 +248,14 @@ class RegistrationRun:
         self._fixedGeometry = fixed.geometry
         volumes = {"fixed": fixed, "moving": moving}
         if inputs.fixedMask is not None:
-            volumes["fixed_mask"] = maskFromNode(inputs.fixedMask, inputs.fixed, "fixed")
+            volumes["fixed_mask"] = maskFromNode(inputs.fixedMask, "fixed")
         if inputs.movingMask is not None:
-            volumes["moving_mask"] = maskFromNode(inputs.movingMask, inputs.moving, "moving", ignoring=replaced)
+            volumes["moving_mask"] = maskFromNode(inputs.movingMask, "moving", ignoring=replaced)
         parameters = {name: volume.geometry.to_dict() for name, volume in volumes.items()}
         arrays = {name: volume.array for name, volume in volumes.items()}
         if inputs.fixedLandmarks is not None:
-            parameters["fixed_landmarks"] = landmarksFromNode(inputs.fixedLandmarks, "fixed").tolist()
-            parameters["moving_landmarks"] = landmarksFromNode(
-                inputs.movingLandmarks, "moving", ignoring=replaced).tolist()
+            pairs = landmarkPairs(inputs.fixedLandmarks, inputs.movingLandmarks, ignoring=replaced)
+            parameters["fixed_landmarks"], parameters["moving_landmarks"] = (points.tolist() for points in pairs)
         initial = self._initialNode()
         if initial is not None:
             parameters["initial"], field = initialFromNode(initial, fixed.geometry)
@@ -264,12 +276,16 @@ class RegistrationRun:
     def _initialNode(self):
         """The chosen start; or a linear output transform above the moving scan, whose effect would else be lost."""
         initial, replaced = self._inputs.initialTransform, self._outputs.transform
-        above = chain(self._inputs.moving)
-        if initial is not None and initial in above and initial is not replaced:
+        if initial is not None and initial in chain(self._inputs.moving, ignoring=replaced):
             return None                                     # it counts already, as a parent
-        if initial is None and replaced is not None and replaced in above and replaced.IsLinear():
+        if initial is None and replaced is not None and replaced in chain(self._inputs.moving) and replaced.IsLinear():
             return replaced
         return initial
+
+    def _placesNow(self) -> np.ndarray:
+        """Where the voxels of the two scans lie, but for the transforms above the moving one (see `Placement`)."""
+        fixed, moving = self._inputs.fixed, self._inputs.moving
+        return np.stack([worldMatrix(fixed, "fixed") @ ijkToRas(fixed), ijkToRas(moving)])
 
     def _harden(self) -> None:
         logic = slicer.vtkSlicerTransformLogic()
@@ -281,8 +297,8 @@ class RegistrationRun:
     # From the worker to nodes.
 
     def _apply(self, outcome: dict) -> RunResult:
-        if self._placement.moved or not np.array_equal(worldMatrix(self._inputs.fixed, "fixed"), self._fixedMatrix):
-            raise InputError("A transform above the fixed or the moving volume was changed during the run, so the "
+        if self._placement.moved or not np.array_equal(self._placesNow(), self._places):
+            raise InputError("The position of the fixed or the moving volume was changed during the run, so the "
                              "result no longer fits; run again.")
         arrays, geometries, report = outcome["arrays"], outcome["geometries"], outcome["report"]
         report["warnings"] = [*report.get("warnings", []), *self._warnings]
@@ -304,11 +320,15 @@ class RegistrationRun:
 
     def _warpedNode(self, warped):
         node = self._output(self._outputs.warpedVolume, "vtkMRMLScalarVolumeNode", "GenReg warped volume")
+        shown = self._inputs.moving.GetDisplayNode()
+        if shown is not None:                  # before the voxels come: a window of its own would take all of them
+            node.CreateDefaultDisplayNodes()
+            display = node.GetDisplayNode()
+            display.CopyContent(shown)
+            display.SetAutoWindowLevel(False)
+            display.SetAndObserveColorNodeID(shown.GetColorNodeID())
         setVolume(node, *warped)
         node.CreateDefaultDisplayNodes()
-        shown = self._inputs.moving.GetDisplayNode()
-        if shown is not None and node.GetDisplayNode() is not None:
-            node.GetDisplayNode().CopyContent(shown)
         return node
 
     def _output(self, wanted, className: str, name: str):

@@ -6,6 +6,8 @@ import contextlib
 
 import slicer
 
+from .parents import isIn
+
 __all__ = ["NodeSnapshot", "Snapshot"]
 
 
@@ -18,7 +20,7 @@ class NodeSnapshot:
 
     def __init__(self, node) -> None:
         self._scene = node.GetScene()
-        self._nodeID = node.GetID()
+        self._node = node                       # not its ID, which another node may have after the scene was closed
         self._copy = node.CreateNodeInstance()
         self._copy.CopyContent(node, False)
         self._name = node.GetName()
@@ -33,12 +35,12 @@ class NodeSnapshot:
     @property
     def intact(self) -> bool:
         """Whether the node is still in the scene."""
-        return self._scene.GetNodeByID(self._nodeID) is not None
+        return isIn(self._scene, self._node)
 
     def restore(self) -> None:
         """Bring the node back; one that is gone is passed over."""
-        node = self._scene.GetNodeByID(self._nodeID)
-        if node is None:
+        node = self._node
+        if not self.intact:
             return
         self._removeNewDisplays(node)
         with slicer.util.NodeModify(node):
@@ -54,7 +56,6 @@ class NodeSnapshot:
             if node.IsA("vtkMRMLVolumeNode"):
                 node.SetAndObserveImageData(self._image)
 
-
     def _removeNewDisplays(self, node) -> None:
         """Display nodes that the node has got since would stay behind without an owner."""
         had = self._references.get("display", [])
@@ -69,7 +70,7 @@ class Snapshot:
     def __init__(self, scene) -> None:
         self._scene = scene
         self._nodes: list[NodeSnapshot] = []
-        self._added: list[str] = []
+        self._added: list = []
 
     def remember(self, node) -> None:
         """Remember a node that the run will change, and its display nodes."""
@@ -80,7 +81,7 @@ class Snapshot:
 
     def added(self, node) -> None:
         """Note a node that the run has made."""
-        self._added.append(node.GetID())
+        self._added.append(node)
 
     @property
     def intact(self) -> bool:
@@ -92,9 +93,8 @@ class Snapshot:
         with batch(self._scene):
             for node in self._nodes:
                 node.restore()
-            for nodeID in reversed(self._added):
-                node = self._scene.GetNodeByID(nodeID)
-                if node is not None:
+            for node in reversed(self._added):
+                if isIn(self._scene, node):
                     _removeWithCompanions(node)
 
 

@@ -105,6 +105,24 @@ class TestResult:
         result.showAfter()
         assert chain(pair[1]) == [parent, result.transformNode]
 
+    def test_before_and_after_differ_when_a_run_went_into_the_same_transform_again(self, scene, pair, worker):
+        node = finish(scene, worker, RunInputs(*pair)).transformNode
+        result = finish(scene, worker, RunInputs(*pair), RunOutputs(transform=node))
+        result.showBefore()
+        assert chain(pair[1]) == []
+        result.showAfter()
+        assert chain(pair[1]) == [node]
+
+    def test_the_warped_volume_is_shown_as_the_moving_one_is(self, scene, pair, worker):
+        color = scene.AddNewNodeByClass("vtkMRMLColorTableNode")
+        shown = pair[1].GetDisplayNode()
+        shown.SetAutoWindowLevel(False)
+        shown.SetWindowLevelMinMax(-3, 7)
+        shown.SetAndObserveColorNodeID(color.GetID())
+        display = finish(scene, worker, RunInputs(*pair), RunOutputs(warpedVolume=True)).warpedNode.GetDisplayNode()
+        assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (-3, 7)
+        assert display.GetColorNodeID() == color.GetID()
+
 
 class TestRequest:
     def test_the_worker_gets_the_nodes_own_voxels_without_a_copy(self, scene, pair, worker):
@@ -137,6 +155,13 @@ class TestRequest:
         flip = np.diag([-1.0, -1.0, 1.0, 1.0])
         assert np.allclose(worker.jobs[0][1]["initial"]["matrix"], flip @ np.linalg.inv(rigid()) @ flip)
         assert chain(pair[1]) == [result.transformNode]
+
+    def test_a_start_above_an_output_that_is_replaced_still_counts(self, scene, scans, pair, worker):
+        output, start = scans.linear("output", np.eye(4)), scans.linear("start", rigid())
+        pair[1].SetAndObserveTransformNodeID(output.GetID())
+        output.SetAndObserveTransformNodeID(start.GetID())
+        finish(scene, worker, RunInputs(*pair, initialTransform=start), RunOutputs(transform=output))
+        assert "initial" in worker.jobs[0][1]
 
     def test_a_second_run_into_the_same_transform_starts_from_the_scan_itself(self, scene, pair, worker):
         first = finish(scene, worker, RunInputs(*pair))
@@ -200,6 +225,19 @@ class TestUndo:
         result = finish(scene, worker, RunInputs(*pair))
         scene.RemoveNode(pair[1])
         assert not result.undo.valid
+
+    def test_it_is_not_possible_in_another_scene_whose_nodes_have_the_same_ids(self, scene, scans, pair, worker):
+        result = finish(scene, worker, RunInputs(*pair))
+        scene.Clear(False)
+        again = scans.volume("fixed", GRID), scans.volume("moving", GRID, seed=1)
+        assert again[1].GetID() == pair[1].GetID()
+        assert not result.undo.valid
+
+    def test_before_and_after_do_nothing_any_more_once_it_was_undone(self, scene, scans, pair, worker):
+        result = finish(scene, worker, RunInputs(*pair), RunOutputs(transform=scans.linear("mine", rigid())))
+        result.undo.undo()
+        result.showAfter()
+        assert chain(pair[1]) == []
 
 
 class TestPreview:
@@ -292,6 +330,38 @@ class TestFaults:
         run.preview(field(GRID), GRID)
         scene.Clear(False)
         assert "scene was closed" in str(run.outcome)
+
+    def test_a_scene_opened_right_after_closing_is_not_touched(self, scene, scans, pair, waiting, monkeypatch):
+        monkeypatch.setattr(waiting, "answer", waiting.words.append)      # as the worker does: it ends at a later poll
+        run = RegistrationRun(scene, waiting, RunInputs(*pair))
+        run.start()
+        run.preview(field(GRID), GRID)
+        scene.Clear(False)
+        moving = [scans.volume(name, GRID) for name in ("other fixed", "other moving")][1]
+        parent = scans.linear("other", rigid())
+        moving.SetAndObserveTransformNodeID(parent.GetID())
+        waiting.end(Cancelled("given up"))
+        assert "scene was closed" in str(run.outcome)
+        assert chain(moving) == [parent]
+
+    def test_a_run_ends_even_if_the_scene_cannot_be_put_back(self, scene, pair, waiting, monkeypatch):
+        def fail():
+            raise RuntimeError("no more")
+
+        run = RegistrationRun(scene, waiting, RunInputs(*pair))
+        run.start()
+        monkeypatch.setattr(run._snapshot, "restore", fail)
+        waiting.end(WorkerError("The worker died."))
+        assert "worker died" in str(run.outcome)
+        assert "could not be put back" in str(run.outcome)
+
+    @pytest.mark.parametrize("index", [0, 1])
+    def test_a_scan_that_is_moved_in_mid_run_makes_the_result_useless(self, scene, pair, waiting, index):
+        run = RegistrationRun(scene, waiting, RunInputs(*pair))
+        run.start()
+        pair[index].SetOrigin(1, 2, 3)
+        waiting.end(waiting.result())
+        assert "changed during the run" in str(run.outcome)
 
     def test_a_parent_that_moves_in_mid_run_makes_the_result_useless(self, scene, scans, pair, waiting):
         parent = scans.linear("above", rigid())
