@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
+from .field import DisplacementField, sample_transform
 from .grid import Image, Sampler, resample, sample
+from .inverse import fit_affine
 from .linear import LinearLevel
-from .prepare import Prepared, working_grid
-from .progress import Monitor
+from .prepare import Prepared, prepare, working_grid
+from .progress import SHARES, Monitor
 from .propose import identity, propose, search_proposal
 from .refine import DESCRIPTOR, Refiner, schedule
 from .settings import Settings
 from .similarity import smooth
-from .volume import Volume
+from .volume import Geometry, Volume, check_registrable
 
-__all__ = ["confidence_map", "estimate_confidence"]
+__all__ = ["confidence_map", "confidence_of", "estimate_confidence"]
 
 VOXELS = 100_000
 """Of the moving scan's working grid for the way back: a coarse registration is enough to disagree."""
@@ -52,6 +56,49 @@ def estimate_confidence(
     backward = refiner.run(levels, start.field, monitor.within(0.4, 0.7))
     grid = working_grid(fixed, level.spacing)
     return confidence_map(linear, resample(field, grid, smooth=False), backward)
+
+
+def confidence_of(
+    fixed: Volume,
+    moving: Volume,
+    transform: DisplacementField,
+    *,
+    device: torch.device | None = None,
+    tell: Callable[[float], None] = lambda fraction: None,
+) -> Volume:
+    """The expected error of a registration that was made before, or elsewhere.
+
+    Args:
+        fixed, moving: The scans.
+        transform: Fixed -> moving, LPS mm, on any grid over the fixed scan.
+        device: Where to compute; the CPU by default.
+        tell: Receives the fraction done; it may raise `Cancelled`.
+
+    Returns:
+        See `confidence_map`.
+
+    Raises:
+        InputError: A scan is unusable.
+    """
+    device = device or torch.device("cpu")
+    scans = [prepare(check_registrable(scan, role), mask=None, device=device, role=role)
+             for scan, role in ((fixed, "fixed"), (moving, "moving"))]  # fmt: skip
+    linear = fit_affine(transform).matrix
+    grid = working_grid(scans[0], LinearLevel(*scans, VOXELS, linear).spacing)
+    monitor = Monitor(device, lambda progress: tell(min(1.0, progress.fraction / SHARES["finish"])))
+    with monitor.stage("finish"):
+        field = _without_linear(transform, linear, grid, device)
+        return estimate_confidence(*scans, linear, field, Settings(), monitor)
+
+
+def _without_linear(transform: DisplacementField, linear: np.ndarray, grid: Geometry, device: torch.device) -> Image:
+    """What a field does before its linear part, mm on the canonical axes of a grid ``(3, D, H, W)``."""
+    k, j, i = np.meshgrid(*(np.arange(n) for n in grid.shape), indexing="ij")
+    points = grid.to_world(np.stack([i, j, k], axis=-1).reshape(-1, 3))
+    there = points + sample_transform(transform, grid).array.reshape(-1, 3)
+    before = there @ np.linalg.inv(linear)[:3, :3].T + np.linalg.inv(linear)[:3, 3]
+    u = ((before - points) @ grid.direction).T.reshape(3, *grid.shape)
+    return Image(torch.from_numpy(u).float().to(device), grid)
 
 
 def confidence_map(linear: np.ndarray, forward: Image, backward: Image) -> Volume:

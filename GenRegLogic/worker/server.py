@@ -241,11 +241,12 @@ def load_jobs() -> dict[str, Callable]:
     try:
         from ..device import tune_allocator
         from .jobs import JOBS
+        from .maps_job import run_maps
     except ImportError as error:
         raise DependencyError(f"A package that GenReg needs does not load ({error.name or error}); install it and "
                               "run the registration again.") from error
     tune_allocator()
-    return JOBS
+    return {**JOBS, "maps": run_maps}
 
 
 def is_out_of_memory(error: Exception) -> bool:

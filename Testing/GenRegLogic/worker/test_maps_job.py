@@ -1,0 +1,103 @@
+"""The job "maps": maps of a registration on the fixed grid, and where it is worst."""
+
+import numpy as np
+import pytest
+
+from GenRegLogic.errors import Cancelled, InputError
+from GenRegLogic.maps import confidence_on, displacement_magnitude, local_similarity, log_jacobian
+from GenRegLogic.register import register
+from GenRegLogic.settings import Settings
+from GenRegLogic.worker.maps_job import MAPS, run_maps
+
+from .conftest import do
+from .test_jobs import Control
+
+
+@pytest.fixture(scope="module")
+def result(scans):
+    return register(*scans, Settings(iterations=3, init="header", device="cpu", threads=1))
+
+
+@pytest.fixture
+def make(scans, result):
+    """Parameters and arrays of the job; with `known` the confidence is given."""
+
+    def make(want=None, known=True):
+        fixed, moving = scans
+        parameters = {"fixed": fixed.geometry.to_dict(), "moving": moving.geometry.to_dict(),
+                      "field": result.forward.geometry.to_dict(), "device": "cpu"}
+        arrays = {"fixed": fixed.array, "moving": moving.array, "field": result.forward.array}
+        if want is not None:
+            parameters["want"] = want
+        if known:
+            parameters["confidence"] = result.confidence.geometry.to_dict()
+            arrays["confidence"] = result.confidence.array
+        return parameters, arrays
+
+    return make
+
+
+def test_all_maps_come_from_the_worker_as_the_engine_makes_them(real_worker, make, scans, result):
+    end = do(real_worker, "maps", *make()).end
+    assert set(end["arrays"]) == set(MAPS)
+    fixed, moving = scans
+    for name, expected in (("log_jacobian", log_jacobian(result.forward)),
+                           ("magnitude", displacement_magnitude(result.forward)),
+                           ("similarity_after", local_similarity(fixed, moving, result.forward)),
+                           ("confidence", confidence_on(result.confidence, fixed.geometry))):  # fmt: skip
+        np.testing.assert_allclose(end["arrays"][name], expected.array, atol=1e-4)
+        assert end["geometries"][name].is_close(fixed.geometry, 1e-9)
+
+
+def test_only_what_is_wanted_is_made(make):
+    outcome = run_maps(*make(["magnitude"]), Control())
+    assert set(outcome.arrays) == set(outcome.geometries) == {"magnitude"}
+
+
+def test_without_similarity_the_scans_may_be_absent(make):
+    parameters, arrays = make(["magnitude", "log_jacobian"], known=False)
+    outcome = run_maps(parameters, {"field": arrays["field"]}, Control())
+    assert set(outcome.arrays) == {"magnitude", "log_jacobian"}
+    assert outcome.report["worst"] == []
+
+
+def test_the_worst_places_are_told_the_worst_first(make, result):
+    worst = run_maps(*make(["confidence"]), Control()).report["worst"]
+    errors = [place["expected_error_mm"] for place in worst]
+    assert errors[0] == pytest.approx(float(result.confidence.array.max()))
+    assert errors == sorted(errors, reverse=True)
+    assert all(len(place["point_lps"]) == 3 and place["reason"].endswith(".") for place in worst)
+
+
+def test_the_ranges_are_those_of_the_maps(make):
+    outcome = run_maps(*make(["magnitude"]), Control())
+    found, values = outcome.report["ranges"]["magnitude"], outcome.arrays["magnitude"]
+    assert values.min() <= found["min"] <= found["p1"] <= found["p99"] <= found["max"] <= values.max()
+
+
+def test_a_confidence_that_is_not_known_is_made(make, result):
+    outcome = run_maps(*make(["confidence"], known=False), Control())
+    known = run_maps(*make(["confidence"]), Control())
+    a, b = outcome.arrays["confidence"], known.arrays["confidence"]
+    inside = b > 0
+    assert np.corrcoef(a[inside], b[inside])[0, 1] > 0.5   # the ways back start from other linear parts
+
+
+def test_a_field_on_another_grid_gives_maps_on_the_fixed_one(make, result):
+    parameters, arrays = make(["magnitude"])
+    grids = pytest.importorskip("GenRegLogic.mrml.grids")
+    wide, geometry = grids.withMargin(result.forward.array, result.forward.geometry)
+    arrays["field"] = wide * grids.LPS_TO_RAS.astype(np.float32)
+    parameters["field"] = geometry.to_dict()
+    outcome = run_maps(parameters, arrays, Control())
+    np.testing.assert_allclose(outcome.arrays["magnitude"], displacement_magnitude(result.forward).array, atol=1e-3)
+
+
+def test_an_unknown_map_is_refused(make):
+    with pytest.raises(InputError, match="no map 'beauty'"):
+        run_maps(*make(["beauty"]), Control())
+
+
+def test_it_can_be_given_up(make):
+    with pytest.raises(Cancelled):
+        run_maps(*make(known=False), Control("abort"))
