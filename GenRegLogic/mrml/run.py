@@ -21,7 +21,7 @@ from .masks import landmarkPairs, maskFromNode
 from .parents import Placement, chain, worldMatrix
 from .snapshot import Snapshot, batch
 from .transforms import initialFromNode, setField, setProvenance
-from .views import SliceViewState
+from .views import SliceViewState, showAlike
 from .volumes import ijkToRas, setVolume, volumeFromNode
 
 __all__ = ["RegistrationRun", "RunInputs", "RunOutputs", "RunResult", "Undo"]
@@ -323,10 +323,7 @@ class RegistrationRun:
         shown = self._inputs.moving.GetDisplayNode()
         if shown is not None:                  # before the voxels come: a window of its own would take all of them
             node.CreateDefaultDisplayNodes()
-            display = node.GetDisplayNode()
-            display.CopyContent(shown)
-            display.SetAutoWindowLevel(False)
-            display.SetAndObserveColorNodeID(shown.GetColorNodeID())
+            showAlike(node.GetDisplayNode(), shown)
         setVolume(node, *warped)
         node.CreateDefaultDisplayNodes()
         return node

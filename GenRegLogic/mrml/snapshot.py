@@ -22,6 +22,7 @@ class NodeSnapshot:
         self._scene = node.GetScene()
         self._node = node                       # not its ID, which another node may have after the scene was closed
         self._copy = node.CreateNodeInstance()
+        self._copy.SetDisableModifiedEvent(True)          # else a display node looks for its window in all voxels again
         self._copy.CopyContent(node, False)
         self._name = node.GetName()
         self._attributes = {name: node.GetAttribute(name) for name in node.GetAttributeNames()}

@@ -9,7 +9,7 @@ import vtk
 from ..volume import Geometry
 from .volumes import setVolume
 
-__all__ = ["SliceViewState", "checkerboardVolume", "hideGrid", "showGrid", "showLayers"]
+__all__ = ["SliceViewState", "checkerboardVolume", "hideGrid", "showAlike", "showGrid", "showLayers"]
 
 GRID_LINES = 24
 """Of the deformation grid along the fixed scan's longest edge."""
@@ -47,6 +47,22 @@ def showLayers(scene, background, foreground=None, opacity: float = 0.5) -> None
             node.SetBackgroundVolumeID(background.GetID() if background is not None else None)
             node.SetForegroundVolumeID(foreground.GetID() if foreground is not None else None)
             node.SetForegroundOpacity(opacity)
+
+
+def showAlike(display, other) -> None:
+    """Give a scalar volume's display node the window, thresholds and colors of another volume's.
+
+    `CopyContent` would also have it show the other volume's voxels.
+    """
+    with slicer.util.NodeModify(display):
+        display.SetAutoWindowLevel(False)
+        display.SetWindowLevel(other.GetWindow(), other.GetLevel())
+        display.SetAutoThreshold(False)
+        display.SetThreshold(other.GetLowerThreshold(), other.GetUpperThreshold())
+        display.SetApplyThreshold(other.GetApplyThreshold())
+        display.SetInterpolate(other.GetInterpolate())
+        display.SetInvertDisplayScalarRange(other.GetInvertDisplayScalarRange())
+        display.SetAndObserveColorNodeID(other.GetColorNodeID())
 
 
 def showGrid(transformNode, fixedNode) -> None:
@@ -98,8 +114,12 @@ def checkerboardVolume(scene, fixedNode, movingNode, fixed: np.ndarray, warped: 
     """
     edge = float(geometry.extent_mm.max()) / squares
     fields = [np.floor(np.arange(n) * s / edge).astype(int) for n, s in zip(geometry.size, geometry.spacing)]
-    odd = (fields[2][:, None, None] + fields[1][None, :, None] + fields[0][None, None, :]) % 2 == 1
-    array = np.where(odd, _windowed(warped, movingNode), _windowed(fixed, fixedNode)).astype(np.uint8)
+    odd = (fields[1][:, None] + fields[0][None, :]) % 2 == 1
+    windows = [_window(array, node) for array, node in ((fixed, fixedNode), (warped, movingNode))]
+    array = np.empty(geometry.shape, np.uint8)
+    for k, number in enumerate(fields[2]):               # slice by slice: the whole volumes as real numbers are huge
+        fromWarped = odd if number % 2 == 0 else ~odd
+        array[k] = np.where(fromWarped, _windowed(warped[k], *windows[1]), _windowed(fixed[k], *windows[0]))
     node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "GenReg checkerboard")
     node.SetHideFromEditors(True)
     node.SetSaveWithScene(False)
@@ -113,12 +133,15 @@ def checkerboardVolume(scene, fixedNode, movingNode, fixed: np.ndarray, warped: 
     return node
 
 
-def _windowed(array: np.ndarray, node) -> np.ndarray:
-    """Values to 0 to 255 by the node's display window, or by their own range where there is none."""
+def _window(array: np.ndarray, node) -> tuple[float, float]:
+    """Lowest and highest value of the node's display window, or of the voxels where there is none."""
     display = node.GetDisplayNode()
     low, high = (display.GetWindowLevelMin(), display.GetWindowLevelMax()) if display is not None else (0.0, 0.0)
-    if not high > low:
-        low, high = np.percentile(array[::4, ::4, ::4], (0.5, 99.5))
+    return (low, high) if high > low else tuple(np.percentile(array[::4, ::4, ::4], (0.5, 99.5)))
+
+
+def _windowed(array: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Values to 0 to 255."""
     return np.clip((array - np.float32(low)) * np.float32(255 / max(high - low, 1e-6)), 0, 255)
 
 

@@ -119,7 +119,9 @@ class TestResult:
         shown.SetAutoWindowLevel(False)
         shown.SetWindowLevelMinMax(-3, 7)
         shown.SetAndObserveColorNodeID(color.GetID())
-        display = finish(scene, worker, RunInputs(*pair), RunOutputs(warpedVolume=True)).warpedNode.GetDisplayNode()
+        warped = finish(scene, worker, RunInputs(*pair), RunOutputs(warpedVolume=True)).warpedNode
+        display = warped.GetDisplayNode()
+        assert display.GetInputImageData() is warped.GetImageData()
         assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (-3, 7)
         assert display.GetColorNodeID() == color.GetID()
 
@@ -188,6 +190,16 @@ class TestUndo:
         assert state(scene) != before
         result.undo.undo()
         assert state(scene) == before
+
+    def test_the_window_of_an_overwritten_volume_comes_back(self, scene, scans, pair, worker):
+        old = scans.volume("old warped", Geometry((5, 6, 7)))
+        display = old.GetDisplayNode()
+        before = (display.GetAutoWindowLevel(), display.GetWindow(), display.GetLevel())
+        result = finish(scene, worker, RunInputs(*pair), RunOutputs(warpedVolume=old))
+        assert display.GetWindow() == pair[1].GetDisplayNode().GetWindow()
+        result.undo.undo()
+        assert (display.GetAutoWindowLevel(), display.GetWindow(), display.GetLevel()) == before
+        assert display.GetInputImageData() is old.GetImageData()
 
     def test_the_views_come_back(self, scene, pair, worker):
         composite = scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
