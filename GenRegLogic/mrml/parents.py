@@ -111,11 +111,8 @@ class Placement:
 
     def _shared(self) -> bool:
         own, above = ({node.GetID() for node in nodes} for nodes in ((self._node, *self._chain), self._chain))
-        for index in range(self._scene.GetNumberOfNodesByClass("vtkMRMLTransformableNode")):
-            other = self._scene.GetNthNodeByClass(index, "vtkMRMLTransformableNode")
-            if other.GetTransformNodeID() in above and other.GetID() not in own:
-                return True
-        return False
+        others = slicer.util.getNodesByClass("vtkMRMLTransformableNode", self._scene)    # one by one would be quadratic
+        return any(other.GetTransformNodeID() in above and other.GetID() not in own for other in others)
 
     def _ownCopy(self):
         if not isIn(self._scene, self._copy):

@@ -52,5 +52,5 @@ class LinearKeeper:
         useLinearInterpolation(node)
 
     def _onImported(self, caller, event) -> None:
-        for index in range(self._scene.GetNumberOfNodesByClass("vtkMRMLTransformNode")):
-            useLinearInterpolation(self._scene.GetNthNodeByClass(index, "vtkMRMLTransformNode"))
+        for node in slicer.util.getNodesByClass("vtkMRMLTransformNode", self._scene):
+            useLinearInterpolation(node)

@@ -162,17 +162,25 @@ class RegistrationRun:
         return self._worker.poll() if not self.finished else False
 
     def runToEnd(self) -> RunResult:
-        """Poll until the run ends.
+        """Poll until the run ends. Interrupted (Ctrl+C), it is given up, and the scene comes back first.
 
         Raises:
             GenRegError: The run failed, or was cancelled.
         """
-        while not self.finished:
-            if not self.poll():
-                self._worker.wait(POLL_SECONDS)
+        try:
+            self._pollToEnd()
+        except BaseException:
+            self.cancel()
+            self._pollToEnd()
+            raise
         if isinstance(self.outcome, GenRegError):
             raise self.outcome
         return self.outcome
+
+    def _pollToEnd(self) -> None:
+        while not self.finished:
+            if not self.poll():
+                self._worker.wait(POLL_SECONDS)
 
     def stopAndKeep(self) -> None:
         """Stop as soon as may be, and keep the best so far."""

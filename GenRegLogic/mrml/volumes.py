@@ -93,7 +93,8 @@ def geometryFromMatrix(matrix: np.ndarray, size: tuple[int, int, int]) -> Geomet
     """
     spacing = np.linalg.norm(matrix[:3, :3], axis=0)
     if not (np.isfinite(matrix).all() and spacing.min() > 0) or abs(np.linalg.det(matrix[:3, :3] / spacing)) < FLAT:
-        raise InputError("A volume's position matrix, or a transform above it, flattens space; correct it.")
+        raise InputError("A volume's position matrix, or a transform above it, flattens space or is not finite; "
+                         "correct it.")
     return Geometry(size, tuple(spacing), tuple(matrix[:3, 3]), matrix[:3, :3] / spacing)
 
 
@@ -105,9 +106,14 @@ def squared(array: np.ndarray, matrix: np.ndarray, role: str, *, labels: bool = 
         matrix: (4, 4) voxel indices to LPS mm.
         role: For the warning.
         labels: Nearest neighbor instead of linear interpolation.
+
+    Raises:
+        InputError: The matrix flattens space, or is not finite.
     """
     size = array.shape[::-1]
     spacing = np.linalg.norm(matrix[:3, :3], axis=0)
+    if not np.isfinite(matrix).all():
+        return Volume(array, geometryFromMatrix(matrix, size))                      # which refuses it
     axes = matrix[:3, :3] / np.where(spacing > 0, spacing, 1)
     if np.abs(axes.T @ axes - np.eye(3)).max() <= ORTHONORMAL_TOLERANCE or abs(np.linalg.det(axes)) < FLAT:
         return Volume(array, geometryFromMatrix(matrix, size))

@@ -105,6 +105,10 @@ class TestRefusals:
     def test_a_warped_volume_that_is_an_input(self, pair, index):
         self.refused("would overwrite", RunInputs(*pair), RunOutputs(warpedVolume=pair[index]))
 
+    def test_a_warped_volume_that_is_for_colors_or_vectors(self, scene, pair):
+        node = scene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", "photo")
+        self.refused("not a scalar volume", RunInputs(*pair), RunOutputs(warpedVolume=node))
+
 
 class TestNonLinearParents:
     def test_each_is_listed_once(self, scans, pair):

@@ -367,6 +367,20 @@ class TestFaults:
         assert "worker died" in str(run.outcome)
         assert "could not be put back" in str(run.outcome)
 
+    def test_an_interrupted_script_gets_its_scene_back(self, scene, pair, waiting, monkeypatch):
+        def interrupt(timeout_s):
+            raise KeyboardInterrupt
+
+        before = state(scene)
+        run = RegistrationRun(scene, waiting, RunInputs(*pair))
+        run.start()
+        run.preview(field(GRID), GRID)
+        monkeypatch.setattr(waiting, "wait", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run.runToEnd()
+        assert isinstance(run.outcome, Cancelled)
+        assert state(scene) == before
+
     @pytest.mark.parametrize("index", [0, 1])
     def test_a_scan_that_is_moved_in_mid_run_makes_the_result_useless(self, scene, pair, waiting, index):
         run = RegistrationRun(scene, waiting, RunInputs(*pair))

@@ -99,3 +99,10 @@ class TestRefusals:
         node.SetAndObserveTransformNodeID(scans.linear("flat", np.diag([1.0, 1.0, 0.0, 1.0])).GetID())
         with pytest.raises(InputError, match="flattens"):
             volumeFromNode(node, "fixed")
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    def test_a_parent_that_is_not_finite_is_refused(self, scans, value):
+        node = scans.volume("scan", GEOMETRIES["oblique"])
+        node.SetAndObserveTransformNodeID(scans.linear("broken", np.diag([1.0, 1.0, value, 1.0])).GetID())
+        with pytest.raises(InputError, match="not finite"):
+            volumeFromNode(node, "fixed")
