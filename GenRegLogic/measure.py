@@ -282,7 +282,9 @@ def _binned(values: np.ndarray, bins: int) -> np.ndarray:
     values = values.ravel()
     stride = max(1, values.size // 2**20)  # a million voxels give the percentiles closely enough
     low, high = np.percentile(values[::stride], INTENSITY_PERCENTILES)
-    scale = bins / max(high - low, np.finfo(np.float32).tiny)
+    if not high > low:  # one value everywhere, as where nothing but the background of a scan was found
+        return np.zeros(values.size, np.int32)
+    scale = bins / (high - low)
     return ((values - np.float32(low)) * np.float32(scale)).clip(0, bins - 1).astype(np.int32)
 
 

@@ -174,6 +174,11 @@ class TestSimilarity:
         random = np.random.default_rng(0)
         assert nmi(random.random((40, 40, 40)), random.random((40, 40, 40))) < 1.02
 
+    def test_an_image_of_one_value_says_nothing(self, images):
+        flat = np.full_like(images[0], 7.0)
+        assert nmi(images[0], flat) == pytest.approx(1.0)
+        assert nmi(flat, flat) == 1.0
+
     def test_nmi_is_that_of_the_formula(self, images):
         a, b = (np.digitize(x, np.linspace(x.min(), x.max(), 9)[1:-1]) for x in images)
         joint = np.histogram2d(a.ravel(), b.ravel(), bins=8)[0]
