@@ -27,6 +27,8 @@ VOXELS = 100_000
 ITERATIONS_SHARE = 0.5
 """Of the forward registration's iterations."""
 
+MIN_ITERATIONS = 20
+
 COARSE_LEVELS = 2
 
 
@@ -45,17 +47,28 @@ def estimate_confidence(
     Returns:
         See `confidence_map`.
     """
+    ways = there_and_back(fixed, moving, linear, field, settings, monitor)
+    return confidence_map(linear, *ways)
+
+
+def there_and_back(
+    fixed: Prepared, moving: Prepared, linear: np.ndarray, field: Image, settings: Settings, monitor: Monitor
+) -> tuple[Image, Image]:
+    """The forward displacement on a coarse grid, and the backward one of a registration of its own.
+
+    The arguments are those of `estimate_confidence`. The way back starts under the inverse of `linear`, searches and
+    refines whatever the forward run was allowed to do: a run that did nothing would agree with itself.
+    """
     back = np.linalg.inv(linear)
     level = LinearLevel(moving, fixed, VOXELS, back)
-    quick = settings.linear_only or monitor.keep
-    start = identity(level, back) if quick else propose(level, back, [identity, search_proposal])[0]
+    start = identity(level, back) if monitor.keep else propose(level, back, [identity, search_proposal])[0]
     monitor.tell(0.4)
-    iterations = 0 if quick else round(settings.coarse_iterations * ITERATIONS_SHARE)
+    iterations = 0 if monitor.keep else max(MIN_ITERATIONS, round(settings.coarse_iterations * ITERATIONS_SHARE))
     levels = schedule(DESCRIPTOR, level.spacing / 2, iterations, coarsest_only=COARSE_LEVELS)
     refiner = Refiner(moving, fixed, back, smoothness=settings.smoothness)
     backward = refiner.run(levels, start.field, monitor.within(0.4, 0.7))
     grid = working_grid(fixed, level.spacing)
-    return confidence_map(linear, resample(field, grid, smooth=False), backward)
+    return resample(field, grid, smooth=False), backward
 
 
 def confidence_of(
@@ -112,12 +125,19 @@ def confidence_map(linear: np.ndarray, forward: Image, backward: Image) -> Volum
     Returns:
         A float32 volume on the grid of `forward`, canonical axes.
     """
+    error = smooth(disagreement(linear, forward, backward).norm(dim=0), 1.0)
+    return Volume(error.cpu().numpy(), forward.geometry)
+
+
+def disagreement(linear: np.ndarray, forward: Image, backward: Image) -> torch.Tensor:
+    """Where one ends who goes there and back, relative to where one started: ``(3, D, H, W)`` mm on the fixed axes.
+
+    The arguments are those of `confidence_map`.
+    """
     geometry = forward.geometry
     u = forward.tensor
     sampler = Sampler(geometry, backward.geometry, linear, u.device)
     w = sample(backward.tensor, sampler.coordinates(u))                       # mm along the moving axes
     # A^-1 (A (x + R u) + R' w) - x = R u + A^-1 R' w
     axes = torch.from_numpy(geometry.direction.T @ np.linalg.inv(linear[:3, :3]) @ backward.geometry.direction)
-    back = (axes.float().to(u.device) @ w.reshape(3, -1)).reshape(w.shape)
-    error = smooth((u + back).norm(dim=0), 1.0)
-    return Volume(error.cpu().numpy(), geometry)
+    return u + (axes.float().to(u.device) @ w.reshape(3, -1)).reshape(w.shape)
