@@ -14,7 +14,7 @@ from .measure import determinants
 from .similarity import box_sum, smooth
 from .volume import Geometry
 
-__all__ = ["full_field", "to_displacement"]
+__all__ = ["bad_voxels", "check_orientation", "full_field", "smoothed_near", "to_displacement"]
 
 SAFE_DETERMINANT = 0.02
 """Least one-sided determinant that a repaired voxel must reach, of the deformation without its linear part."""
@@ -66,11 +66,9 @@ def full_field(field: Image, linear: np.ndarray, geometry: Geometry) -> tuple[Di
     Raises:
         GenRegError: The linear part mirrors space.
     """
-    volume_change = float(np.linalg.det(linear[:3, :3]))
-    if volume_change <= 0:
-        raise GenRegError("The linear part mirrors space, so every voxel folds; give another initial transform.")
+    volume_change = check_orientation(linear)
     forward = to_displacement(field, linear, geometry).rounded()
-    bad = _bad_voxels(forward, 0.0)
+    bad = bad_voxels(forward, 0.0)
     if not bad.any():
         return forward, 0
     count = int(bad.sum())
@@ -78,18 +76,34 @@ def full_field(field: Image, linear: np.ndarray, geometry: Geometry) -> tuple[Di
     u = resample(field, canonical, smooth=False).tensor
     limit = SAFE_DETERMINANT * volume_change
     for number in itertools.count():
-        bad = _bad_voxels(forward, limit)
+        bad = bad_voxels(forward, limit)
         if not bad.any():
             return forward, count
         if number >= REPAIR_ROUNDS:
             u = u * WEAKENING
-        where = torch.from_numpy(np.ascontiguousarray(canonical_array(bad, geometry))).float().to(u.device)
-        share = smooth((box_sum(where, REPAIR_REACH) > 0).float(), 1.0)
-        u = u + (smooth(u, 1.5) - u) * share
+        u = smoothed_near(u, torch.from_numpy(np.ascontiguousarray(canonical_array(bad, geometry))).to(u.device))
         forward = to_displacement(Image(u, canonical), linear, geometry).rounded()
 
 
-def _bad_voxels(field: DisplacementField, limit: float) -> np.ndarray:
+def check_orientation(linear: np.ndarray) -> float:
+    """The volume change of a linear part (4x4).
+
+    Raises:
+        GenRegError: It mirrors space.
+    """
+    volume_change = float(np.linalg.det(linear[:3, :3]))
+    if volume_change <= 0:
+        raise GenRegError("The linear part mirrors space, so every voxel folds; give another initial transform.")
+    return volume_change
+
+
+def smoothed_near(u: torch.Tensor, bad: torch.Tensor) -> torch.Tensor:
+    """A field ``(3, D, H, W)`` smoothed within a few voxels of the marked ones (bool)."""
+    share = smooth((box_sum(bad.float(), REPAIR_REACH) > 0).float(), 1.0)
+    return u + (smooth(u, 1.5) - u) * share
+
+
+def bad_voxels(field: DisplacementField, limit: float) -> np.ndarray:
     """(k, j, i) bool: any of the eight one-sided determinants is at or below the limit."""
     bad = np.zeros(field.geometry.shape, bool)
     for start, _, least in determinants(field):

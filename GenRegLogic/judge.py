@@ -15,9 +15,10 @@ from .measure import foreground, inverse_error, jacobian_figures, lncc, nmi, tre
 from .prepare import Prepared, mask_on
 from .propose import Proposal
 from .report import build_report
+from .rigidity import rigid_figures
 from .volume import Geometry, Volume
 
-__all__ = ["Findings", "body_points", "make_report"]
+__all__ = ["Findings", "body_points", "make_report", "similarity"]
 
 INVERSE_VOXELS = 1_500_000
 """Of the grid on which the inverse's error is measured; the full one is made when it is asked for."""
@@ -62,6 +63,7 @@ def make_report(inputs, fixed: Prepared, forward: DisplacementField, found: Find
         inverse_error=_inverse_error(body_points(fixed, forward), forward, inputs.moving.geometry),
         confidence=_confidence_figures(fixed, found.confidence),
         landmarks=_landmarks(inputs, forward),
+        rigid=None if inputs.keep_rigid is None else rigid_figures(forward, inputs.keep_rigid),
         stopped_early=found.stopped_early,
         warnings=inputs.warnings,
         notes=[*found.notes, *_choices(found)],
@@ -81,11 +83,19 @@ def _similarities(fixed: Prepared, found: Findings) -> tuple[dict, dict]:
     level = found.level
     f = resample(fixed.image, level.fixed_geometry).tensor
     u = resample(found.field, level.fixed_geometry, smooth=False).tensor
-    return tuple(_similarity(level, f, matrix, field)
+    return tuple(similarity(level, f, matrix, field)
                  for matrix, field in ((np.eye(4), None), (found.linear.matrix, u)))
 
 
-def _similarity(level: LinearLevel, f: torch.Tensor, matrix: np.ndarray, u) -> dict:
+def similarity(level: LinearLevel, f: torch.Tensor, matrix: np.ndarray, u: torch.Tensor | None) -> dict:
+    """{"nmi", "lncc"} of both scans in the body.
+
+    Args:
+        level: The grids to compare on, and the moving scan.
+        f: The fixed scan on the level's grid ``(D, H, W)``.
+        matrix: 4x4, LPS mm, fixed -> moving.
+        u: Displacement before it, mm ``(3, D, H, W)``, or None.
+    """
     m, inside = level.intensities(matrix, u)
     where = (level.weight > 0) & (inside > 0)
     if int(where.sum()) < MIN_OVERLAP_VOXELS:

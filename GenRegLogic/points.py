@@ -85,7 +85,8 @@ def write_points(points: np.ndarray, path: str | Path) -> None:
 
 
 def check_landmarks(
-    fixed_points: np.ndarray, moving_points: np.ndarray, fixed_geometry: Geometry, moving_geometry: Geometry
+    fixed_points: np.ndarray, moving_points: np.ndarray, fixed_geometry: Geometry, moving_geometry: Geometry,
+    *, least: int = MIN_LANDMARKS,
 ) -> None:
     """Refuse landmarks that cannot guide or judge a registration.
 
@@ -104,8 +105,8 @@ def check_landmarks(
             f"There are {len(fixed_points)} fixed but {len(moving_points)} moving landmarks; "
             "give the same points in the same order for both scans."
         )
-    if len(fixed_points) < MIN_LANDMARKS:
-        raise InputError(f"There are only {len(fixed_points)} landmarks; give at least {MIN_LANDMARKS}.")
+    if len(fixed_points) < least:
+        raise InputError(f"There are only {len(fixed_points)} landmarks; give at least {least}.")
     for role, points, geometry in (
         ("fixed", fixed_points, fixed_geometry),
         ("moving", moving_points, moving_geometry),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 
@@ -54,6 +54,7 @@ class Monitor:
         on_progress: Receives `Progress`.
         cancel: Returns None (go on), "keep" (stop, keep the best so far) or "abort" (give up).
         clock: Seconds.
+        shares: Stage -> share of the run's time.
 
     Attributes:
         stages: {"name", "seconds", "peak_memory_mb"} of the stages that ended; the memory is the most that the process
@@ -67,10 +68,12 @@ class Monitor:
         on_progress: Callable[[Progress], None] | None = None,
         cancel: Callable[[], str | None] | None = None,
         clock: Callable[[], float] = time.perf_counter,
+        shares: Mapping[str, float] = SHARES,
     ) -> None:
         self.stages: list[dict] = []
         self.keep = False
         self._device, self._on_progress, self._cancel, self._clock = device, on_progress, cancel, clock
+        self._shares = shares
         self._start = clock()
         self._done, self._stage = 0.0, ""
 
@@ -83,7 +86,7 @@ class Monitor:
         self.stages.append(
             {"name": name, "seconds": self._clock() - start, "peak_memory_mb": peak_memory_mb(self._device)}
         )
-        self._done += SHARES[name]
+        self._done += self._shares[name]
 
     def within(self, start: float, stop: float) -> MonitorPart:
         """A part of the present stage with a fraction of its own: its 0 to 1 is `start` to `stop` here."""
@@ -102,7 +105,7 @@ class Monitor:
         self.keep = self.keep or answer == "keep"
         if self._on_progress is None:
             return
-        total = min(self._done + SHARES[self._stage] * min(fraction, 1.0), 1.0)
+        total = min(self._done + self._shares[self._stage] * min(fraction, 1.0), 1.0)
         left = None
         if total > ESTIMATE_FROM:
             left = (self._clock() - self._start) * (1 - total) / total

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ from .progress import Monitor, MonitorPart
 from .similarity import DescriptorDistance, Lncc, smooth
 from .volume import Geometry
 
-__all__ = ["DESCRIPTOR", "INTENSITY", "Level", "Refiner", "schedule"]
+__all__ = ["DESCRIPTOR", "INTENSITY", "Constraint", "Level", "Refiner", "schedule"]
 
 INTENSITY, DESCRIPTOR = "intensity", "mind-ssc"
 
@@ -98,6 +99,16 @@ def schedule(measure: str, finest: float, iterations: int, *, coarsest_only: int
             for r in rungs]
 
 
+class Constraint(Protocol):
+    """What a field must obey while it is refined: bodies that stay rigid, or a region outside which nothing moves."""
+
+    def enter(self, field: Image, geometry: Geometry) -> torch.Tensor:
+        """A field brought onto a level's grid, mm ``(3, D, H, W)``, so that it obeys."""
+
+    def keep(self, u: torch.Tensor, before: torch.Tensor, geometry: Geometry) -> torch.Tensor:
+        """The field after a step, on the level's grid, so that it obeys; `before` is the field before that step."""
+
+
 class Refiner:
     """Refines the displacement between two prepared scans under a linear mapping.
 
@@ -106,24 +117,30 @@ class Refiner:
         linear: 4x4, LPS mm, fixed -> moving; applied after the displacement.
         smoothness: factor on both smoothing widths.
         landmarks: pull of corresponding points, or None.
+        constraint: what the field must obey at every step, or None.
     """
 
     def __init__(self, fixed: Prepared, moving: Prepared, linear: np.ndarray, *, smoothness: float = 1.0,
-                 landmarks: LandmarkPull | None = None):
+                 landmarks: LandmarkPull | None = None, constraint: Constraint | None = None):
+        self.constraint = constraint
         self.fixed, self.moving, self.linear = fixed, moving, linear
         self.smoothness, self.landmarks = smoothness, landmarks
         self.device = fixed.image.tensor.device
         self.history: list[dict] = []
 
     def run(self, levels: list[Level], start: Image, monitor: Monitor | MonitorPart | None = None,
-            export: Callable[[Image], object] | None = None) -> Image:
-        """Refine `start` (displacement in mm on canonical fixed axes, ``(3, D, H, W)``) through all levels."""
+            export: Callable[[Image], object] | None = None, first: int = 0) -> Image:
+        """Refine `start` (displacement in mm on canonical fixed axes, ``(3, D, H, W)``) through all levels.
+
+        The history counts them from `first`.
+        """
         field = start
         work = [_work(self.fixed, level) for level in levels]
         done = 0.0
         for number, level in enumerate(levels):
             geometry = working_grid(self.fixed, level.spacing)
-            u = resample(field, geometry, smooth=False).tensor
+            u = (resample(field, geometry, smooth=False).tensor if self.constraint is None
+                 else self.constraint.enter(field, geometry))
             share = work[number] / sum(work)
 
             def tell(fraction, objective, u, geometry=geometry, base=done, share=share):
@@ -134,7 +151,7 @@ class Refiner:
                     return monitor.keep
                 return False
 
-            u = self._level(level, number, geometry, u, tell)
+            u = self._level(level, first + number, geometry, u, tell)
             field = Image(u, geometry)
             done += share
             if monitor is not None and monitor.keep:
@@ -170,7 +187,9 @@ class Refiner:
                 step.mul_(-MAX_STEP / longest)
             if self.landmarks is not None:
                 step = self.landmarks.blend(step, u, geometry)
-            u = smooth(composer(u, step), field_sigma)
+            before, u = u, smooth(composer(u, step), field_sigma)
+            if self.constraint is not None:
+                u = self.constraint.keep(u, before, geometry)
         return best_u if self.landmarks is None else u
 
 

@@ -9,8 +9,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -33,6 +34,7 @@ from .progress import Monitor, Progress
 from .propose import Proposal, Proposer, identity, propose, search_proposal
 from .refine import DESCRIPTOR, INTENSITY, Refiner, schedule
 from .report import plain, record_stages
+from .rigidity import RigidBodies, check_rigid, rigid_field
 from .settings import Settings
 from .verdict import verdict
 from .volume import Geometry, Volume, check_registrable
@@ -57,13 +59,13 @@ class Registration:
     Attributes:
         forward: Fixed -> moving on the fixed scan's grid, LPS mm, the linear part included.
         linear: The linear part by itself, fixed -> moving.
-        confidence: Expected error in mm, on a coarse grid over the fixed body.
+        confidence: Expected error in mm, on a coarse grid over the fixed body; None after a local repair.
         report: Figures and verdict as plain JSON values (Resources/report.schema.json).
     """
 
     forward: DisplacementField
     linear: AffineTransform
-    confidence: Volume
+    confidence: Volume | None
     report: dict
     _moving: Volume
     _body: np.ndarray
@@ -99,10 +101,11 @@ class _Inputs:
     fixed_landmarks: np.ndarray | None
     moving_landmarks: np.ndarray | None
     proposers: tuple[Proposer, ...]
+    keep_rigid: Volume | None = None
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        volumes = (self.fixed, self.moving, self.fixed_mask, self.moving_mask)
+        volumes = (self.fixed, self.moving, self.fixed_mask, self.moving_mask, self.keep_rigid)
         return tuple(sentence for volume in volumes if volume is not None for sentence in volume.warnings)
 
 
@@ -116,6 +119,7 @@ def register(
     moving_mask: Volume | None = None,
     fixed_landmarks: np.ndarray | None = None,
     moving_landmarks: np.ndarray | None = None,
+    keep_rigid: Volume | None = None,
     proposers: Sequence[Proposer] = (),
     on_progress: Callable[[Progress], None] | None = None,
     cancel: Callable[[], str | None] | None = None,
@@ -131,6 +135,8 @@ def register(
         moving_mask: The same for the moving scan.
         fixed_landmarks: (n, 3) LPS mm, n >= 3; pulled softly onto
         moving_landmarks: (n, 3) LPS mm, row by row the same places.
+        keep_rigid: A label map of the fixed scan, on any grid: each label but 0 is a body that moves rigidly, with a
+            rotation and a translation of its own, and keeps its volume.
         proposers: Further makers of fields to start from (a network); each is scored like the others.
         on_progress: Receives `Progress`, from this thread.
         cancel: Asked often; returns None (go on), "keep" (stop, keep the best so far) or "abort".
@@ -145,15 +151,22 @@ def register(
     """
     settings = settings or Settings()
     inputs = _check(_Inputs(fixed, moving, settings, initial, fixed_mask, moving_mask,
-                            fixed_landmarks, moving_landmarks, tuple(proposers)))  # fmt: skip
+                            fixed_landmarks, moving_landmarks, tuple(proposers), keep_rigid))  # fmt: skip
     device = choose_device(settings.device)
+    with computing(settings):
+        return _within_memory(inputs, device, on_progress, cancel)
+
+
+@contextlib.contextmanager
+def computing(settings: Settings) -> Iterator[None]:
+    """Without autograd, with the settings' threads and seed; both are put back at the end."""
     threads = torch.get_num_threads()
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     try:
         with torch.inference_mode(), torch.random.fork_rng(devices=[]):        # the caller's generator is left alone
             torch.manual_seed(settings.seed)
-            return _within_memory(inputs, device, on_progress, cancel)
+            yield
     finally:
         torch.set_num_threads(threads)
 
@@ -169,7 +182,8 @@ def _check(inputs: _Inputs) -> _Inputs:
     masks = [None if mask is None else check_mask(mask, image, role)
              for mask, image, role in ((inputs.fixed_mask, fixed, "fixed"), (inputs.moving_mask, moving, "moving"))]
     return dataclasses.replace(inputs, fixed=fixed, moving=moving, fixed_mask=masks[0], moving_mask=masks[1],
-                               fixed_landmarks=landmarks[0], moving_landmarks=landmarks[1])
+                               fixed_landmarks=landmarks[0], moving_landmarks=landmarks[1],
+                               keep_rigid=None if inputs.keep_rigid is None else check_rigid(inputs.keep_rigid, fixed))
 
 
 def _within_memory(inputs: _Inputs, device: torch.device, on_progress, cancel) -> Registration:
@@ -185,7 +199,7 @@ def _within_memory(inputs: _Inputs, device: torch.device, on_progress, cancel) -
     try:
         return _run(inputs, device, plan.max_voxels, list(plan.notes), Monitor(device, on_progress, cancel))
     except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -194,7 +208,7 @@ def _within_memory(inputs: _Inputs, device: torch.device, on_progress, cancel) -
         return _run(inputs, device, max(int(plan.max_voxels * RETRY_SHARE), 1), notes,
                     Monitor(device, on_progress, cancel))
     except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         raise ResourceError("The memory is too small even for a coarse registration of these scans; close other "
                             "programs, crop the scans or resample them to larger voxels.") from None
@@ -208,7 +222,8 @@ def _wanted_voxels(inputs: _Inputs) -> int:
     return int(min(np.prod(geometry.extent_mm) / resolution**3, 2**60)) + 1
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: Python's, or that of one of torch's devices."""
     words = str(error).lower()
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(w in words for w in OUT_OF_MEMORY_WORDS)
 
@@ -231,11 +246,15 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
     pull = None
     if inputs.fixed_landmarks is not None and not settings.linear_only:
         pull = LandmarkPull(inputs.fixed_landmarks, inputs.moving_landmarks, linear.matrix)
-    refiner = Refiner(fixed, moving, linear.matrix, smoothness=settings.smoothness, landmarks=pull)
+    bodies = None if inputs.keep_rigid is None else RigidBodies(inputs.keep_rigid, linear.matrix, device)
+    refiner = Refiner(fixed, moving, linear.matrix, smoothness=settings.smoothness, landmarks=pull, constraint=bodies)
     with monitor.stage("refine"):
         field = refiner.run(levels, proposal.field, monitor, lambda u: to_displacement(u, linear.matrix))
     with monitor.stage("finish"):
-        forward, repaired = full_field(field, linear.matrix, inputs.fixed.geometry)
+        if bodies is None:
+            forward, repaired = full_field(field, linear.matrix, inputs.fixed.geometry)
+        else:
+            forward, repaired = rigid_field(field, linear.matrix, bodies)
         monitor.tell(0.3)
         confidence = estimate_confidence(fixed, moving, linear.matrix, field, settings, monitor)
         monitor.tell(0.7)

@@ -47,6 +47,8 @@ def build_report(
     inverse_error: Mapping | None = None,
     confidence: Mapping | None = None,
     landmarks: Mapping | None = None,
+    rigid: Sequence[Mapping] | None = None,
+    repair: Mapping | None = None,
     stopped_early: bool = False,
     warnings: Iterable[str] = (),
     notes: Iterable[str] = (),
@@ -68,6 +70,8 @@ def build_report(
         inverse_error: {"mean_mm", "max_mm"} inside the body, or None where no inverse was made.
         confidence: {"mean_mm", "p95_mm"} of the expected error inside the body, or None where it was not estimated.
         landmarks: {"count", "tre_before_mm", "tre_after_mm"}, or None where none were given.
+        rigid: What `rigidity.rigid_figures` returns for bodies that were kept rigid, or None where none were.
+        repair: Figures of a local repair (see `repair.repair`), or None for a whole registration.
         stopped_early: The caller said "keep the best so far".
         warnings: Sentences about the inputs and the run that the user has to know.
         notes: Sentences that explain choices, such as a smaller plan for want of memory.
@@ -93,6 +97,8 @@ def build_report(
             "inverse_error": inverse_error,
             "confidence": confidence,
             "landmarks": landmarks,
+            "rigid": rigid,
+            "repair": repair,
             "stopped_early": stopped_early,
             "warnings": list(dict.fromkeys(warnings)),
             "notes": list(dict.fromkeys(notes)),

@@ -1,0 +1,413 @@
+"""Local repair: goes on refining a transform where it is wrong, and leaves it alone everywhere else.
+
+The present transform is taken as an affine part and a displacement, as the registration itself has them. In a box
+around the region the displacement is refined from coarse to fine, starting from what there is or, where that leads to a
+better match, from a smooth continuation of what surrounds the region. What changes fades out toward the region's
+border; past it the transform stays as it was, to the last bit of its files.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from .contrast import SAME_CONTRAST, contrast_agreement
+from .device import choose_device, device_name
+from .errors import InputError, ResourceError
+from .field import AffineTransform, DisplacementField, as_points, sample_transform
+from .finish import SAFE_DETERMINANT, bad_voxels, smoothed_near
+from .grid import Image, canonical_array, resample, stored_array
+from .inverse import accurate_inverse, fit_affine
+from .judge import body_points, similarity
+from .landmarks import LandmarkPull
+from .linear import LinearLevel
+from .measure import foreground, jacobian_figures, tre
+from .points import check_landmarks
+from .prepare import Prepared, mask_on, prepare, working_grid
+from .progress import Monitor, Progress
+from .refine import DESCRIPTOR, INTENSITY, Level, Refiner, schedule
+from .region import Region, check_region, region_around
+from .register import Registration, computing, is_out_of_memory
+from .report import build_report, record_stages
+from .settings import Settings
+from .similarity import smooth
+from .volume import Geometry, Volume, check_registrable
+
+__all__ = ["repair"]
+
+MAX_VOXELS = 400_000
+"""Of the finest grid around the region; where the region is larger, it is refined more coarsely."""
+
+LEVEL_VOXELS = 50_000
+"""Of the grids on which contrast and similarity are measured."""
+
+MARGIN_VOXELS = 5
+"""Of the coarsest level, around the region."""
+
+MIN_DEPTH_VOXELS = 2.0
+"""A level whose voxels are larger than the region's depth by this is left out: there is nothing to see at it."""
+
+RIM_SHARE, RIM_VOXELS = 0.4, 2.0
+"""Width of the rim in which the repair fades out: at most this share of the region's depth, or voxels of the level."""
+
+FILL_SIGMA, FILL_ROUNDS = 1.5, 60
+SMOOTHING_ROUNDS, WEAKENING, LAST_ROUND = 20, 0.8, 60
+INVERSE_POINTS = 20_000
+SHARES = {"prepare": 0.2, "refine": 0.55, "finish": 0.25}
+"""Share of the run's time that a stage takes."""
+
+
+def repair(
+    fixed: Volume,
+    moving: Volume,
+    field: DisplacementField,
+    *,
+    region: Volume | None = None,
+    fixed_landmarks: np.ndarray | None = None,
+    moving_landmarks: np.ndarray | None = None,
+    settings: Settings | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    cancel: Callable[[], str | None] | None = None,
+) -> Registration:
+    """Refine a transform in a region.
+
+    Args:
+        fixed: The scan that stays.
+        moving: The scan that is deformed onto it.
+        field: The present transform, fixed -> moving, LPS mm, on any grid.
+        region: Nonzero where it is wrong, on any grid. None: around the landmarks.
+        fixed_landmarks: (n, 3) LPS mm, n >= 1; pulled softly onto
+        moving_landmarks: (n, 3) LPS mm, row by row the same places.
+        settings: `iterations`, `smoothness`, `resolution_mm`, `device`, `seed` and `threads` count.
+        on_progress: Receives `Progress` of the stages prepare, refine and finish, from this thread.
+        cancel: Asked often; returns None (go on), "keep" (stop, keep the best so far) or "abort".
+
+    Returns:
+        As `register`; the field lies on the fixed scan's grid and equals the given one outside the region (but for
+        the rounding of files), the report has the key "repair", and there is no confidence map.
+
+    Raises:
+        InputError: An input is unusable; the sentence says what to do.
+        ResourceError: Not enough memory.
+        Cancelled: `cancel` said "abort".
+    """
+    settings = settings or Settings()
+    fixed, moving = check_registrable(fixed, "fixed"), check_registrable(moving, "moving")
+    landmarks = _check_landmarks(fixed_landmarks, moving_landmarks, fixed, moving)
+    old = field.resampled(fixed.geometry)
+    if region is None and landmarks is None:
+        raise InputError("Nothing says where to refine; give a region or landmarks of both scans.")
+    if region is None:
+        region = region_around(*landmarks, old, fixed.geometry, moving.geometry)
+    region = check_region(region, fixed)
+    device = choose_device(settings.device)
+    with computing(settings):
+        try:
+            monitor = Monitor(device, on_progress, cancel, shares=SHARES)
+            return _Repair(fixed, moving, old, region, landmarks, settings, device, monitor).run()
+        except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+    raise ResourceError("The memory is too small for this region; draw it smaller, or close other programs.")
+
+
+def _check_landmarks(first, second, fixed: Volume, moving: Volume) -> tuple[np.ndarray, np.ndarray] | None:
+    if (first is None) != (second is None):
+        raise InputError("Landmarks of both scans are needed; give the fixed and the moving ones, or none.")
+    if first is None:
+        return None
+    landmarks = as_points(first), as_points(second)
+    check_landmarks(*landmarks, fixed.geometry, moving.geometry, least=1)
+    return landmarks
+
+
+class _Hold:
+    """Lets a field change within a region only (see `refine.Constraint`).
+
+    Args:
+        old: u before the repair, mm ``(3, D, H, W)`` on a part of the fixed scan's canonical grid.
+        depth: ``(D, H, W)`` mm inside the region on the same grid, 0 outside.
+        depth_mm: the largest.
+    """
+
+    def __init__(self, old: Image, depth: torch.Tensor, depth_mm: float):
+        self._old, self._depth, self._depth_mm = old, depth, depth_mm
+        self._geometry = None
+
+    def on(self, geometry: Geometry) -> None:
+        """Bring field and weight onto a level's grid."""
+        if geometry is not self._geometry:
+            self._geometry = geometry
+            self.old = resample(self._old, geometry, smooth=False).tensor
+            depth = resample(Image(self._depth, self._old.geometry), geometry, smooth=False).tensor
+            t = (depth / min(RIM_VOXELS * geometry.spacing[0], RIM_SHARE * self._depth_mm)).clamp_(max=1)
+            self.weight = t * t * (3 - 2 * t)
+
+    def enter(self, field: Image, geometry: Geometry) -> torch.Tensor:
+        """What has changed so far is added to the old field, whose details are thereby kept."""
+        change = field.tensor - resample(self._old, field.geometry, smooth=False).tensor
+        self.on(geometry)
+        return self.old + resample(Image(change, field.geometry), geometry, smooth=False).tensor * (self.weight > 0)
+
+    def keep(self, u: torch.Tensor, before: torch.Tensor, geometry: Geometry) -> torch.Tensor:
+        """A step with its full length in the region, none outside."""
+        return before + self.weight * (u - before)
+
+    def filled(self, geometry: Geometry) -> Image:
+        """The old field with the region filled in smoothly from around it."""
+        self.on(geometry)
+        inside = self.weight > 0
+        u = self.old
+        for _ in range(FILL_ROUNDS):
+            u = torch.where(inside, smooth(u, FILL_SIGMA), self.old)
+        return Image(u, geometry)
+
+
+@dataclasses.dataclass(eq=False)
+class _Repair:
+    """One repair, its checked inputs and what its stages share."""
+
+    fixed: Volume
+    moving: Volume
+    old: DisplacementField
+    mask: Volume
+    landmarks: tuple[np.ndarray, np.ndarray] | None
+    settings: Settings
+    device: torch.device
+    monitor: Monitor
+
+    def run(self) -> Registration:
+        with self.monitor.stage("prepare"):
+            self._prepare()
+        with self.monitor.stage("refine"):
+            work = self._refine()
+        with self.monitor.stage("finish"):
+            forward = self._finish(work)
+            self.monitor.tell(0.4)
+            report = self._report(forward)
+            self.monitor.tell(1.0)
+        record_stages(report, self.monitor.stages)
+        return Registration(forward, AffineTransform(self.linear), None, report, self.moving,
+                            body_points(self.whole[0], forward))
+
+    def _prepare(self) -> None:
+        """Both scans, cut down to the region and where it leads, and the old field in the same form."""
+        fixed = prepare(self.fixed, mask=None, device=self.device)
+        self.monitor.tell(0.4)
+        moving = prepare(self.moving, mask=None, device=self.device, role="moving")
+        self.whole = fixed, moving
+        self.linear = fit_affine(self.old).matrix
+        self.region = Region(self.mask)
+        native = max(float(np.prod(v.geometry.spacing)) ** (1 / 3) for v in (self.fixed, self.moving))
+        spacing = native if self.settings.resolution_mm is None else self.settings.resolution_mm
+        self.local = self._around(fixed), self._around_moving(moving)
+        while np.prod(working_grid(self.local[0], spacing).size, dtype=float) > MAX_VOXELS:
+            spacing *= 1.05
+        level = LinearLevel(fixed, moving, LEVEL_VOXELS, self.linear)
+        agreement = contrast_agreement(level, fixed, self.linear, self._displacement(self.old, level.fixed_geometry))
+        self.measure = INTENSITY if agreement > SAME_CONTRAST else DESCRIPTOR
+        self.level = level
+        levels = schedule(self.measure, spacing, self.settings.coarse_iterations)
+        self.levels = [each for each in levels if each.spacing * MIN_DEPTH_VOXELS <= self.region.depth_mm]
+        self.levels = self.levels or levels[-1:]
+        margin = MARGIN_VOXELS * max([spacing, *(each.spacing for each in self.levels)])
+        self.low, self.high = self.region.box(margin)
+        self.geometry = _part(self.region.geometry, self.low, self.high)
+        self.depth = torch.from_numpy(self.region.depth(self.low, self.high)).to(self.device)
+        self.field = Image(self._displacement(self.old, self.geometry), self.geometry)
+
+    def _around(self, fixed: Prepared) -> Prepared:
+        """The fixed scan with the region for its body; the air in it doesn't count, unless it is all that there is."""
+        geometry = _part(self.region.geometry, self.region.low, self.region.high)
+        inside = torch.from_numpy(self.region.depth(self.region.low, self.region.high) > 0).to(self.device)
+        body = inside & (mask_on(fixed, geometry) > 0)
+        if int(body.sum()) * 4 < int(inside.sum()):
+            body = inside
+        return dataclasses.replace(fixed, mask=Image(body, geometry),
+                                   box=(self.region.low.astype(float), self.region.high.astype(float)))
+
+    def _around_moving(self, moving: Prepared) -> Prepared:
+        """The moving scan cut down to where the region leads, and half as much again."""
+        box = canonical_array(self.old.array, self.old.geometry)[_slices(self.region.low, self.region.high)]
+        steps = [max(1, n // 24) for n in box.shape[:3]]
+        cut = tuple(slice(None, None, s) for s in steps)
+        places = [np.arange(low, high + 1)[::step]
+                  for low, high, step in zip(self.region.low, self.region.high, reversed(steps))]
+        z, y, x = np.meshgrid(*reversed(places), indexing="ij")
+        points = self.region.geometry.to_world(np.stack([x, y, z], axis=-1)) + box[cut]
+        geometry = moving.image.geometry
+        index = geometry.to_index(points.reshape(-1, 3))
+        low, high = index.min(axis=0), index.max(axis=0)
+        room = (high - low) / 4 + 2
+        limit = np.array(geometry.size) - 1.0
+        low, high = np.clip(low - room, 0, limit), np.clip(high + room, 0, limit)
+        if (high - low < 1).any():
+            raise InputError("The region to refine leads outside the moving image; draw it where both scans show the "
+                             "patient.")
+        return dataclasses.replace(moving, box=(low, high))
+
+    def _displacement(self, field: DisplacementField, geometry: Geometry) -> torch.Tensor:
+        """u of ``x -> A (x + R u(x))`` on a grid with the canonical axes, mm ``(3, D, H, W)``."""
+        own = self.region.geometry
+        offset = np.rint(own.to_index(np.array([geometry.origin]))[0]).astype(int)
+        low, high = offset, offset + np.array(geometry.size) - 1
+        if _part(own, low, high).is_close(geometry, 1e-4):
+            array = canonical_array(field.array, field.geometry)[_slices(low, high)]
+        else:
+            array = sample_transform(field, geometry).array
+        back = np.linalg.inv(self.linear)
+        index = geometry.index_to_world
+        turn = geometry.direction.T
+        u = np.moveaxis(array @ (turn @ back[:3, :3]).T.astype(np.float32), -1, 0).astype(np.float32, order="C")
+        slopes = turn @ ((back - np.eye(4)) @ index)[:3]
+        for column, count in enumerate(geometry.size):
+            shape = [1, 1, 1]
+            shape[2 - column] = count
+            line = slopes[:, column].reshape(3, 1, 1, 1) * np.arange(count).reshape(shape)
+            u += (line + (slopes[:, 3].reshape(3, 1, 1, 1) if column == 0 else 0)).astype(np.float32)
+        return torch.from_numpy(u).to(self.device)
+
+    def _refine(self) -> Image:
+        hold = _Hold(self.field, self.depth, self.region.depth_mm)
+        pull = None if self.landmarks is None else LandmarkPull(*self.landmarks, self.linear)
+        self.history: list[dict] = []
+        if not self.levels:
+            return self.field
+
+        def refined(levels: list[Level], start: Image, first: int, share: tuple[float, float]) -> Image:
+            refiner = Refiner(*self.local, self.linear, smoothness=self.settings.smoothness, landmarks=pull,
+                              constraint=hold)
+            field = refiner.run(levels, start, self.monitor.within(*share), first=first)
+            self.history = [each for each in self.history if each["level"] < first] + refiner.history
+            return field
+
+        coarse = working_grid(self.local[0], self.levels[0].spacing)
+        tried = []
+        for start, share in ((self.field, (0.0, 0.15)), (hold.filled(coarse), (0.15, 0.3))):
+            field = refined(self.levels[:1], start, 0, share)
+            tried.append((min(each["objective"] for each in self.history), field, self.history))
+            if self.monitor.keep:
+                break
+        _, field, self.history = min(tried, key=lambda each: each[0])
+        if self.monitor.keep:
+            return field
+        return refined(self.levels[1:], field, 1, (0.3, 1.0))
+
+    def _finish(self, work: Image) -> DisplacementField:
+        """The old field with the change in the region, rounded as files hold it, without folds."""
+        own = resample(self.field, work.geometry, smooth=False).tensor
+        change = resample(Image(work.tensor - own, work.geometry), self.geometry, smooth=False).tensor
+        width = min(work.geometry.spacing[0], RIM_SHARE * self.region.depth_mm)
+        sharp = (self.depth / width).clamp(max=1)
+        change = change * sharp
+        before = self._pasted(torch.zeros_like(change))
+        elsewhere = bad_voxels(before, 0.0) & (self.depth <= 0).cpu().numpy()
+        self.folds_elsewhere = int(elsewhere.sum())
+        self.repaired, limit = 0, 0.0
+        u = self.field.tensor
+        for number in range(LAST_ROUND + 1):
+            part = self._pasted(change)
+            bad = bad_voxels(part, limit) & ~elsewhere
+            if not bad.any():
+                break
+            limit = SAFE_DETERMINANT * float(np.linalg.det(self.linear[:3, :3]))
+            self.repaired = self.repaired or int(bad.sum())
+            if number >= SMOOTHING_ROUNDS:
+                change = change * WEAKENING
+            total = u + change
+            change = change + (smoothed_near(total, torch.from_numpy(bad).to(u.device)) - total) * sharp
+        else:
+            self.folds_elsewhere += int(bad.sum())
+        array = canonical_array(self.old.rounded().array, self.old.geometry).copy()
+        array[_slices(self.low, self.high)] = part.array
+        return DisplacementField(stored_array(array, self.old.geometry), self.old.geometry)
+
+    def _pasted(self, change: torch.Tensor) -> DisplacementField:
+        """The old field in the box with a change of u added, rounded."""
+        old = canonical_array(self.old.array, self.old.geometry)[_slices(self.low, self.high)]
+        matrix = torch.from_numpy(self.linear[:3, :3] @ self.geometry.direction).float().to(change.device)
+        added = (matrix @ change.reshape(3, -1)).reshape(change.shape).permute(1, 2, 3, 0).cpu().numpy()
+        return DisplacementField(old + added, self.geometry).rounded()
+
+    def _report(self, forward: DisplacementField) -> dict:
+        body = foreground(self.fixed)
+        fixed, _ = self.whole
+        f = resample(fixed.image, self.level.fixed_geometry).tensor
+        u = self._displacement(forward, self.level.fixed_geometry)
+        return build_report(
+            fixed=self.fixed.geometry, moving=self.moving.geometry,
+            settings=dataclasses.asdict(self.settings) | {"iterations": self.settings.coarse_iterations},
+            device=device_name(self.device), descriptor=self.measure, linear_matrix=self.linear,
+            objective=self.history,
+            similarity_before=similarity(self.level, f, np.eye(4), None),
+            similarity_after=similarity(self.level, f, self.linear, u),
+            jacobian=jacobian_figures(forward, mask=body if body.any() else None),
+            inverse_error=self._inverse_error(forward),
+            landmarks=self._landmark_figures(forward),
+            repair=self._repair_figures(forward),
+            stopped_early=self.monitor.keep,
+            warnings=[*self.fixed.warnings, *self.moving.warnings, *self._warnings()],
+            notes=self._notes(),
+        )  # fmt: skip
+
+    def _warnings(self) -> list[str]:
+        if not self.folds_elsewhere:
+            return []
+        return [f"The transform that was to be repaired folds at {self.folds_elsewhere} voxels, which the repair "
+                "could not mend."]
+
+    def _notes(self) -> list[str]:
+        notes = ["Only the region was refined; the figures of inverse and similarity inside it are given for it alone, "
+                 "and the expected error was not estimated anew."]
+        if self.repaired:
+            notes.append(f"{self.repaired} voxels were smoothed so that the field doesn't fold there.")
+        return notes
+
+    def _repair_figures(self, forward: DisplacementField) -> dict:
+        level = LinearLevel(*self.local, LEVEL_VOXELS, self.linear)
+        f = resample(self.local[0].image, level.fixed_geometry).tensor
+        before, after = (similarity(level, f, self.linear, self._displacement(field, level.fixed_geometry))
+                         for field in (self.old, forward))
+        moved = np.linalg.norm(forward.array - self.old.array, axis=-1)
+        inside = self.mask.array > 0
+        return {
+            "region_ml": self.region.volume_mm3 / 1000,
+            "moved_mean_mm": float(moved[inside].mean()),
+            "moved_max_mm": float(moved[inside].max()),
+            "outside_max_mm": float(moved[~inside].max()) if not inside.all() else 0.0,
+            "similarity": {"before": before, "after": after},
+        }
+
+    def _inverse_error(self, forward: DisplacementField) -> dict:
+        """Of there and back in the region, where both scans show it."""
+        index = np.argwhere(self.mask.array)[:, ::-1]
+        points = forward.geometry.to_world(index[:: max(1, len(index) // INVERSE_POINTS)])
+        grid = self.moving.geometry
+        there = grid.to_index(forward(points))
+        used = ((there >= 0) & (there <= np.array(grid.size) - 1)).all(axis=1)
+        if not used.any():
+            return {"mean_mm": None, "max_mm": None}
+        low = np.maximum(np.floor(there[used].min(axis=0)).astype(int) - 2, 0)
+        high = np.minimum(np.ceil(there[used].max(axis=0)).astype(int) + 2, np.array(grid.size) - 1)
+        error = accurate_inverse(forward, _part(grid, low, high), points[used])[1]
+        return {"mean_mm": error.mean_mm, "max_mm": error.max_mm}
+
+    def _landmark_figures(self, forward: DisplacementField) -> dict | None:
+        if self.landmarks is None:
+            return None
+        before, after = (tre(*self.landmarks, field) for field in (self.old, forward))
+        return {"count": len(after), "tre_before_mm": float(before.mean()), "tre_after_mm": float(after.mean())}
+
+
+def _part(geometry: Geometry, low: np.ndarray, high: np.ndarray) -> Geometry:
+    """The voxels of an index box (x, y, z; both ends belong to it) as a grid of their own."""
+    size = tuple(int(n) for n in np.asarray(high) - low + 1)
+    return Geometry(size, geometry.spacing, tuple(geometry.to_world(np.asarray(low, float))), geometry.direction)
+
+
+def _slices(low: np.ndarray, high: np.ndarray) -> tuple[slice, slice, slice]:
+    """Slices (z, y, x) of an index box (x, y, z)."""
+    return tuple(slice(int(a), int(b) + 1) for a, b in zip(low[::-1], high[::-1]))
