@@ -22,8 +22,9 @@ OUTWARD_ROOM, TANGENTIAL_ROOM = 1.5, 0.5
 """Width of the margin in displacements of its face. Where the field points outward, leading it back to zero squeezes
 space by one displacement, and folds it where the margin is no wider than that."""
 
-MAX_GROWTH = 2.0
-"""Of the number of voxels by the margin; scans that lie far apart in the world get a margin as wide as this allows."""
+MAX_GROWTH, MAX_WIDER_VOXELS = 3.0, 24_000_000
+"""Of the number of voxels by the margin, and of the voxels there are then. Scans that lie so far apart that leading
+the displacement back takes more get no margin: a narrower one would fold."""
 
 ROUNDING = 1024.0
 """Displacements are multiples of 1/1024 mm or finer, as the engine's (`DisplacementField.rounded`): the mark by which
@@ -43,7 +44,8 @@ def nodeGeometry(geometry: Geometry, maxVoxels: int = MAX_NODE_VOXELS) -> Geomet
 def withMargin(field: np.ndarray, geometry: Geometry) -> tuple[np.ndarray, Geometry]:
     """Widen a field's grid by a margin in which the displacement runs evenly to zero, and turn it to RAS.
 
-    The margin is as wide as it takes not to fold, as long as the grid doesn't grow past `MAX_GROWTH`.
+    The margin is as wide as it takes not to fold. Where that is too wide (`MAX_GROWTH`, `MAX_WIDER_VOXELS`), there is
+    none: then Slicer goes on with the edge's displacement outside the grid, and ITK moves nothing there.
 
     Args:
         field: (k, j, i, 3) mm, LPS components.
@@ -53,13 +55,17 @@ def withMargin(field: np.ndarray, geometry: Geometry) -> tuple[np.ndarray, Geome
         (k, j, i, 3) float32 mm, RAS components, and its grid (LPS). At the voxels of the given grid the values are the
         given ones, but for their signs.
     """
+    flip = LPS_TO_RAS.astype(np.float32)
     low, high = _widths(field, geometry)
+    growth = float(np.prod(1 + (low + high) / np.array(geometry.size)))
+    if growth > MAX_GROWTH or growth * np.prod(geometry.size, dtype=float) > MAX_WIDER_VOXELS:
+        return np.multiply(field, flip, dtype=np.float32), geometry
     size = tuple(int(n + a + b) for n, a, b in zip(geometry.size, low, high))
     origin = geometry.to_world(-low)
     wider = Geometry(size, geometry.spacing, tuple(origin), geometry.direction)
     out = np.empty((*wider.shape, 3), np.float32)
     inside = tuple(slice(a, a + n) for a, n in zip(low[::-1], geometry.shape))
-    np.multiply(field, LPS_TO_RAS.astype(np.float32), out=out[inside])
+    np.multiply(field, flip, out=out[inside])
     for axis in range(3):                      # k, j, i: what is filled so far is extended along one axis after another
         _extend(out, axis, inside, low[2 - axis], high[2 - axis])
     _fade(out, inside, low[::-1], high[::-1])
@@ -78,11 +84,7 @@ def _widths(field: np.ndarray, geometry: Geometry) -> tuple[np.ndarray, np.ndarr
             tangential = float(np.linalg.norm(np.delete(along, axis, axis=1), axis=1).max())
             room = max(OUTWARD_ROOM * outward, TANGENTIAL_ROOM * tangential)
             widths[side, axis] = room / geometry.spacing[axis]
-    share = 1.0
-    size = np.array(geometry.size, float)
-    while np.prod(1 + share * widths.sum(axis=0) / size) > MAX_GROWTH:
-        share *= 0.9
-    whole = np.ceil(share * widths).astype(int) + 1
+    whole = np.ceil(widths).astype(int) + 1
     return whole[0], whole[1]
 
 

@@ -22,8 +22,9 @@ __all__ = ["REPORT_ATTRIBUTE", "fieldOfNode", "gridTransform", "initialFromNode"
            "useLinearInterpolation"]  # fmt: skip
 
 REPORT_ATTRIBUTE = "GenReg.Report"
-INITIAL_VOXELS = 500_000
-"""Of the grid on which a non-linear initial transform is sampled; the engine takes it as coarsely."""
+INITIAL_VOXELS = 100_000
+"""Of the grid on which a non-linear initial transform is sampled: the inverse of a field costs 2 us a point, and the
+window waits meanwhile."""
 
 PROBED_VALUES = 3000
 """Of a grid, to see whether it is one of GenReg's."""

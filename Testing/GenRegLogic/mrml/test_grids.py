@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from GenRegLogic.mrml.grids import MAX_GROWTH, nodeGeometry, withMargin
+from GenRegLogic.mrml.grids import nodeGeometry, withMargin
 from GenRegLogic.volume import Geometry
 
 from .conftest import GEOMETRIES, field, rigid, waves
@@ -44,11 +44,26 @@ class TestWithMargin:
 
 
 class TestGrowth:
-    def test_scans_that_lie_far_apart_do_not_get_a_margin_without_end(self):
-        geometry = Geometry((60, 60, 60))
-        array, wider = withMargin(np.full((60, 60, 60, 3), 500.0, np.float32), geometry)
-        assert np.prod(wider.size) < 1.2 * MAX_GROWTH * np.prod(geometry.size)
-        assert not array[0].any()
+    def test_scans_that_lie_far_apart_get_no_margin_rather_than_a_folded_one(self):
+        geometry = Geometry((30, 30, 30), (2, 2, 2))
+        array, same = withMargin(np.full((30, 30, 30, 3), 500.0, np.float32), geometry)
+        assert same is geometry
+        assert np.array_equal(array[0, 0, 0], [-500.0, -500.0, 500.0])
+
+    @pytest.mark.parametrize("kind", ["shift", "turn", "growth", "shrinkage"])
+    @pytest.mark.parametrize("amount", [0.02, 0.05, 0.1, 0.2])
+    def test_an_ordinary_misalignment_does_not_fold(self, kind, amount):
+        geometry = Geometry((40, 40, 40), (5, 5, 5))
+
+        def motion(points):
+            centered = points - geometry.center
+            if kind == "shift":
+                return np.full_like(points, 200 * amount)
+            if kind == "turn":
+                return centered @ (rigid((0, 0, 180 * amount), (0, 0, 0))[:3, :3].T - np.eye(3))
+            return centered * (amount if kind == "growth" else -amount)
+
+        assert determinants(*withMargin(field(geometry, motion), geometry)).min() > 0
 
     def test_a_field_of_zeros_gets_a_single_layer(self):
         _, wider = withMargin(np.zeros((4, 5, 6, 3), np.float32), Geometry((6, 5, 4)))
