@@ -39,6 +39,8 @@ WRITABLE_ENDINGS = {
     "transform": (*IMAGE_ENDINGS, *WRITTEN_TRANSFORM_ENDINGS),
     "points": (".csv", ".txt", ".fcsv", ".mrk.json", ".json"),
     "report": (".json",),
+    "page": (".html",),
+    "report or page": (".json", ".html"),
     "picture": (".png",),
 }
 """What `check_writable` knows, with the endings that each kind may have."""
@@ -141,7 +143,7 @@ def check_writable(path: str | Path, kind: str) -> Path:
 
     Args:
         path: The file to be written.
-        kind: "image", "transform", "points", "report" or "picture" (see `WRITABLE_ENDINGS`).
+        kind: "image", "transform", "points", "report", "page", "report or page" or "picture" (see `WRITABLE_ENDINGS`).
 
     Returns:
         The path as a `Path`.

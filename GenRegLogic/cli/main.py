@@ -16,7 +16,7 @@ from typing import NoReturn
 from ..errors import Cancelled, GenRegError, InputError
 from ..runtime import set_runtime_variables
 from ..version import __version__
-from . import demo, evaluate, info, register, warp
+from . import demo, evaluate, html, info, register, warp
 from .exit_codes import BAD_INPUT, EXIT_CODES_HELP, INTERRUPTED, UNEXPECTED
 
 __all__ = ["build_parser", "main"]
@@ -77,6 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
     warp.add_image_command(commands)
     warp.add_points_command(commands)
     evaluate.add_command(commands)
+    html.add_command(commands)
     demo.add_command(commands)
     info.add_command(commands)
     return parser

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import Cancelled, InputError
@@ -50,7 +51,10 @@ def _add_outputs(group) -> None:
     group.add_argument(
         "--inverse", metavar="FILE", type=Path, help="the transform from moving points to fixed points"
     )
-    group.add_argument("--report", metavar="FILE.json", type=Path, help="every figure, and the verdict")
+    group.add_argument(
+        "--report", metavar="FILE", type=Path, action="append", default=[],
+        help="every figure, and the verdict: .json for programs, .html for people, with pictures; may be given twice",
+    )  # fmt: skip
 
 
 def _add_guidance(group) -> None:
@@ -112,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
     tune_allocator()
     with Interruption() as interruption, Meter(quiet=args.quiet) as meter:
         result = register(**scans, settings=settings, on_progress=meter, cancel=interruption)
-        jobs = _jobs(args, result)
+        jobs = _jobs(args, scans, result)
         if interruption.answer == "abort":
             raise Cancelled("The registration was given up; nothing was written.")
     write_outputs(jobs)
@@ -128,7 +132,7 @@ def _outputs(args: argparse.Namespace) -> list[Output]:
         (args.output, "transform", "-o"),
         (args.warped, "image", "--warped"),
         (args.inverse, "transform", "--inverse"),
-        (args.report, "report", "--report"),
+        *((path, "report or page", "--report") for path in args.report),
     ]
     return [Output(path, kind, option) for path, kind, option in wanted if path is not None]
 
@@ -172,7 +176,7 @@ def _read_inputs(args: argparse.Namespace) -> dict:
     }
 
 
-def _jobs(args: argparse.Namespace, result) -> list:
+def _jobs(args: argparse.Namespace, scans: dict, result) -> list:
     """Everything computed, and what is left to write: (path, writer) in the order of writing."""
     from ..files import write_transform, write_volume
     from ..report import write_report
@@ -189,9 +193,21 @@ def _jobs(args: argparse.Namespace, result) -> list:
     if args.inverse is not None:
         inverse = exact(args.inverse, result.linear.inverse, result.inverse)
         jobs.append((args.inverse, lambda path: write_transform(inverse, path)))
-    if args.report is not None:
-        jobs.append((args.report, lambda path: write_report(result.report, path)))
+    for report in args.report:
+        if report.name.lower().endswith(".html"):
+            jobs.append((report, _page_writer(scans, result)))
+        else:
+            jobs.append((report, lambda path: write_report(result.report, path)))
     return jobs
+
+
+def _page_writer(scans: dict, result) -> Callable[[Path], None]:
+    """Makes the page at once, so that only the writing is left."""
+    from ..htmlreport import build_html, write_html
+
+    confidence = result.confidence
+    page = build_html(scans["fixed"], scans["moving"], result.forward, result.report, confidence=confidence)
+    return lambda path: write_html(page, path)
 
 
 def _print_summary(report: dict, written: list[Path]) -> None:

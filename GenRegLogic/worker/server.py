@@ -240,13 +240,14 @@ def load_jobs() -> dict[str, Callable]:
         raise DependencyError("PyTorch is installed but does not load; install it again.") from error
     try:
         from ..device import tune_allocator
+        from .html_job import run_html
         from .jobs import JOBS
         from .maps_job import run_maps
     except ImportError as error:
         raise DependencyError(f"A package that GenReg needs does not load ({error.name or error}); install it and "
                               "run the registration again.") from error
     tune_allocator()
-    return {**JOBS, "maps": run_maps}
+    return {**JOBS, "html": run_html, "maps": run_maps}
 
 
 def is_out_of_memory(error: Exception) -> bool:

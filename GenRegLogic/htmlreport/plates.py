@@ -1,0 +1,186 @@
+"""The page's pictures, made and put into figures: three planes of the whole scan, and crops of the worst places."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+import torch
+
+from ..field import DisplacementField
+from ..grid import canonical_axes
+from ..volume import Volume
+from .pictures import checkerboard, error_overlay, fusion, gray, grid_lines, marked, nice, tone
+from .places import PlaceToSee, inside_body, letters
+from .planes import ORIENTATIONS, Cut, Orientation, Scan, crop, tilt_degrees, whole
+from .png import data_uri
+
+__all__ = ["Plates"]
+
+GRID_LINES_ACROSS, TILES_ACROSS, BAR_SHARE = 22, 8, 0.25
+CROP_SHARE, MAX_CROP_MM = 0.35, 80.0
+CROP_PIXELS = 120
+TALLEST = 1.35
+"""Height of a picture relative to the column that it stands in; a taller one is made narrower."""
+
+BODY_SAMPLES = 40
+EMPTY_SHARE = 0.02
+TILT_WORTH_SAYING = 1.0
+ERROR_PERCENTILE = 98.0
+NO_VOXELS = "No voxels here: where the scans lay before, they do not meet in this plane."
+NO_VOXELS_AFTER = "No voxels here: the moving scan does not reach this place."
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """What one cut shows: shades of both scans, and where the moving one has voxels before and after."""
+
+    cut: Cut
+    fixed: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+    any_before: bool
+    any_after: bool
+
+
+class Plates:
+    """Makes the pictures of one registration.
+
+    Args:
+        fixed: The fixed scan.
+        moving: The moving scan.
+        forward: Fixed -> moving, LPS mm.
+        confidence: Expected error, mm, on any grid in the fixed frame, or None.
+        body: Where the body is in the fixed scan (`places.body_of`); elsewhere no expected error is shown.
+    """
+
+    def __init__(
+        self, fixed: Volume, moving: Volume, forward: DisplacementField, confidence: Volume | None, body: Scan
+    ) -> None:
+        self._geometry, self._forward, self._body = fixed.geometry, forward, body
+        self._fixed, self._moving = (Scan.of(scan, tone(scan)) for scan in (fixed, moving))
+        self._error = None if confidence is None else Scan.of(confidence)
+        self.error_mm = None if confidence is None else _full_scale(inside_body(confidence, self._body).array)
+        self.step_mm = nice(float(fixed.geometry.extent_mm.max()) / GRID_LINES_ACROSS)
+        self.tilt = tilt_degrees(fixed.geometry)
+        self._middle = self._middle_of_body()
+
+    def planes(self, pixels: int) -> str:
+        """Three planes through the middle of the body, each as a section.
+
+        Args:
+            pixels: Of a picture, about.
+        """
+        return "".join(self._plane(orientation, pixels) for orientation in ORIENTATIONS)
+
+    def place(self, number: int, place: PlaceToSee, pixels: int = CROP_PIXELS) -> str:
+        """One of the worst places, as a row of crops."""
+        orientation = self._sharpest()
+        grid = self._geometry.extent_mm
+        side = min(MAX_CROP_MM, CROP_SHARE * float(np.sort(grid)[-2]))
+        seen = self._see(crop(self._geometry, orientation, place.point, side, pixels))
+        shown = [
+            ("Fixed", gray(seen.fixed), ""),
+            ("Moving before", gray(seen.before), "" if seen.any_before else NO_VOXELS),
+            ("Moving after", gray(seen.after), "" if seen.any_after else NO_VOXELS_AFTER),
+            ("Both, after", fusion(seen.fixed, seen.after), ""),
+        ]
+        where = letters(place.point)
+        figures = "".join(
+            self._figure(seen.cut, picture if missing else marked(picture), caption,
+                         f"{orientation.name} crop around place {number}: {caption.lower()}.",
+                         bar=n == 0, lettered=n == 0, missing=missing)
+            for n, (caption, picture, missing) in enumerate(shown)
+        )  # fmt: skip
+        error = f"{place.expected_error_mm:.3g} mm expected error" if place.expected_error_mm is not None else ""
+        reason = f"<p>{escape(place.reason)}</p>" if place.reason else ""
+        return (f'<article class="place"><div><h3>{number}. {error}</h3><p class="soft">{where} mm<br>'
+                f'{orientation.name}</p>{reason}</div><div class="row">{figures}</div></article>')  # fmt: skip
+
+    def _plane(self, orientation: Orientation, pixels: int) -> str:
+        seen = self._see(whole(self._geometry, orientation, self._middle, pixels))
+        cut = seen.cut
+        tile = min(cut.rows, cut.columns, max(cut.rows, cut.columns) / TILES_ACROSS)
+        missing_before = "" if seen.any_before else NO_VOXELS
+        missing_after = "" if seen.any_after else NO_VOXELS_AFTER
+        shown = [
+            ("Fixed", gray(seen.fixed), ""),
+            ("Moving before", gray(seen.before), missing_before),
+            ("Moving after", gray(seen.after), missing_after),
+            (f"Deformation grid, {self.step_mm:g} mm",
+             grid_lines(seen.fixed, cut, self._forward, self.step_mm), ""),
+            ("Both, before", fusion(seen.fixed, seen.before), ""),
+            ("Both, after", fusion(seen.fixed, seen.after), ""),
+            ("Checkerboard, after", gray(checkerboard(seen.fixed, seen.after, tile)), ""),
+            self._eighth(seen, tile),
+        ]  # fmt: skip
+        figures = [
+            self._figure(cut, picture, caption, f"{orientation.name} plane: {caption.lower()}.", bar=n == 0,
+                         lettered=True, missing=missing)
+            for n, (caption, picture, missing) in enumerate(shown)
+        ]  # fmt: skip
+        rows = "".join(f'<div class="row">{"".join(figures[n : n + 4])}</div>' for n in (0, 4))
+        return (f'<section class="plane"><h3>{orientation.name.capitalize()}, '
+                f'{letters(self._middle).split(", ")[orientation.through]} mm</h3>{rows}</section>')  # fmt: skip
+
+    def _eighth(self, seen: _Seen, tile: float) -> tuple[str, np.ndarray, str]:
+        if self._error is None:
+            return "Checkerboard, before", gray(checkerboard(seen.fixed, seen.before, tile)), ""
+        error, known = self._error.values(seen.cut)
+        body, _ = self._body.values(seen.cut)
+        return "Expected error", error_overlay(seen.fixed, error, known * body, self.error_mm), ""
+
+    def _see(self, cut: Cut) -> _Seen:
+        fixed, _ = self._fixed.shades(cut)
+        before, inside_before = self._moving.shades(cut)
+        after, inside_after = self._moving.shades(cut, self._forward)
+        return _Seen(cut, fixed, before, after, inside_before.mean() > EMPTY_SHARE, inside_after.mean() > EMPTY_SHARE)
+
+    def _figure(self, cut: Cut, pixels: np.ndarray, caption: str, alt: str, *, bar: bool, lettered: bool,
+                missing: str) -> str:  # fmt: skip
+        width = min(100.0, 100.0 * TALLEST * cut.columns / cut.rows)
+        over = []
+        if lettered:
+            over += [f'<b class="{side}" aria-hidden="true">{letter}</b>'
+                     for side, letter in zip("wens", cut.orientation.letters)]  # fmt: skip
+        if bar:
+            length = nice(BAR_SHARE * cut.width_mm)
+            over.append(f'<span class="bar" style="width:{100 * length / cut.width_mm:.1f}%">{length:g} mm</span>')
+        note = f'<span class="none">{missing}</span>' if missing else ""
+        alt = alt[0].upper() + alt[1:] + (f" {missing}" if missing else "")
+        return (f"<figure><figcaption>{caption}</figcaption><div class=\"picture\"><div class=\"hug\" "
+                f'style="width:{width:.1f}%"><img src="{data_uri(pixels)}" width="{cut.columns}" height="{cut.rows}" '
+                f'alt="{escape(alt)}">{"".join(over)}</div>{note}</div></figure>')  # fmt: skip
+
+    def _sharpest(self) -> Orientation:
+        """The orientation across the thickest voxels' axis; axial where voxels are cubes."""
+        order, _ = canonical_axes(self._geometry.direction)
+        spacing = [self._geometry.spacing[order[o.through]] for o in ORIENTATIONS]
+        return ORIENTATIONS[int(np.argmax(np.array(spacing) > 0.99 * max(spacing)))]
+
+    def _middle_of_body(self) -> np.ndarray:
+        """(3,) LPS mm: the median place of what is bright in the fixed scan where the moving scan reaches."""
+        steps = [max(1, n // BODY_SAMPLES) for n in self._geometry.size]
+        lines = [np.arange(0, n, step) for n, step in zip(self._geometry.size, steps)]
+        index = np.stack(np.meshgrid(*lines, indexing="ij"), axis=-1)
+        points = self._geometry.to_world(index.reshape(-1, 3))
+        moved = points + self._forward.displacements(torch.from_numpy(points.T.copy())).numpy().T
+        values = self._fixed.tensor[0].numpy()[tuple(slice(None, None, step) for step in steps[::-1])].transpose()
+        weight = np.interp(values, *self._fixed.tone)
+        reached = weight * self._moving.geometry.contains(moved).reshape(weight.shape)
+        weight = reached if reached.sum() > EMPTY_SHARE * weight.sum() else weight
+        middle = [_median(lines[axis], weight.sum(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
+        return self._geometry.to_world(middle)
+
+
+def _median(places: Sequence[int], weight: np.ndarray) -> float:
+    total = np.cumsum(weight)
+    return float(places[int(np.searchsorted(total, total[-1] / 2))]) if total[-1] > 0 else float(np.mean(places))
+
+
+def _full_scale(error: np.ndarray) -> float:
+    """The expected error, mm, that gets the last color."""
+    known = error[np.isfinite(error) & (error > 0)]
+    return nice(float(np.percentile(known, ERROR_PERCENTILE))) if known.size else 1.0

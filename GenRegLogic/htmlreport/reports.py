@@ -1,0 +1,113 @@
+"""Where a page's figures come from: the report of the run, or measurements of a transform that came without one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from ..evaluate import evaluate
+from ..field import DisplacementField
+from ..inverse import fit_affine
+from ..reading import existing_file
+from ..report import plain, verdict, versions
+from ..volume import Geometry, Volume
+from .places import body_of, inside_body
+
+__all__ = ["check_report", "measured_report", "read_report"]
+
+MEASURED_NOTE = (
+    "The page was made from the scans and the transform alone: the figures were measured afterward, and how the "
+    "transform was made is not known."
+)
+
+
+def read_report(path: str | Path) -> dict:
+    """Read the report that `genreg register --report FILE.json` wrote.
+
+    Raises:
+        InputError: The file is missing, is no JSON, or is no report.
+    """
+    path = existing_file(path)
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}).") from None
+    except (ValueError, RecursionError):
+        raise InputError(f"{path} is not JSON; give the report that 'genreg register --report' wrote.") from None
+    verdict_part = report.get("verdict") if isinstance(report, Mapping) else None
+    if not isinstance(verdict_part, Mapping) or "status" not in verdict_part or "inputs" not in report:
+        raise InputError(f"{path} is not a report; give the one that 'genreg register --report' wrote.")
+    return report
+
+
+def check_report(report: Mapping, fixed: Geometry, moving: Geometry) -> None:
+    """Make sure that a report was made for scans of these grids: figures of other scans must not be filed with them.
+
+    Raises:
+        InputError: It was not.
+    """
+    for role, geometry in (("fixed", fixed), ("moving", moving)):
+        try:
+            reported = Geometry.from_dict(report["inputs"][role])
+        except (KeyError, TypeError, ValueError, InputError):
+            raise InputError(f"The report does not say what the {role} scan was; make it again.") from None
+        if not reported.is_close(geometry):
+            raise InputError(
+                f"The report was made for another {role} scan (its voxels lie elsewhere); give the scans and the "
+                "report of one registration."
+            )
+
+
+def measured_report(
+    fixed: Volume, moving: Volume, forward: DisplacementField, *, confidence: Volume | None = None
+) -> dict:
+    """The part of a report that scans and transform alone tell: geometry, similarity, folds, inverse error, verdict.
+
+    Args:
+        fixed: The fixed scan.
+        moving: The moving scan.
+        forward: Fixed -> moving, LPS mm.
+        confidence: Expected error, mm, or None.
+
+    Raises:
+        InputError: A scan is constant or not finite.
+    """
+    figures = evaluate(fixed, moving, forward)
+    report = plain(
+        {
+            "versions": versions(),
+            "inputs": {"fixed": fixed.geometry.to_dict(), "moving": moving.geometry.to_dict()},
+            "similarity": {
+                when: {name: figures[f"{name}_{when}"] for name in ("nmi", "lncc")} for when in ("before", "after")
+            },
+            "linear_matrix": fit_affine(forward).matrix,
+            "jacobian": {name: figures[name] for name in ("folds_pct", "ndv_pct", "sdlogj", "min_det", "max_det")},
+            "inverse_error": {"mean_mm": figures["inverse_mean_mm"], "max_mm": figures["inverse_max_mm"]},
+            "confidence": _expected_error(fixed, confidence),
+            "warnings": list(dict.fromkeys((*fixed.warnings, *moving.warnings))),
+            "notes": [MEASURED_NOTE],
+        }
+    )
+    status, reasons = verdict(report)
+    return report | {"verdict": {"status": status, "reasons": reasons}}
+
+
+def _expected_error(fixed: Volume, confidence: Volume | None) -> dict | None:
+    if confidence is None:
+        return None
+    error = inside_body(confidence, body_of(fixed)).array
+    inside = error[error > 0]
+    if inside.size == 0:
+        return None
+    return {"mean_mm": float(inside.mean()), "p95_mm": float(np.percentile(inside, 95))}
+
+
+def coverage(forward: DisplacementField, fixed: Geometry) -> float:
+    """The share of the fixed scan that the transform's grid covers; beyond it nothing is moved."""
+    step = [max(1, n // 24) for n in fixed.size]
+    index = np.stack(np.meshgrid(*(np.arange(0, n, s) for n, s in zip(fixed.size, step)), indexing="ij"), axis=-1)
+    return float(forward.geometry.contains(fixed.to_world(index.reshape(-1, 3))).mean())
