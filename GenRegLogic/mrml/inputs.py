@@ -13,7 +13,8 @@ from .parents import chain, nonLinearAbove, worldMatrix
 from .volumes import RAS_TO_LPS, geometryFromMatrix, ijkToRas, nodeArray, volumeFromNode
 from .words import tr as _
 
-__all__ = ["RunInputs", "RunOutputs", "Understanding", "checkNodes", "coarsened", "nonLinearParents", "understand"]
+__all__ = ["RunInputs", "RunOutputs", "Understanding", "checkNodes", "coarsened", "nonLinearParents",
+           "placedNodes", "understand"]  # fmt: skip
 
 INSPECTED_VOXELS = 300_000
 """Of a scan that is looked at in passing (`coarsened`)."""
@@ -150,12 +151,24 @@ def _checkOutputs(inputs: RunInputs, outputs: RunOutputs) -> None:
 
 
 def nonLinearParents(inputs: RunInputs, outputs: RunOutputs | None = None) -> list:
-    """The non-linear transform nodes above the two scans, each once; they would have to be hardened."""
-    output = outputs.transform if outputs is not None else None
+    """The non-linear transform nodes above scans, label maps and landmarks, each once; they have to be hardened."""
     found = []
-    for node, ignoring in ((inputs.fixed, None), (inputs.moving, output)):
+    for node, ignoring in placedNodes(inputs, outputs):
         found += [parent for parent in nonLinearAbove(node, ignoring=ignoring) if parent not in found]
     return found
+
+
+def placedNodes(inputs: RunInputs, outputs: RunOutputs | None = None) -> list[tuple]:
+    """(node, the transform above it that does not count) of scans, label maps and landmarks.
+
+    Not of segmentations: hardening changes segments in place, so Undo could not bring them back for certain. One below
+    a non-linear transform is refused.
+    """
+    output = outputs.transform if outputs is not None else None
+    nodes = [(inputs.fixed, None), (inputs.fixedMask, None), (inputs.fixedLandmarks, None), (inputs.moving, output),
+             (inputs.movingMask, output), (inputs.movingLandmarks, output)]  # fmt: skip
+    segmentation = "vtkMRMLSegmentationNode"
+    return [(node, ignoring) for node, ignoring in nodes if node is not None and not node.IsA(segmentation)]
 
 
 def coarsened(node, *, ignoring=None) -> tuple[np.ndarray, Geometry]:

@@ -16,7 +16,7 @@ import slicer
 from ..errors import Cancelled, GenRegError, InputError
 from ..volume import Geometry, Volume
 from .grids import withMargin
-from .inputs import RunInputs, RunOutputs, checkNodes, nonLinearParents
+from .inputs import RunInputs, RunOutputs, checkNodes, nonLinearParents, placedNodes
 from .masks import landmarkPairs, maskFromNode
 from .parents import Placement, chain, worldMatrix
 from .snapshot import Snapshot, batch
@@ -297,7 +297,7 @@ class RegistrationRun:
 
     def _harden(self) -> None:
         logic = slicer.vtkSlicerTransformLogic()
-        for node, ignoring in ((self._inputs.fixed, None), (self._inputs.moving, self._outputs.transform)):
+        for node, ignoring in placedNodes(self._inputs, self._outputs):
             if any(not parent.IsLinear() for parent in chain(node, ignoring=ignoring)):
                 self._snapshot.remember(node)
                 logic.hardenTransform(node)
@@ -353,8 +353,7 @@ class RegistrationRun:
             node = self._scene.CreateNodeByClass("vtkMRMLTransformNode")
             node.UnRegister(None)                           # CreateNodeByClass leaves a reference to its caller
             node.SetName("GenReg preview")
-            node.SetHideFromEditors(True)
-            node.SetSaveWithScene(False)
+            # Saved and listed: a scene that is saved in mid-run would else refer to a transform that is not in it.
             node = self._scene.AddNode(node)
             self._previewNodeID = node.GetID()
         return node

@@ -15,7 +15,7 @@ class NodeSnapshot:
     """One node as it is now: content, name, attributes, references and parent.
 
     Voxels and grids are not copied: a run gives a node new ones and leaves the old objects as they were, so holding on
-    to them is enough.
+    to them is enough. Landmarks are copied: hardening moves them where they are.
     """
 
     def __init__(self, node) -> None:
@@ -23,7 +23,8 @@ class NodeSnapshot:
         self._node = node                       # not its ID, which another node may have after the scene was closed
         self._copy = node.CreateNodeInstance()
         self._copy.SetDisableModifiedEvent(True)          # else a display node looks for its window in all voxels again
-        self._copy.CopyContent(node, False)
+        self._deep = node.IsA("vtkMRMLMarkupsNode")
+        self._copy.CopyContent(node, self._deep)
         self._name = node.GetName()
         self._attributes = {name: node.GetAttribute(name) for name in node.GetAttributeNames()}
         self._references = _references(node)
@@ -45,7 +46,7 @@ class NodeSnapshot:
             return
         self._removeNewDisplays(node)
         with slicer.util.NodeModify(node):
-            node.CopyContent(self._copy, False)
+            node.CopyContent(self._copy, self._deep)
             node.SetName(self._name)
             for name in set(node.GetAttributeNames()) - set(self._attributes):
                 node.RemoveAttribute(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Callable
 from typing import Protocol
 
@@ -47,5 +48,7 @@ def call(method: Callable, *arguments) -> None:
     """A listener's fault is its own: it is written down, and the job goes on."""
     try:
         method(*arguments)
-    except Exception:
-        _log.exception("A listener of the worker failed.")
+    except Exception as error:
+        # Where, and of what kind: the error's own text may hold a node's name, and with it a patient's.
+        _log.error("A listener of the worker failed (%s).\n%s", type(error).__name__,
+                   "".join(traceback.format_tb(error.__traceback__)))

@@ -226,6 +226,25 @@ class TestUndo:
         result.undo.undo()
         assert state(scene) == before
 
+    def test_hardened_masks_and_landmarks_come_back(self, scene, scans, pair, worker):
+        warp = scans.grid("warp", GRID, 4.0)
+        labels = scans.volume("box", GRID, className="vtkMRMLLabelMapVolumeNode")
+        slicer.util.updateVolumeFromArray(labels, np.ones(GRID.shape, np.uint8))
+        points = [scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", name) for name in ("here", "there")]
+        for node in points:
+            for number in range(3):
+                node.AddControlPoint(number, 2 * number, 3.0)
+        for node in (labels, *points):
+            node.SetAndObserveTransformNodeID(warp.GetID())
+        before, place = state(scene), points[0].GetNthControlPointPosition(1)
+        inputs = RunInputs(*pair, fixedMask=labels, fixedLandmarks=points[0], movingLandmarks=points[1],
+                           nonLinearParents="harden")
+        result = finish(scene, worker, inputs)
+        assert worker.jobs[0][1]["fixed_landmarks"][1] == pytest.approx([3.0, 2.0, -1.0])
+        result.undo.undo()
+        assert state(scene) == before
+        assert points[0].GetNthControlPointPosition(1) == place
+
     def test_it_works_once(self, scene, pair, worker):
         result = finish(scene, worker, RunInputs(*pair))
         result.undo.undo()
@@ -253,14 +272,13 @@ class TestUndo:
 
 
 class TestPreview:
-    def test_the_moving_volume_hangs_below_a_hidden_unsaved_transform_meanwhile(self, scene, pair, waiting):
+    def test_the_moving_volume_hangs_below_a_transform_of_its_own_meanwhile(self, scene, pair, waiting):
         shown = []
         run = RegistrationRun(scene, waiting, RunInputs(*pair), onPreview=shown.append)
         run.start()
         run.preview(field(GRID), GRID)
         assert chain(pair[1]) == shown
-        assert shown[0].GetHideFromEditors()
-        assert not shown[0].GetSaveWithScene()
+        assert shown[0].GetSaveWithScene()          # else a scene saved meanwhile would refer to nothing
 
     def test_nothing_of_it_is_left_after_cancel(self, scene, scans, pair, waiting):
         pair[1].SetAndObserveTransformNodeID(scans.linear("above", rigid()).GetID())
