@@ -25,6 +25,9 @@ CROP_PIXELS = 120
 TALLEST = 1.35
 """Height of a picture relative to the column that it stands in; a taller one is made narrower."""
 
+NARROW = 0.45
+"""Width relative to height below which all eight pictures of a plane stand in one row."""
+
 BODY_SAMPLES = 40
 EMPTY_SHARE = 0.02
 TILT_WORTH_SAYING = 1.0
@@ -116,12 +119,16 @@ class Plates:
             ("Checkerboard, after", gray(checkerboard(seen.fixed, seen.after, tile)), ""),
             self._eighth(seen, tile),
         ]  # fmt: skip
+        narrow = cut.columns < NARROW * cut.rows
         figures = [
             self._figure(cut, picture, caption, f"{orientation.name} plane: {caption.lower()}.", bar=n == 0,
-                         lettered=True, missing=missing)
+                         lettered=True, missing=missing, tallest=2 * TALLEST if narrow else TALLEST)
             for n, (caption, picture, missing) in enumerate(shown)
         ]  # fmt: skip
-        rows = "".join(f'<div class="row">{"".join(figures[n : n + 4])}</div>' for n in (0, 4))
+        if narrow:
+            rows = f'<div class="row eight">{"".join(figures)}</div>'
+        else:
+            rows = "".join(f'<div class="row">{"".join(figures[n : n + 4])}</div>' for n in (0, 4))
         return (f'<section class="plane"><h3>{orientation.name.capitalize()}, '
                 f'{letters(self._middle).split(", ")[orientation.through]} mm</h3>{rows}</section>')  # fmt: skip
 
@@ -139,8 +146,8 @@ class Plates:
         return _Seen(cut, fixed, before, after, inside_before.mean() > EMPTY_SHARE, inside_after.mean() > EMPTY_SHARE)
 
     def _figure(self, cut: Cut, pixels: np.ndarray, caption: str, alt: str, *, bar: bool, lettered: bool,
-                missing: str) -> str:  # fmt: skip
-        width = min(100.0, 100.0 * TALLEST * cut.columns / cut.rows)
+                missing: str, tallest: float = TALLEST) -> str:  # fmt: skip
+        width = min(100.0, 100.0 * tallest * cut.columns / cut.rows)
         over = []
         if lettered:
             over += [f'<b class="{side}" aria-hidden="true">{letter}</b>'

@@ -29,9 +29,12 @@ thead th { color: var(--soft); font-weight: 600; font-size: .9em; }
 tbody th { font-weight: 600; white-space: nowrap; }
 td.reading { color: var(--soft); font-size: .9em; }
 .triple { display: grid; grid-template-columns: 1.1fr 1.1fr 1.2fr; gap: 0 28px; align-items: start; }
+.triple { font-size: .9em; } .triple tbody th { font-weight: 500; white-space: normal; }
 .figures th:first-child { width: 23%; }
 .figures th:nth-child(2) { width: 14%; } .figures th:nth-child(3) { width: 23%; }
 .row { display: grid; grid-template-columns: repeat(4, 1fr); gap: 6px; margin-bottom: 6px; }
+.eight figcaption { min-height: 2.75em; }
+.row.eight { grid-template-columns: repeat(8, 1fr); }
 figure { margin: 0; min-width: 0; display: flex; flex-direction: column; }
 figcaption { font-size: .82em; line-height: 1.25; color: var(--soft); padding: .15em 0 .2em; }
 .picture { position: relative; background: #000; display: flex; align-items: center; justify-content: center;
@@ -58,7 +61,8 @@ figcaption { font-size: .82em; line-height: 1.25; color: var(--soft); padding: .
 .plot .curve { fill: none; stroke: #1f5fbf; stroke-width: 2; stroke-linejoin: round; }
 footer { margin-top: 2em; padding-top: .6em; border-top: 2px solid var(--line); color: var(--soft); font-size: .88em; }
 .sign { display: none; }
-@media (max-width: 640px) { .triple, .place { grid-template-columns: 1fr; } .row { grid-template-columns: 1fr 1fr; }
+@media (max-width: 640px) { .triple, .place { grid-template-columns: 1fr; }
+  .row, .row.eight { grid-template-columns: 1fr 1fr; }
   tbody th { white-space: normal; } }
 @page { margin: 13mm 12mm; }
 @media print {
@@ -66,9 +70,10 @@ footer { margin-top: 2em; padding-top: .6em; border-top: 2px solid var(--line); 
   * { -webkit-print-color-adjust: exact; print-color-adjust: exact; }
   h2, h3 { break-after: avoid; }
   section.keep, .plane, .verdict, table, figure, .row { break-inside: avoid; }
-  .row { grid-template-columns: repeat(4, 1fr); } .triple { grid-template-columns: 1.1fr 1.1fr 1.2fr; }
+  .row { grid-template-columns: repeat(4, 1fr); } .row.eight { grid-template-columns: repeat(8, 1fr); }
+  .triple { grid-template-columns: 1.1fr 1.1fr 1.2fr; }
   .place { grid-template-columns: 1.15fr 4fr; }
-  .hint { max-width: none; margin: .2em 0; } h2 { margin-top: 1.2em; } .triple th { white-space: normal; }
+  .hint { max-width: none; margin: .2em 0; } h2 { margin-top: 1.2em; }
   .newpage { break-before: page; }
   .sign { display: flex; gap: 2em; margin-top: 1.6em; color: var(--ink); }
   .sign span { flex: 1; border-top: 1px solid var(--ink); padding-top: .2em; }

@@ -1,0 +1,221 @@
+"""The page: well formed, complete in itself, private, and about the registration that it is made of."""
+
+import re
+
+import numpy as np
+import pytest
+
+from GenRegLogic.errors import InputError
+from GenRegLogic.field import DisplacementField
+from GenRegLogic.htmlreport import build_html, page
+from GenRegLogic.maps import Place
+from GenRegLogic.volume import Geometry, Volume
+
+from .conftest import Page
+
+PICTURES = 24
+
+
+@pytest.fixture
+def read(small_pictures):
+    """Makes the page of a registration and reads it; its confidence is used unless another is given."""
+
+    def make_and_read(registration, **options):
+        options = {"confidence": registration.confidence} | options
+        return Page(build_html(*registration.parts, **options))
+
+    return make_and_read
+
+
+class TestForm:
+    def test_every_element_is_closed_and_in_its_place(self, plain, read):
+        found = read(plain)
+        assert found.wrong == []
+        assert found.source.startswith("<!DOCTYPE html>\n<html lang=\"en\">")
+        assert [name for name, _ in found.tags].count("title") == 1
+
+    @pytest.mark.parametrize("name", ["oblique and anisotropic", "left-handed", "in another axis order", "of a mouse"])
+    def test_a_scan_on_any_grid_makes_a_whole_page(self, make, read, name):
+        from ..conftest import GRIDS
+
+        found = read(make(GRIDS[name]))
+        assert found.wrong == []
+        assert len([alt for alt, _ in found.pictures() if "plane" in alt]) == PICTURES
+        assert all(np.ptp(pixels) > 50 for alt, pixels in found.pictures() if "fixed scan" not in alt)
+
+    @pytest.mark.parametrize(
+        "geometry",
+        [
+            Geometry((3, 3, 3), (0.01, 0.01, 0.01)),
+            Geometry((2, 40, 2), (1.0, 1.0, 1.0)),
+            Geometry((200, 4, 30), (0.5, 5.0, 0.5), (5000.0, -900.0, 30.0)),
+        ],
+        ids=["tiny", "a rod", "a slab far away"],
+    )
+    def test_odd_sizes_make_a_whole_page_too(self, make, read, geometry):
+        found = read(make(geometry))
+        assert found.wrong == []
+        assert len(found.pictures()) >= PICTURES
+
+    def test_every_picture_has_its_size_and_its_own_description(self, plain, read):
+        found = read(plain)
+        descriptions = [image["alt"] for image in found.all("img")]
+        assert len(descriptions) == len(set(descriptions)) >= PICTURES
+        for image, (_, pixels) in zip(found.all("img"), found.pictures()):
+            assert (int(image["height"]), int(image["width"])) == pixels.shape[:2]
+
+    def test_every_heading_cell_says_what_it_heads(self, plain, read):
+        cells = read(plain).all("th")
+        assert cells
+        assert all(cell.get("scope") in ("row", "col") for cell in cells)
+
+    def test_what_a_report_says_cannot_become_part_of_the_page(self, plain, read):
+        plain.report["notes"] = ['<script>alert("1")</script>']
+        plain.report["device"] = "<img src=http://example.org/x.png>"
+        plain.report["settings"]["<b>"] = "</td>"
+        plain.report["stages"][0]["name"] = "<i>"
+        found = read(plain, names=("<script>", '"><img src=x>'))
+        assert found.wrong == []
+        assert not found.all("script")
+        assert all(image["src"].startswith("data:") for image in found.all("img"))
+        assert '<script>alert("1")</script>' in found.text
+
+
+class TestComplete:
+    def test_nothing_is_loaded_from_anywhere(self, plain, read):
+        found = read(plain)
+        assert all(image["src"].startswith("data:image/png;base64,") for image in found.all("img"))
+        tags = {name for name, _ in found.tags}
+        assert not tags & {"script", "link", "iframe", "object", "embed", "audio", "video", "base", "form"}
+        assert not tags & {"image", "use"}  # of a drawing, which could refer to another file
+        attributes = {name for _, given in found.tags for name in given}
+        assert not {"href", "xlink:href", "srcset", "action", "background", "poster"} & attributes
+        assert not [name for name in attributes if name.startswith("on")]
+        without_pictures = re.sub(r"data:image/png;base64,[\w+/=]+", "", found.source)
+        assert not re.search(r"https?:|//[a-z]|url\(|@import|@font-face", without_pictures)
+
+    def test_a_browser_is_told_to_load_nothing(self, plain, read):
+        (policy,) = [meta["content"] for meta in read(plain).all("meta") if "http-equiv" in meta]
+        assert policy.startswith("default-src 'none'")
+
+    def test_there_are_rules_for_paper(self, plain, read):
+        style = read(plain).source.partition("<style>")[2].partition("</style>")[0]
+        assert "@media print" in style
+        assert "@page" in style
+
+    def test_noise_does_not_make_it_too_large(self, make):
+        registration = make(Geometry((240, 240, 40)))
+        noise = np.random.default_rng(0).integers(0, 1000, (2, 40, 240, 240), np.int16)
+        registration.fixed, registration.moving = (Volume(array, registration.fixed.geometry) for array in noise)
+        found = Page(build_html(*registration.parts, confidence=registration.confidence))
+        assert 1_000_000 < len(found.source.encode()) < 3_000_000
+
+    def test_a_page_that_is_too_large_gets_smaller_pictures(self, plain, read, monkeypatch):
+        large = read(plain).all("img")[0]
+        monkeypatch.setattr(page, "MAX_BYTES", 1)
+        small = read(plain).all("img")[0]
+        assert int(small["width"]) < int(large["width"])
+
+
+class TestPrivate:
+    def test_no_name_appears_unless_it_is_given(self, plain, read):
+        found = read(plain)
+        assert "Moving scan " not in found.text.partition("Scans")[0]
+        assert "no patient's name" in found.text
+
+    def test_names_appear_where_they_are_given(self, plain, read):
+        found = read(plain, names=("Fixed Fred", "Moving Mary"))
+        assert found.text.count("Fixed Fred") >= 2
+        assert found.text.count("Moving Mary") >= 2
+        assert "no patient's name" not in found.text
+
+
+class TestVerdict:
+    @pytest.mark.parametrize(("status", "heading"), page.HEADINGS.items())
+    def test_the_verdict_comes_first_with_its_reasons(self, make, read, status, heading):
+        found = read(make(Geometry((12, 12, 12), (4.0, 4.0, 4.0)), status=status))
+        first = found.text.index(heading)
+        assert first < found.text.index("A reason & <another>.") < found.text.index("Figures")
+        assert f'class="verdict {status}"' in found.source
+        assert found.wrong == []
+
+    def test_without_a_verdict_none_is_claimed(self, plain, read):
+        plain.report = {}
+        found = read(plain)
+        assert "was not judged" in found.text
+        assert "not certain that it belongs to them" in found.text
+        assert not [heading for heading in page.HEADINGS.values() if heading in found.text]
+        assert found.wrong == []
+
+    def test_warnings_stand_with_the_verdict(self, plain, read):
+        plain.report["warnings"] = ["Mind the gap."]
+        text = read(plain).text
+        assert text.index("Mind the gap.") < text.index("Figures")
+
+    def test_a_transform_that_covers_a_part_only_is_mentioned(self, plain, read):
+        grid = plain.forward.geometry
+        half = Geometry((grid.size[0] // 2, *grid.size[1:]), grid.spacing, grid.origin, grid.direction)
+        plain.forward = DisplacementField(plain.forward.array[:, :, : half.size[0]], half)
+        assert "The transform covers 50 % of the fixed scan" in read(plain).text
+
+
+class TestContent:
+    def test_a_scan_that_cannot_be_shown_is_refused(self, plain):
+        flat = Volume(np.zeros_like(plain.fixed.array), plain.fixed.geometry)
+        with pytest.raises(InputError, match="fixed image is constant"):
+            build_html(flat, *plain.parts[1:])
+
+    def test_figures_of_the_report_are_shown(self, make, read):
+        landmarks = {"count": 4, "tre_before_mm": 9.0, "tre_after_mm": 1.2}
+        text = read(make(Geometry((12, 12, 12)), landmarks=landmarks)).text
+        for expected in ("1.050", "1.150", "mean of 4", "9.0 mm", "1.2 mm", "×0.50 to ×2.00", "mind-ssc", "automatic"):
+            assert expected in text
+
+    def test_without_landmarks_none_are_mentioned(self, plain, read):
+        assert "Landmarks" not in read(plain).text
+
+    def test_without_the_expected_error_no_place_is_singled_out(self, plain, read):
+        found = read(plain, confidence=None)
+        assert "was not estimated" in found.text
+        assert not [alt for alt, _ in found.pictures() if "xpected error" in alt]
+        assert not found.all("article")
+        assert len(found.pictures()) == PICTURES
+
+    def test_an_expected_error_of_nothing_singles_out_no_place(self, plain, read):
+        zero = Volume(np.zeros_like(plain.confidence.array), plain.confidence.geometry)
+        assert "singles out no place" in read(plain, confidence=zero).text
+
+    def test_given_places_are_shown_in_their_order(self, plain, read):
+        center = plain.fixed.geometry.center
+        worst = [Place(center, 4.25, "It is odd."), {"point_lps": (center + 4).tolist(), "expected_error_mm": 2.0}]
+        found = read(plain, worst=worst)
+        assert len(found.all("article")) == 2
+        assert found.text.index("1. 4.25 mm") < found.text.index("It is odd.") < found.text.index("2. 2 mm")
+
+    def test_scans_that_did_not_meet_before_are_said_not_to(self, make, read):
+        grid = Geometry((16, 16, 16), (2.0, 2.0, 2.0))
+        registration = make(grid, moving=Geometry(grid.size, grid.spacing, (500.0, 0.0, 0.0)))
+        registration.forward = DisplacementField(np.full((16, 16, 16, 3), (500, 0, 0), np.float32), grid)
+        pictures = dict(read(registration, confidence=None).pictures())
+        before = [pixels for alt, pixels in pictures.items() if "moving before" in alt and "do not meet" in alt]
+        after = [pixels for alt, pixels in pictures.items() if "moving after" in alt]
+        assert [pixels.max() for pixels in before] == [0, 0, 0]
+        assert all(pixels.max() > 100 for pixels in after)
+
+    def test_bodies_that_were_kept_rigid_have_a_table(self, plain, read):
+        plain.report["rigid"] = [{"label": 2, "volume_change_pct": 0.11, "residual_strain_pct": 0.2,
+                                  "rotation_deg": 3.25, "translation_mm": [3.0, 4.0, 0.0]}]  # fmt: skip
+        text = read(plain).text
+        assert "Kept rigid" in text
+        assert "5.0 mm" in text
+
+    def test_a_report_that_is_damaged_still_makes_a_page(self, plain, read):
+        for key in list(plain.report):
+            plain.report[key] = {"list": ["x", None]}.get(key, 7)
+        assert read(plain).wrong == []
+
+    def test_the_tilt_of_the_planes_is_said(self, make, read):
+        from ..conftest import GRIDS
+
+        assert "tilted by up to" in read(make(GRIDS["oblique and anisotropic"])).text
+        assert "tilted by up to" not in read(make(GRIDS["in another axis order"])).text

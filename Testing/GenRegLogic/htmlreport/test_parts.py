@@ -1,0 +1,164 @@
+"""The curve, the rows of figures, the worst places, and where figures come from."""
+
+import json
+
+import numpy as np
+import pytest
+
+from GenRegLogic.errors import InputError, ResourceError
+from GenRegLogic.field import AffineTransform, sample_transform
+from GenRegLogic.htmlreport import check_report, measured_report, read_report, write_html
+from GenRegLogic.htmlreport.curve import curve_svg, shares
+from GenRegLogic.htmlreport.figures import figure_rows, geometry_rows, motion_rows, number
+from GenRegLogic.htmlreport.places import body_of, inside_body, letters, places_to_see
+from GenRegLogic.volume import Geometry, Volume
+
+from ..conftest import rotation
+from .conftest import Page
+
+
+def entries(*levels):
+    return [
+        {"level": level, "iteration": iteration, "objective": value}
+        for level, values in enumerate(levels)
+        for iteration, value in enumerate(values)
+    ]
+
+
+class TestCurve:
+    def test_a_level_begins_where_the_one_before_it_ended(self):
+        assert [share for _, share in shares(entries([4.0, 2.0], [100.0, 50.0]))] == [1.0, 0.5, 0.5, 0.25]
+
+    def test_the_best_so_far_counts(self):
+        assert [share for _, share in shares(entries([4.0, 2.0, 3.0]))] == [1.0, 0.5, 0.5]
+
+    def test_values_that_are_not_known_are_passed_over(self):
+        assert len(shares(entries([4.0, None, 2.0]))) == 2
+
+    def test_the_drawing_stays_inside_its_frame(self):
+        drawing = curve_svg(shares(entries([4.0, 1.0, 0.01], [3.0, 0.1])))
+        page = Page(f"<body>{drawing}</body>")
+        assert page.wrong == []
+        (line,) = page.all("polyline")
+        points = np.array([[float(v) for v in pair.split(",")] for pair in line["points"].split()])
+        assert len(points) == 5
+        assert (np.diff(points[:, 0]) > 0).all()
+        assert (np.diff(points[:, 1]) >= 0).all()
+        _, _, width, height = (float(v) for v in page.all("svg")[0]["viewbox"].split())
+        assert (points >= 0).all()
+        assert (points <= (width, height)).all()
+        assert "within 5 iterations" in page.all("svg")[0]["aria-label"]
+
+
+class TestFigures:
+    @pytest.mark.parametrize(
+        ("value", "said"),
+        [(None, "–"), (float("nan"), "–"), ("3", "–"), (True, "–"), (0.0, "0.00"), (0.001, "under 0.01"), (2, "2.00")],
+    )
+    def test_what_is_no_number_is_a_dash(self, value, said):
+        assert number(value, 2) == said
+
+    def test_folds_are_told_in_percent_and_none_is_none(self):
+        rows = {name: value for name, _, value, _ in figure_rows({"jacobian": {"folds_pct": 0.25, "ndv_pct": 0}})}
+        assert rows["Folded voxels"] == "0.2500 %"
+        assert rows["Nearly folded voxels"] == "none"
+
+    def test_the_linear_part_and_the_deformation_are_told_apart(self):
+        grid = Geometry((10, 10, 10), (3.0, 3.0, 3.0))
+        matrix = np.eye(4)
+        matrix[:3, :3] = rotation(0.0, 0.0, np.radians(10.0)) * 1.1
+        matrix[:3, 3] = grid.center - matrix[:3, :3] @ grid.center + (3.0, 4.0, 0.0)
+        field = sample_transform(AffineTransform(matrix), grid)
+        linear, deformation = motion_rows({"linear_matrix": matrix.tolist()}, grid, field)
+        assert linear[2] == "5.0 mm at the center, 10.0°, volume ×1.33"
+        assert deformation[2].startswith("0.0 mm mean")
+
+    def test_axes_are_told_in_words(self):
+        rows = {name: values for name, *values in geometry_rows(
+            Geometry((4, 5, 6), direction=np.diag([-1.0, 1.0, -1.0])),
+            Geometry((4, 5, 6), direction=rotation(0.0, 0.0, 0.2)[:, [2, 0, 1]]))}  # fmt: skip
+        assert rows["Axes run to"] == ["right, back, feet", "head, left, back; tilted by 11°"]
+        assert rows["Voxels"] == ["4 × 5 × 6", "4 × 5 × 6"]
+
+
+class TestPlaces:
+    def test_positions_have_the_letters_of_the_body(self):
+        assert letters(np.array([12.0, -30.5, 45.0])) == "L 12.0, A 30.5, S 45.0"
+        assert letters(np.array([-1.0, 2.0, -3.0])) == "R 1.0, P 2.0, I 3.0"
+
+    def test_the_worst_place_comes_first_and_lies_in_the_body(self, plain):
+        grid = plain.fixed.geometry
+        error = np.zeros(grid.shape, np.float32)
+        error[0, 0, 0], error[9, 10, 12], error[9, 10, 4] = 99.0, 5.0, 3.0
+        confidence = Volume(error, grid)
+        places = places_to_see(None, confidence, grid, body_of(plain.fixed))
+        assert [place.expected_error_mm for place in places[:2]] == [5.0, 3.0]
+        np.testing.assert_allclose(places[0].point, grid.to_world((12, 10, 9)))
+
+    def test_outside_the_body_no_error_is_known(self, plain):
+        ones = Volume(np.ones(plain.fixed.geometry.shape, np.float32), plain.fixed.geometry)
+        inside = inside_body(ones, body_of(plain.fixed)).array
+        assert inside[9, 10, 12] == 1
+        assert inside[0, 0, 0] == 0
+
+    def test_given_places_beyond_the_scan_are_left_out(self, plain):
+        worst = [{"point_lps": [9e3, 0, 0], "expected_error_mm": 9.0},
+                 {"point_lps": plain.fixed.geometry.center.tolist(), "expected_error_mm": 1.0}]  # fmt: skip
+        places = places_to_see(worst, None, plain.fixed.geometry, body_of(plain.fixed))
+        assert [place.expected_error_mm for place in places] == [1.0]
+
+
+class TestReports:
+    def test_a_report_is_read(self, plain, tmp_path):
+        path = tmp_path / "r.json"
+        path.write_text(json.dumps(plain.report))
+        assert read_report(path) == plain.report
+
+    @pytest.mark.parametrize(
+        ("content", "said"),
+        [("", "not JSON"), ("[1]", "not a report"), ("{}", "not a report"), ("\x00", "not JSON"),
+         ('{"inputs": {}, "verdict": 3}', "not a report")],
+    )  # fmt: skip
+    def test_what_is_no_report_is_refused(self, tmp_path, content, said):
+        path = tmp_path / "r.json"
+        path.write_text(content)
+        with pytest.raises(InputError, match=said):
+            read_report(path)
+
+    def test_a_report_of_other_scans_is_refused(self, plain):
+        grid = plain.fixed.geometry
+        check_report(plain.report, grid, plain.moving.geometry)
+        other = Geometry(grid.size, grid.spacing, (0.0, 0.0, 0.0))
+        with pytest.raises(InputError, match="another moving scan"):
+            check_report(plain.report, grid, other)
+        with pytest.raises(InputError, match="does not say what the fixed scan was"):
+            check_report({"inputs": {}}, grid, grid)
+
+    def test_a_transform_without_a_report_is_measured(self, plain):
+        report = measured_report(plain.fixed, plain.moving, plain.forward, confidence=plain.confidence)
+        assert report["verdict"]["status"] in ("trustworthy", "check", "failed")
+        assert report["jacobian"]["folds_pct"] == 0
+        assert report["similarity"]["after"]["nmi"] > 1
+        assert report["confidence"]["mean_mm"] < report["confidence"]["p95_mm"]
+        assert "measured afterward" in report["notes"][0]
+        check_report(report, plain.fixed.geometry, plain.moving.geometry)
+
+
+class TestWriting:
+    def test_the_file_holds_the_page(self, tmp_path):
+        write_html("<p>über</p>", tmp_path / "page.html")
+        assert (tmp_path / "page.html").read_text(encoding="utf-8") == "<p>über</p>"
+        assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+
+    def test_another_ending_is_refused(self, tmp_path):
+        with pytest.raises(InputError, match="ending"):
+            write_html("", tmp_path / "page.txt")
+
+    def test_a_full_disk_leaves_nothing_behind(self, tmp_path, monkeypatch):
+        from collections import namedtuple
+
+        usage = namedtuple("usage", "free")
+        monkeypatch.setattr("shutil.disk_usage", lambda path: usage(10))
+        with pytest.raises(ResourceError, match="disk is full"):
+            write_html("x" * 100, tmp_path / "page.html")
+        assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,133 @@
+"""Cuts: anatomically right for every way to store a scan, in true proportions, with the values that are there."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from GenRegLogic.field import AffineTransform
+from GenRegLogic.htmlreport.planes import ORIENTATIONS, Scan, crop, tilt_degrees, whole
+from GenRegLogic.volume import Geometry, Volume
+
+from ..conftest import rotation, stored_otherwise
+
+AXIAL, CORONAL, SAGITTAL = ORIENTATIONS
+GRID = Geometry((20, 24, 16), (2.0, 1.0, 3.0), (-20.0, 30.0, 100.0))
+
+
+@pytest.fixture
+def octant():
+    """A scan of one bright octant: left, back, head."""
+    array = np.zeros(GRID.shape, np.float32)
+    array[8:, 12:, 10:] = 1.0
+    return Volume(array, GRID)
+
+
+def shown(volume, orientation, point=None, pixels=3000):
+    point = volume.geometry.center if point is None else point
+    return Scan.of(volume).shades(whole(volume.geometry, orientation, point, pixels))[0]
+
+
+def halves(picture):
+    """Mean shade of the left, right, upper and lower half."""
+    rows, columns = (n // 2 for n in picture.shape)
+    return [part.mean() for part in (picture[:, :columns], picture[:, -columns:], picture[:rows], picture[-rows:])]
+
+
+@pytest.mark.parametrize(
+    ("order", "flips"),
+    [((0, 1, 2), ()), ((0, 1, 2), (0,)), ((0, 1, 2), (0, 1)), ((2, 0, 1), (1,)), ((1, 0, 2), (2,)), ((2, 1, 0), (2,))],
+)
+class TestAnatomy:
+    """The same in every axis order and with either handedness."""
+
+    @pytest.mark.parametrize(
+        ("orientation", "bright"),
+        [(AXIAL, {"L", "P"}), (CORONAL, {"L", "S"}), (SAGITTAL, {"P", "S"})],
+        ids=["axial", "coronal", "sagittal"],
+    )
+    def test_what_is_left_back_and_up_lies_at_those_letters(self, octant, order, flips, orientation, bright):
+        scan = stored_otherwise(octant, order, flips)
+        point = GRID.to_world((15, 18, 12))  # inside the octant
+        left, right, top, bottom = halves(shown(scan, orientation, point))
+        at = dict(zip(orientation.letters, (left, right, top, bottom)))
+        assert {letter for letter, shade in at.items() if shade > 0.3} == bright
+
+    def test_the_pictures_are_those_of_the_scan_as_it_was(self, octant, order, flips):
+        scan = stored_otherwise(octant, order, flips)
+        for orientation in ORIENTATIONS:
+            point = GRID.to_world((15, 18, 12))
+            np.testing.assert_allclose(shown(scan, orientation, point), shown(octant, orientation, point), atol=1e-4)
+
+
+class TestProportions:
+    @pytest.mark.parametrize("orientation", ORIENTATIONS, ids=lambda o: o.name)
+    @pytest.mark.parametrize("turn", [np.eye(3), rotation(0.3, -0.2, 0.4)], ids=["straight", "oblique"])
+    def test_a_ball_is_round_whatever_the_voxels(self, orientation, turn):
+        grid = Geometry((40, 60, 16), (1.5, 1.0, 4.0), (7.0, -20.0, 3.0), turn)
+        k, j, i = np.indices(grid.shape)
+        distance = np.linalg.norm(grid.to_world(np.stack([i, j, k], axis=-1)) - grid.center, axis=-1)
+        ball = Volume(np.clip(20.5 - distance, 0, 1).astype(np.float32), grid)
+        picture = shown(ball, orientation, pixels=20_000) > 0.5
+        rows, columns = picture.any(axis=1).sum(), picture.any(axis=0).sum()
+        assert rows == pytest.approx(columns, rel=0.08)
+
+    @pytest.mark.parametrize("orientation", ORIENTATIONS, ids=lambda o: o.name)
+    def test_the_whole_scan_is_in_the_picture(self, orientation):
+        cut = whole(GRID, orientation, GRID.center, 10_000)
+        extent = GRID.extent_mm
+        assert cut.width_mm == pytest.approx(extent[orientation.across], rel=0.02)
+        assert cut.rows * cut.pixel_mm == pytest.approx(extent[orientation.down], rel=0.02)
+        assert cut.rows * cut.columns == pytest.approx(10_000, rel=0.05)
+
+    def test_a_long_scan_is_no_wider_than_a_screen(self):
+        cut = whole(Geometry((2000, 10, 10)), AXIAL, (0.0, 0.0, 0.0), 90_000)
+        assert cut.columns <= 640
+
+    def test_a_crop_has_its_point_in_the_middle(self):
+        point = GRID.to_world((4, 5, 6))
+        cut = crop(GRID, CORONAL, point, 12.0, 9)
+        assert cut.width_mm == pytest.approx(12.0)
+        np.testing.assert_allclose(cut.points().numpy().T[9 * 4 + 4], point, atol=1e-9)
+
+
+class TestValues:
+    def test_values_are_those_that_simpleitk_finds(self, make_volume, oblique_grid):
+        volume = make_volume(oblique_grid)
+        cut = crop(oblique_grid, SAGITTAL, oblique_grid.center, 8.0, 12)
+        values, inside = Scan.of(volume).values(cut)
+        image = volume.to_sitk()
+        for point, value in zip(cut.points(cut.oversampling).numpy().T, values.ravel()):
+            assert cut.oversampling == 1
+            assert value == pytest.approx(image.EvaluateAtPhysicalPoint(point.tolist(), sitk.sitkLinear), abs=0.05)
+        assert inside.all()
+
+    def test_a_moving_scan_is_seen_through_the_transform(self, octant):
+        shift = np.eye(4)
+        shift[:3, 3] = (5.0, -3.0, 6.0)
+        moved = Volume(octant.array, Geometry(GRID.size, GRID.spacing, tuple(np.add(GRID.origin, shift[:3, 3]))))
+        cut = whole(GRID, CORONAL, GRID.to_world((15, 18, 12)), 2000)
+        straight, _ = Scan.of(octant).shades(cut)
+        through, inside = Scan.of(moved).shades(cut, AffineTransform(shift))
+        np.testing.assert_allclose(through, straight, atol=1e-4)
+        assert inside.all()
+
+    def test_beyond_the_scan_it_is_black_and_known_to_be_outside(self, octant):
+        bright = Volume(octant.array + 5, GRID)
+        cut = crop(GRID, AXIAL, GRID.to_world((0, 12, 8)), 40.0, 20)
+        shades, inside = Scan.of(bright).shades(cut)
+        assert inside[:, 11:].any()
+        assert not inside[:, :9].any()
+        assert (shades[~inside] == 0).all()
+
+    def test_fine_texture_seen_from_afar_turns_gray_and_not_into_stripes(self):
+        grid = Geometry((400, 400, 4), (0.5, 0.5, 1.0))
+        stripes = np.zeros(grid.shape, np.float32)
+        stripes[..., ::2] = 1.0
+        picture = shown(Volume(stripes, grid), AXIAL, pixels=100**2)
+        assert picture[5:-5, 5:-5].std() < 0.05
+
+
+def test_the_tilt_is_the_angle_to_the_bodys_axes():
+    assert tilt_degrees(GRID) == pytest.approx(0.0, abs=1e-6)
+    assert tilt_degrees(Geometry((4, 4, 4), direction=rotation(0.0, 0.0, np.radians(12)))) == pytest.approx(12.0)
+    assert tilt_degrees(Geometry((4, 4, 4), direction=np.diag([-1.0, 1.0, -1.0]))) == pytest.approx(0.0, abs=1e-6)
