@@ -78,6 +78,7 @@ class FakeRegistration:
         self.fixed, self.moving = fixed, moving
         self.linear = AffineTransform(matrix)
         self.forward = constant_field(fixed.geometry, SHIFT_MM)
+        self.confidence = None
         self.report = {
             "verdict": {"status": status, "reasons": ["A reason."]},
             "warnings": ["A warning."],

@@ -10,7 +10,7 @@ from GenRegLogic.cli import warp as warp_command
 
 from .conftest import is_one_sentence
 
-COMMANDS = ("register", "warp", "warp-points", "evaluate", "demo", "info")
+COMMANDS = ("register", "warp", "warp-points", "evaluate", "report", "demo", "info")
 
 
 @pytest.mark.parametrize("words", [["--help"], *([command, "--help"] for command in COMMANDS)])
