@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from ..network import Network
+from ..weights import load_weights, save_weights
 from .losses import losses
 from .pairs import make_pair
 
@@ -63,12 +64,16 @@ class Trainer:
         recipe: How.
         device: Where.
         say: Receives lines.
+        start: A weight file to begin with where the folder has no checkpoint yet.
     """
 
-    def __init__(self, folder: Path, recipe: Recipe, device: torch.device, say: Callable[[str], None] = print) -> None:
+    def __init__(self, folder: Path, recipe: Recipe, device: torch.device, say: Callable[[str], None] = print,
+                 start: Path | None = None) -> None:
         torch.manual_seed(recipe.seed)
         self.folder, self.recipe, self.device, self._say = Path(folder), recipe, device, say
         self.network = Network().to(device)
+        if start is not None:
+            self.network.load_state_dict(load_weights(start).state_dict())
         self.averaged = Network().to(device)
         self.averaged.load_state_dict(self.network.state_dict())
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
@@ -141,6 +146,10 @@ class Trainer:
         torch.save({"network": self.network.state_dict(), "averaged": self.averaged.state_dict(),
                     "optimizer": self.optimizer.state_dict(), "step": self.step, "seconds": self.seconds}, temporary)
         os.replace(temporary, self._checkpoint)
+
+    def export(self, path: Path) -> str:
+        """Write the averaged weights as the engine reads them; returns their SHA-256."""
+        return save_weights(self.averaged, path)
 
     def _resume(self) -> None:
         state = torch.load(self._checkpoint, map_location=self.device, weights_only=True)

@@ -55,3 +55,14 @@ def test_a_checkpoint_holds_tensors_and_numbers_only(tmp_path):
     trainer(tmp_path).run(1)
     state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     assert set(state) == {"network", "averaged", "optimizer", "step", "seconds"}
+
+
+def test_weights_that_were_exported_can_be_gone_on_from(tmp_path):
+    first = trainer(tmp_path / "first")
+    first.run(1)
+    first.export(tmp_path / "weights.npz")
+    second = Trainer(tmp_path / "second", RECIPE, torch.device("cpu"), say=lambda line: None,
+                     start=tmp_path / "weights.npz")
+    assert second.step == 0
+    for mine, theirs in zip(first.averaged.parameters(), second.network.parameters()):
+        assert torch.equal(mine.half(), theirs.half())
