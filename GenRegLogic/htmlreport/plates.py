@@ -97,7 +97,7 @@ class Plates:
                          bar=n == 0, lettered=n == 0, missing=missing)
             for n, (caption, picture, missing) in enumerate(shown)
         )  # fmt: skip
-        error = f"{place.expected_error_mm:.3g} mm expected error" if place.expected_error_mm is not None else ""
+        error = "" if place.expected_error_mm is None else f"{_short(place.expected_error_mm)} mm expected error"
         reason = f"<p>{escape(place.reason)}</p>" if place.reason else ""
         return (f'<article class="place"><div><h3>{number}. {error}</h3><p class="soft">{where} mm<br>'
                 f'{orientation.name}</p>{reason}</div><div class="row">{figures}</div></article>')  # fmt: skip
@@ -180,6 +180,11 @@ class Plates:
         weight = reached if reached.sum() > EMPTY_SHARE * weight.sum() else weight
         middle = [_median(lines[axis], weight.sum(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
         return self._geometry.to_world(middle)
+
+
+def _short(value: float) -> str:
+    """A length in mm, as `maps` says it in its reasons."""
+    return f"{value:.1f}" if value >= 1 else f"{value:.2g}"
 
 
 def _median(places: Sequence[int], weight: np.ndarray) -> float:

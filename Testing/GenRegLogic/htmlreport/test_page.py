@@ -190,7 +190,7 @@ class TestContent:
         worst = [Place(center, 4.25, "It is odd."), {"point_lps": (center + 4).tolist(), "expected_error_mm": 2.0}]
         found = read(plain, worst=worst)
         assert len(found.all("article")) == 2
-        assert found.text.index("1. 4.25 mm") < found.text.index("It is odd.") < found.text.index("2. 2 mm")
+        assert found.text.index("1. 4.2 mm") < found.text.index("It is odd.") < found.text.index("2. 2.0 mm")
 
     def test_scans_that_did_not_meet_before_are_said_not_to(self, make, read):
         grid = Geometry((16, 16, 16), (2.0, 2.0, 2.0))

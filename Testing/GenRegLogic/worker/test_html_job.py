@@ -89,6 +89,6 @@ def test_the_field_may_have_been_stored_with_a_margin(job, small_pictures):
     field = DisplacementField(arrays["field"], Geometry.from_dict(parameters["field"]))
     fixed = Geometry.from_dict(parameters["fixed"])
     narrow = parameters | {"field": fixed.to_dict()}, arrays | {"field": field.resampled(fixed).array}
-    pictures = [re.findall("data:image/png[^\"]+", made) for made in (html(*given, report=REPORT) for given in (narrow, job))]
+    pictures = [re.findall("data:image/png[^\"]+", html(*given, report=REPORT)) for given in (narrow, job)]
     assert len(pictures[0]) > 24
     assert pictures[0] == pictures[1]
