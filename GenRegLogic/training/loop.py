@@ -87,7 +87,7 @@ class Trainer:
         return self.folder / "checkpoint.pt"
 
     def run(self, steps: int, *, limit_s: float = float("inf"), save_every: int = 100,
-            validate_every: int = 500) -> None:
+            validate_every: int = 500, validation_pairs: int = 16) -> None:
         """Train until `steps` in all or for so many seconds."""
         started = time.perf_counter()
         while self.step < steps and time.perf_counter() - started < limit_s:
@@ -97,7 +97,7 @@ class Trainer:
             self.seconds += time.perf_counter() - before
             self._note("training", figures)
             if self.step % validate_every == 0:
-                self._note("validation", self.validate())
+                self._note("validation", self.validate(validation_pairs))
             if self.step % save_every == 0:
                 self.save()
         self.save()
