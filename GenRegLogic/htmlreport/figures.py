@@ -17,6 +17,7 @@ __all__ = [
     "figure_rows",
     "geometry_rows",
     "items_of",
+    "length",
     "motion_rows",
     "number",
     "part_of",
@@ -46,6 +47,9 @@ SETTINGS = {
 }
 PACKAGES = {"genreg": "GenReg", "python": "Python", "torch": "PyTorch", "numpy": "NumPy", "simpleitk": "SimpleITK"}
 MOTION_SAMPLES = 40
+DECIMALS = 3
+"""Of a deformation in mm; what is less comes from rounding."""
+
 OBLIQUE_DEGREES = 0.5
 
 
@@ -70,6 +74,12 @@ def number(value, decimals: int, unit: str = "") -> str:
     return f"{value:.{decimals}f}{unit}"
 
 
+def length(value) -> str:
+    """A length in mm with the digits that mean something, in a man as in a mouse; a dash where there is none."""
+    small = isinstance(value, (int, float)) and 0 < abs(value) < 1
+    return (f"{value:.2g}" if small else number(value, 1)) + " mm"
+
+
 def figure_rows(report: Mapping) -> Iterator[tuple[str, str, str, str]]:
     """(name, before, after, how to read it); "before" is empty where there is one value only."""
     before, after = (part_of(part_of(report, "similarity"), when) for when in ("before", "after"))
@@ -82,11 +92,11 @@ def figure_rows(report: Mapping) -> Iterator[tuple[str, str, str, str]]:
     landmarks = part_of(report, "landmarks")
     if landmarks:
         name = f"Landmarks apart, mean of {landmarks.get('count', DASH)}"
-        distances = (number(landmarks.get(f"tre_{when}_mm"), 1, " mm") for when in ("before", "after"))
+        distances = (length(landmarks.get(f"tre_{when}_mm")) for when in ("before", "after"))
         yield name, *distances, "Lower is better; these landmarks guided the registration."
     confidence = part_of(report, "confidence")
     if confidence:
-        value = f"{number(confidence.get('mean_mm'), 1)} mm mean, 95 % below {number(confidence.get('p95_mm'), 1)} mm"
+        value = f"{length(confidence.get('mean_mm'))} mean, 95 % below {length(confidence.get('p95_mm'))}"
         yield "Expected error", "", value, "How far the alignment is probably off, inside the body."
     yield from _deformation_rows(report)
 
@@ -106,7 +116,7 @@ def _deformation_rows(report: Mapping) -> Iterator[tuple[str, str, str, str]]:
                "Standard deviation of its logarithm; 0 is the same everywhere.")  # fmt: skip
     inverse = part_of(report, "inverse_error")
     if inverse:
-        value = f"{number(inverse.get('mean_mm'), 2)} mm mean, {number(inverse.get('max_mm'), 2)} mm at most"
+        value = f"{number(inverse.get('mean_mm'), 2, ' mm')} mean, {number(inverse.get('max_mm'), 2, ' mm')} at most"
         yield "There and back", "", value, "How far going to the other scan and back misses the start."
 
 
@@ -118,18 +128,18 @@ def motion_rows(report: Mapping, fixed: Geometry, forward: DisplacementField) ->
     moved = points + forward.displacements(torch.from_numpy(points.T.copy())).numpy().T
     matrix = _matrix(report.get("linear_matrix"))
     if matrix is None:
-        length = np.linalg.norm(moved - points, axis=1)
-        value = f"{length.mean():.1f} mm mean, {length.max():.1f} mm at most"
+        by = np.linalg.norm(moved - points, axis=1)
+        value = f"{length(float(by.mean()))} mean, {length(float(by.max()))} at most"
         yield "Displacement", "", value, "Shift, turn and deformation together, over the whole scan."
         return
     u, _, vt = np.linalg.svd(matrix[:3, :3])
     turn = u @ vt
     angle = np.degrees(np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1)))
-    shift = np.linalg.norm(matrix[:3, :3] @ fixed.center + matrix[:3, 3] - fixed.center)
-    value = f"{shift:.1f} mm at the center, {angle:.1f}°, volume ×{abs(np.linalg.det(matrix[:3, :3])):.2f}"
+    shift = float(np.linalg.norm(matrix[:3, :3] @ fixed.center + matrix[:3, 3] - fixed.center))
+    value = f"{length(shift)} at the center, {angle:.1f}°, volume ×{abs(np.linalg.det(matrix[:3, :3])):.2f}"
     yield "Linear part", "", value, "Shift, turn and scaling of the moving scan as a whole."
-    length = np.linalg.norm(moved - points @ matrix[:3, :3].T - matrix[:3, 3], axis=1)
-    value = f"{length.mean():.1f} mm mean, {length.max():.1f} mm at most"
+    by = np.linalg.norm(moved - points @ matrix[:3, :3].T - matrix[:3, 3], axis=1).round(DECIMALS)
+    value = f"{length(float(by.mean()))} mean, {length(float(by.max()))} at most"
     yield "Deformation", "", value, "What is added to the linear part, over the whole scan."
 
 
@@ -148,7 +158,7 @@ def geometry_rows(fixed: Geometry, moving: Geometry) -> Iterator[tuple[str, str,
         ("Voxel size, mm", lambda g: " × ".join(f"{s:.4g}" for s in g.spacing)),
         ("Extent, mm", lambda g: " × ".join(f"{e:.4g}" for e in g.extent_mm)),
         ("Axes run to", _axes),
-        ("First voxel, LPS mm", lambda g: ", ".join(f"{x:.1f}" for x in g.origin)),
+        ("First voxel, LPS mm", lambda g: ", ".join(f"{x:.2f}" for x in g.origin)),
     ):
         yield name, words(fixed), words(moving)
 
@@ -168,7 +178,7 @@ def rigid_rows(report: Mapping) -> Iterator[tuple[str, ...]]:
         if isinstance(body, Mapping):
             shift = body.get("translation_mm")
             shift = float(np.linalg.norm(shift)) if isinstance(shift, (list, tuple)) else shift
-            yield (str(body.get("label", DASH)), number(body.get("rotation_deg"), 1, "°"), number(shift, 1, " mm"),
+            yield (str(body.get("label", DASH)), number(body.get("rotation_deg"), 1, "°"), length(shift),
                    number(body.get("volume_change_pct"), 2, " %"),
                    number(body.get("residual_strain_pct"), 2, " %"))  # fmt: skip
 

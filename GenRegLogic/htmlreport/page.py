@@ -27,7 +27,7 @@ from .figures import (
 from .pictures import ERROR_COLORS
 from .places import PlaceToSee, body_of, places_to_see
 from .plates import TILT_WORTH_SAYING, Plates
-from .reports import coverage
+from .reports import belongs, coverage
 from .style import STYLE
 
 __all__ = ["MAX_BYTES", "build_html"]
@@ -98,7 +98,7 @@ def build_html(
         plates = Plates(fixed, moving, forward, confidence, body)
         places = places_to_see(worst, confidence, fixed.geometry, body)
         below = _places(plates, places, known=worst is not None or confidence is not None)
-        above = _head(report, names) + _verdict(report, fixed, forward)
+        above = _head(report, names) + _verdict(report, fixed, moving, forward)
         above += _figures(report, fixed, moving, forward, names)
         below += _course(report) + _provenance(report) + _foot(names)
         for pixels in PIXELS_TO_TRY:
@@ -124,7 +124,7 @@ def _head(report: Mapping, names: Sequence[str] | None) -> str:
     )
 
 
-def _verdict(report: Mapping, fixed: Volume, forward: DisplacementField) -> str:
+def _verdict(report: Mapping, fixed: Volume, moving: Volume, forward: DisplacementField) -> str:
     verdict = part_of(report, "verdict")
     status = verdict.get("status") if verdict.get("status") in HEADINGS else None
     sign = f'<svg viewBox="0 0 24 24" aria-hidden="true">{SIGNS[status]}</svg>' if status else ""
@@ -134,6 +134,8 @@ def _verdict(report: Mapping, fixed: Volume, forward: DisplacementField) -> str:
         warnings.append(f"The transform covers {100 * covered:.0f} % of the fixed scan; beyond it nothing is moved.")
     if not report.get("inputs"):
         warnings.append("The report says nothing about the scans, so it is not certain that it belongs to them.")
+    elif not belongs(report, fixed.geometry, moving.geometry):
+        warnings.append("The report was made for scans of other voxels or at other places than those pictured here.")
     heading = HEADINGS.get(status, "The result was not judged.")
     return (
         f'<section class="verdict {status or "unjudged"}"><h2>{sign}{heading}</h2>'
@@ -196,8 +198,9 @@ def _places(plates: Plates, places: Sequence[PlaceToSee], *, known: bool) -> str
         text = "The map of the expected error singles out no place."
     else:
         text = "The expected error was not estimated, so no place is singled out."
-    rows = "".join(plates.place(number, place) for number, place in enumerate(places, 1))
-    return f'<section><h2>Where to look first</h2><p class="hint">{text}</p>{rows}</section>\n'
+    first, *rest = [plates.place(number, place) for number, place in enumerate(places, 1)] or [""]
+    head = f'<div class="keep"><h2>Where to look first</h2><p class="hint">{text}</p>{first}</div>'
+    return f"<section>{head}{''.join(rest)}</section>\n"
 
 
 def _course(report: Mapping) -> str:

@@ -61,10 +61,10 @@ def places_to_see(
     return [place for place in places if fixed.contains(place.point[None])[0]][:COUNT]
 
 
-def letters(point: np.ndarray) -> str:
+def letters(point: np.ndarray, decimals: int = 1) -> str:
     """A position as Slicer's data probe has it: "R 12.0, A 30.5, S 45.0" mm."""
     names = (("R", "L"), ("A", "P"), ("I", "S"))
-    return ", ".join(f"{pair[int(value >= 0)]} {abs(value):.1f}" for pair, value in zip(names, point))
+    return ", ".join(f"{pair[int(value >= 0)]} {abs(value):.{decimals}f}" for pair, value in zip(names, point))
 
 
 def _place(place) -> PlaceToSee:

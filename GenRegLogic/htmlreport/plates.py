@@ -12,6 +12,7 @@ import torch
 from ..field import DisplacementField
 from ..grid import canonical_axes
 from ..volume import Volume
+from .figures import length
 from .pictures import checkerboard, error_overlay, fusion, gray, grid_lines, marked, nice, tone
 from .places import PlaceToSee, inside_body, letters
 from .planes import ORIENTATIONS, Cut, Orientation, Scan, crop, tilt_degrees, whole
@@ -22,14 +23,16 @@ __all__ = ["Plates"]
 GRID_LINES_ACROSS, TILES_ACROSS, BAR_SHARE = 22, 8, 0.25
 CROP_SHARE, MAX_CROP_MM = 0.35, 80.0
 CROP_PIXELS = 120
-TALLEST = 1.35
-"""Height of a picture relative to the column that it stands in; a taller one is made narrower."""
+TALLEST = 1.05
+"""Height of a picture relative to the column that it stands in; a taller one is made narrower, so that two planes fit
+on a sheet of paper."""
 
 NARROW = 0.45
 """Width relative to height below which all eight pictures of a plane stand in one row."""
 
 BODY_SAMPLES = 40
 EMPTY_SHARE = 0.02
+FINE_VOXEL_MM = 0.3
 TILT_WORTH_SAYING = 1.0
 ERROR_PERCENTILE = 98.0
 NO_VOXELS = "No voxels here: where the scans lay before, they do not meet in this plane."
@@ -69,6 +72,7 @@ class Plates:
         self.step_mm = nice(float(fixed.geometry.extent_mm.max()) / GRID_LINES_ACROSS)
         self.tilt = tilt_degrees(fixed.geometry)
         self._middle = self._middle_of_body()
+        self._decimals = 1 if min(fixed.geometry.spacing) > FINE_VOXEL_MM else 2  # of positions
 
     def planes(self, pixels: int) -> str:
         """Three planes through the middle of the body, each as a section.
@@ -90,14 +94,14 @@ class Plates:
             ("Moving after", gray(seen.after), "" if seen.any_after else NO_VOXELS_AFTER),
             ("Both, after", fusion(seen.fixed, seen.after), ""),
         ]
-        where = letters(place.point)
+        where = letters(place.point, self._decimals)
         figures = "".join(
             self._figure(seen.cut, picture if missing else marked(picture), caption,
                          f"{orientation.name} crop around place {number}: {caption.lower()}.",
                          bar=n == 0, lettered=n == 0, missing=missing)
             for n, (caption, picture, missing) in enumerate(shown)
         )  # fmt: skip
-        error = "" if place.expected_error_mm is None else f"{_short(place.expected_error_mm)} mm expected error"
+        error = "" if place.expected_error_mm is None else f"{length(place.expected_error_mm)} expected error"
         reason = f"<p>{escape(place.reason)}</p>" if place.reason else ""
         return (f'<article class="place"><div><h3>{number}. {error}</h3><p class="soft">{where} mm<br>'
                 f'{orientation.name}</p>{reason}</div><div class="row">{figures}</div></article>')  # fmt: skip
@@ -129,8 +133,8 @@ class Plates:
             rows = f'<div class="row eight">{"".join(figures)}</div>'
         else:
             rows = "".join(f'<div class="row">{"".join(figures[n : n + 4])}</div>' for n in (0, 4))
-        return (f'<section class="plane"><h3>{orientation.name.capitalize()}, '
-                f'{letters(self._middle).split(", ")[orientation.through]} mm</h3>{rows}</section>')  # fmt: skip
+        at = letters(self._middle, self._decimals).split(", ")[orientation.through]
+        return f'<section class="plane"><h3>{orientation.name.capitalize()}, {at} mm</h3>{rows}</section>'
 
     def _eighth(self, seen: _Seen, tile: float) -> tuple[str, np.ndarray, str]:
         if self._error is None:
@@ -153,8 +157,8 @@ class Plates:
             over += [f'<b class="{side}" aria-hidden="true">{letter}</b>'
                      for side, letter in zip("wens", cut.orientation.letters)]  # fmt: skip
         if bar:
-            length = nice(BAR_SHARE * cut.width_mm)
-            over.append(f'<span class="bar" style="width:{100 * length / cut.width_mm:.1f}%">{length:g} mm</span>')
+            bar_mm = nice(BAR_SHARE * cut.width_mm)
+            over.append(f'<span class="bar" style="width:{100 * bar_mm / cut.width_mm:.1f}%">{bar_mm:g} mm</span>')
         note = f'<span class="none">{missing}</span>' if missing else ""
         alt = alt[0].upper() + alt[1:] + (f" {missing}" if missing else "")
         return (f"<figure><figcaption>{caption}</figcaption><div class=\"picture\"><div class=\"hug\" "
@@ -180,11 +184,6 @@ class Plates:
         weight = reached if reached.sum() > EMPTY_SHARE * weight.sum() else weight
         middle = [_median(lines[axis], weight.sum(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
         return self._geometry.to_world(middle)
-
-
-def _short(value: float) -> str:
-    """A length in mm, as `maps` says it in its reasons."""
-    return f"{value:.1f}" if value >= 1 else f"{value:.2g}"
 
 
 def _median(places: Sequence[int], weight: np.ndarray) -> float:

@@ -62,6 +62,15 @@ def check_report(report: Mapping, fixed: Geometry, moving: Geometry) -> None:
             )
 
 
+def belongs(report: Mapping, fixed: Geometry, moving: Geometry) -> bool:
+    """Whether a report was made for scans of these grids."""
+    try:
+        check_report(report, fixed, moving)
+    except InputError:
+        return False
+    return True
+
+
 def measured_report(
     fixed: Volume, moving: Volume, forward: DisplacementField, *, confidence: Volume | None = None
 ) -> dict:

@@ -69,7 +69,7 @@ footer { margin-top: 2em; padding-top: .6em; border-top: 2px solid var(--line); 
   body { padding: 0; max-width: none; font-size: 9.6pt; line-height: 1.35; }
   * { -webkit-print-color-adjust: exact; print-color-adjust: exact; }
   h2, h3 { break-after: avoid; }
-  section.keep, .plane, .verdict, table, figure, .row { break-inside: avoid; }
+  .keep, .plane, .verdict, table, figure, .row { break-inside: avoid; }
   .row { grid-template-columns: repeat(4, 1fr); } .row.eight { grid-template-columns: repeat(8, 1fr); }
   .triple { grid-template-columns: 1.1fr 1.1fr 1.2fr; }
   .place { grid-template-columns: 1.15fr 4fr; }

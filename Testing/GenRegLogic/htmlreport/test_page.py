@@ -147,6 +147,11 @@ class TestVerdict:
         assert not [heading for heading in page.HEADINGS.values() if heading in found.text]
         assert found.wrong == []
 
+    def test_a_report_of_scans_that_lay_elsewhere_is_mentioned(self, plain, read):
+        assert "made for scans of other voxels" not in read(plain).text
+        plain.report["inputs"]["moving"]["origin_lps_mm"] = [0.0, 0.0, 500.0]
+        assert "made for scans of other voxels" in read(plain).text
+
     def test_warnings_stand_with_the_verdict(self, plain, read):
         plain.report["warnings"] = ["Mind the gap."]
         text = read(plain).text

@@ -9,7 +9,7 @@ from GenRegLogic.errors import InputError, ResourceError
 from GenRegLogic.field import AffineTransform, sample_transform
 from GenRegLogic.htmlreport import check_report, measured_report, read_report, write_html
 from GenRegLogic.htmlreport.curve import curve_svg, shares
-from GenRegLogic.htmlreport.figures import figure_rows, geometry_rows, motion_rows, number
+from GenRegLogic.htmlreport.figures import figure_rows, geometry_rows, length, motion_rows, number
 from GenRegLogic.htmlreport.places import body_of, inside_body, letters, places_to_see
 from GenRegLogic.volume import Geometry, Volume
 
@@ -79,6 +79,13 @@ class TestFigures:
             Geometry((4, 5, 6), direction=rotation(0.0, 0.0, 0.2)[:, [2, 0, 1]]))}  # fmt: skip
         assert rows["Axes run to"] == ["right, back, feet", "head, left, back; tilted by 11°"]
         assert rows["Voxels"] == ["4 × 5 × 6", "4 × 5 × 6"]
+
+
+    @pytest.mark.parametrize(
+        ("value", "said"), [(12.34, "12.3 mm"), (0.1234, "0.12 mm"), (0, "0.0 mm"), (None, "– mm"), (True, "– mm")]
+    )
+    def test_lengths_have_the_digits_that_mean_something(self, value, said):
+        assert length(value) == said
 
 
 class TestPlaces:
