@@ -58,15 +58,19 @@ class LinearLevel:
         fixed, moving: the prepared scans.
         voxels: about how many the fixed scan's working grid has.
         linear: 4x4, LPS mm; the moving scan is described along the fixed axes as this mapping turns them.
+        described: False leaves the descriptors out, where intensities are all that is wanted.
     """
 
-    def __init__(self, fixed: Prepared, moving: Prepared, voxels: int, linear: np.ndarray | None = None):
+    def __init__(self, fixed: Prepared, moving: Prepared, voxels: int, linear: np.ndarray | None = None, *,
+                 described: bool = True):
+        self._described = described
         self.spacing = level_spacing(fixed, moving, voxels)
         self.fixed_geometry = working_grid(fixed, self.spacing, margin_voxels=2)
-        self.fixed = mind_ssc(resample(fixed.image, self.fixed_geometry).tensor)
+        if described:
+            self.fixed = mind_ssc(resample(fixed.image, self.fixed_geometry).tensor)
         self.weight = mask_on(fixed, self.fixed_geometry)
         self.total = float(self.weight.sum().clamp(min=1))
-        self.device = self.fixed.device
+        self.device = self.weight.device
         self.center = self.fixed_geometry.index_to_world @ np.append((np.array(self.fixed_geometry.size) - 1) / 2, 1)
         self._places = _normalized_places(self.fixed_geometry, self.device)
         self._moving_scan = moving
@@ -76,6 +80,8 @@ class LinearLevel:
         self.axes = turned_axes(linear, self.fixed_geometry)
         level = moving_level(self._moving_scan, self.spacing, axes=self.axes, margin_voxels=3)
         self.moving_image, self.moving_weight, self.extent = level.image, level.weight, level.extent
+        if not self._described:
+            return
         self.moving = mind_ssc(level.image.tensor)
         self.chance = chance_mismatch(self.fixed, self.weight, self.moving, self.moving_weight)
 

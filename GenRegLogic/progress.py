@@ -88,9 +88,12 @@ class Monitor:
         )
         self._done += self._shares[name]
 
-    def within(self, start: float, stop: float) -> MonitorPart:
-        """A part of the present stage with a fraction of its own: its 0 to 1 is `start` to `stop` here."""
-        return MonitorPart(self, start, stop)
+    def within(self, start: float, stop: float, *, whole_truth: bool = False) -> MonitorPart:
+        """A part of the present stage with a fraction of its own: its 0 to 1 is `start` to `stop` here.
+
+        Objective and field of a part are told to the caller only with `whole_truth`.
+        """
+        return MonitorPart(self, start, stop, whole_truth)
 
     def tell(self, fraction: float, objective: float | None = None, field: Callable | None = None,
              *, level: int | None = None, iteration: int | None = None) -> None:  # fmt: skip
@@ -120,6 +123,7 @@ class MonitorPart:
     whole: Monitor
     start: float
     stop: float
+    whole_truth: bool = False
 
     @property
     def keep(self) -> bool:
@@ -128,5 +132,9 @@ class MonitorPart:
 
     def tell(self, fraction: float, objective: float | None = None, field: Callable | None = None,
              *, level: int | None = None, iteration: int | None = None) -> None:  # fmt: skip
-        """Report that a fraction of the part is done; what else is told is not the run's own and stays here."""
-        self.whole.tell(self.start + (self.stop - self.start) * fraction)
+        """Report that a fraction of the part is done; what else is told goes on only where it is the run's own."""
+        fraction = self.start + (self.stop - self.start) * fraction
+        if self.whole_truth:
+            self.whole.tell(fraction, objective, field, level=level, iteration=iteration)
+        else:
+            self.whole.tell(fraction)

@@ -19,7 +19,7 @@ from .device import choose_device, device_name
 from .errors import InputError, ResourceError
 from .field import AffineTransform, DisplacementField, as_points, sample_transform
 from .finish import SAFE_DETERMINANT, bad_voxels, smoothed_near
-from .grid import Image, canonical_array, resample, stored_array
+from .grid import Image, canonical_array, resample, stored_array, subgrid
 from .inverse import accurate_inverse, fit_affine
 from .judge import body_points, similarity
 from .landmarks import LandmarkPull
@@ -41,21 +41,24 @@ __all__ = ["repair"]
 MAX_VOXELS = 400_000
 """Of the finest grid around the region; where the region is larger, it is refined more coarsely."""
 
-LEVEL_VOXELS = 50_000
-"""Of the grids on which contrast and similarity are measured."""
+LEVEL_VOXELS = 200_000
+"""Of the grids on which contrast and similarity are measured, as in a whole registration."""
 
 MARGIN_VOXELS = 5
 """Of the coarsest level, around the region."""
 
-MIN_DEPTH_VOXELS = 2.0
-"""A level whose voxels are larger than the region's depth by this is left out: there is nothing to see at it."""
+MIN_DEPTH_VOXELS = 6.0
+"""A level at which the region is less deep than this many voxels is left out, but for the finest ones: descriptors see
+a few voxels far, and so few of them lead astray."""
 
+FINEST_LEVELS = 2
 RIM_SHARE, RIM_VOXELS = 0.4, 2.0
 """Width of the rim in which the repair fades out: at most this share of the region's depth, or voxels of the level."""
 
 FILL_SIGMA, FILL_ROUNDS = 1.5, 60
 SMOOTHING_ROUNDS, WEAKENING, LAST_ROUND = 20, 0.8, 60
 INVERSE_POINTS = 20_000
+PREVIEW_VOXELS = 100_000
 SHARES = {"prepare": 0.2, "refine": 0.55, "finish": 0.25}
 """Share of the run's time that a stage takes."""
 
@@ -178,6 +181,7 @@ class _Repair:
     settings: Settings
     device: torch.device
     monitor: Monitor
+    _coarse: DisplacementField | None = None
 
     def run(self) -> Registration:
         with self.monitor.stage("prepare"):
@@ -206,13 +210,14 @@ class _Repair:
         self.local = self._around(fixed), self._around_moving(moving)
         while np.prod(working_grid(self.local[0], spacing).size, dtype=float) > MAX_VOXELS:
             spacing *= 1.05
-        level = LinearLevel(fixed, moving, LEVEL_VOXELS, self.linear)
+        level = LinearLevel(fixed, moving, LEVEL_VOXELS, self.linear, described=False)
         agreement = contrast_agreement(level, fixed, self.linear, self._displacement(self.old, level.fixed_geometry))
         self.measure = INTENSITY if agreement > SAME_CONTRAST else DESCRIPTOR
         self.level = level
         levels = schedule(self.measure, spacing, self.settings.coarse_iterations)
-        self.levels = [each for each in levels if each.spacing * MIN_DEPTH_VOXELS <= self.region.depth_mm]
-        self.levels = self.levels or levels[-1:]
+        while len(levels) > FINEST_LEVELS and levels[0].spacing * MIN_DEPTH_VOXELS > self.region.depth_mm:
+            levels = levels[1:]
+        self.levels = levels
         margin = MARGIN_VOXELS * max([spacing, *(each.spacing for each in self.levels)])
         self.low, self.high = self.region.box(margin)
         self.geometry = _part(self.region.geometry, self.low, self.high)
@@ -280,7 +285,8 @@ class _Repair:
         def refined(levels: list[Level], start: Image, first: int, share: tuple[float, float]) -> Image:
             refiner = Refiner(*self.local, self.linear, smoothness=self.settings.smoothness, landmarks=pull,
                               constraint=hold)
-            field = refiner.run(levels, start, self.monitor.within(*share), first=first)
+            part = self.monitor.within(*share, whole_truth=share[0] > 0)          # one curve, not one for each start
+            field = refiner.run(levels, start, part, self._whole_field, first=first)
             self.history = [each for each in self.history if each["level"] < first] + refiner.history
             return field
 
@@ -295,6 +301,24 @@ class _Repair:
         if self.monitor.keep:
             return field
         return refined(self.levels[1:], field, 1, (0.3, 1.0))
+
+    def _whole_field(self, work: Image) -> DisplacementField:
+        """The field as it is at the moment, coarsely, for whoever wants to see it."""
+        if self._coarse is None:
+            low, high = np.zeros(3, int), np.array(self.region.geometry.size) - 1
+            factor = max((np.prod(self.region.geometry.size) / PREVIEW_VOXELS) ** (1 / 3), 1.0)
+            spacing = tuple(s * factor for s in self.region.geometry.spacing)
+            grid = subgrid(self.region.geometry, low, high, spacing)
+            self._coarse = sample_transform(self.old, grid)
+        own = resample(self.field, work.geometry, smooth=False).tensor
+        change = resample(Image(work.tensor - own, work.geometry), self._coarse.geometry, smooth=False).tensor
+        return self._with(self._coarse, change)
+
+    def _with(self, old: DisplacementField, change: torch.Tensor) -> DisplacementField:
+        """A field on canonical axes with a change of u added."""
+        matrix = torch.from_numpy(self.linear[:3, :3] @ old.geometry.direction).float().to(change.device)
+        added = (matrix @ change.reshape(3, -1)).reshape(change.shape).permute(1, 2, 3, 0).cpu().numpy()
+        return DisplacementField(old.array + added, old.geometry)
 
     def _finish(self, work: Image) -> DisplacementField:
         """The old field with the change in the region, rounded as files hold it, without folds."""
@@ -328,9 +352,7 @@ class _Repair:
     def _pasted(self, change: torch.Tensor) -> DisplacementField:
         """The old field in the box with a change of u added, rounded."""
         old = canonical_array(self.old.array, self.old.geometry)[_slices(self.low, self.high)]
-        matrix = torch.from_numpy(self.linear[:3, :3] @ self.geometry.direction).float().to(change.device)
-        added = (matrix @ change.reshape(3, -1)).reshape(change.shape).permute(1, 2, 3, 0).cpu().numpy()
-        return DisplacementField(old + added, self.geometry).rounded()
+        return self._with(DisplacementField(old, self.geometry), change).rounded()
 
     def _report(self, forward: DisplacementField) -> dict:
         body = foreground(self.fixed)
@@ -367,7 +389,7 @@ class _Repair:
         return notes
 
     def _repair_figures(self, forward: DisplacementField) -> dict:
-        level = LinearLevel(*self.local, LEVEL_VOXELS, self.linear)
+        level = LinearLevel(*self.local, LEVEL_VOXELS, self.linear, described=False)
         f = resample(self.local[0].image, level.fixed_geometry).tensor
         before, after = (similarity(level, f, self.linear, self._displacement(field, level.fixed_geometry))
                          for field in (self.old, forward))

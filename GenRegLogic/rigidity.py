@@ -43,7 +43,7 @@ NEAREST_MM = 1e-4
 FIRST_ROUNDS, LAST_ROUNDS = 25, 60
 """Rounds of repair in which only what lies around a fold changes, and in which all motions come together."""
 
-TOGETHER, WEAKENING = 0.3, 0.8
+TOGETHER, WEAKENING = 0.5, 0.8
 """How far two bodies that run into each other are brought to one motion in a round, and what the deformation is
 multiplied by in each of the last rounds."""
 
@@ -355,9 +355,8 @@ def rigid_figures(forward: DisplacementField, labels: Volume) -> list[dict]:
         labels: On the field's grid.
 
     Returns:
-        Per label: "label"; "volume_change_pct", its volume afterward, relative to before; "residual_strain_pct", the
-        largest norm of the Green-Lagrange strain at one of its voxels; "rotation_deg"; "translation_mm", how far its
-        middle moves.
+        Per label: "label"; "volume_change_pct", by how much its volume grows; "residual_strain_pct", the largest norm
+        of the Green-Lagrange strain at one of its voxels; "rotation_deg"; "translation_mm", how far its middle moves.
     """
     found = []
     for label in np.unique(labels.array):
@@ -389,23 +388,30 @@ def rigid_figures(forward: DisplacementField, labels: Volume) -> list[dict]:
 def _gradients(displacements: np.ndarray, labels: np.ndarray, label: int, geometry: Geometry) -> np.ndarray:
     """(k, j, i, 3, 3): derivatives of the mapping (rows x, y, z) by mm along the axes i, j, k (columns).
 
-    Central differences; one-sided at the grid's edge and where the neighbor on one side belongs to another body.
+    Central differences between voxels of the body, one-sided at its surface; where a body is one voxel thin, whatever
+    there is beside it counts too.
     """
+    own = labels == label
     slopes = []
     for axis in range(3):
         along = 2 - axis
         steps = np.diff(displacements, axis=along).astype(float) / geometry.spacing[axis]
-        counts = np.isin(labels, (0, label))
-        counts = counts & np.roll(counts, 1, along)                             # of the step to the voxel before
-        counts = np.take(counts, np.arange(1, labels.shape[along]), along).astype(float)[..., None]
-        ends = [(0, 0)] * 4
-        total, number = 0.0, 0.0
-        for side in ((1, 0), (0, 1)):
-            ends[along] = side
-            total = total + np.pad(steps * counts, ends)
-            number = number + np.pad(counts, ends)
-        slopes.append(total / np.maximum(number, 1) + geometry.direction[:, axis])
+        both = np.take(own, range(1, own.shape[along]), along) & np.take(own, range(own.shape[along] - 1), along)
+        slope, number = _mean_of_sides(steps, both[..., None], along)
+        thin = (number == 0)[..., 0]
+        if thin.any():
+            slope[thin] = _mean_of_sides(steps, np.ones_like(both)[..., None], along)[0][thin]
+        slopes.append(slope + geometry.direction[:, axis])
     return np.stack(slopes, axis=-1)
+
+
+def _mean_of_sides(steps: np.ndarray, counts: np.ndarray, along: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of the steps before and after each voxel, of those that count, and how many these are."""
+    total, number = 0.0, 0.0
+    for side in ((1, 0), (0, 1)):
+        ends = [side if axis == along else (0, 0) for axis in range(4)]
+        total, number = total + np.pad(steps * counts, ends), number + np.pad(counts.astype(float), ends)
+    return total / np.maximum(number, 1), number
 
 
 def _box(inside: np.ndarray) -> tuple[slice, slice, slice]:

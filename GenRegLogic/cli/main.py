@@ -16,7 +16,7 @@ from typing import NoReturn
 from ..errors import Cancelled, GenRegError, InputError
 from ..runtime import set_runtime_variables
 from ..version import __version__
-from . import demo, evaluate, html, info, register, warp
+from . import demo, evaluate, html, info, register, repair, warp
 from .exit_codes import BAD_INPUT, EXIT_CODES_HELP, INTERRUPTED, UNEXPECTED
 
 __all__ = ["build_parser", "main"]
@@ -74,6 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"genreg {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_Parser)
     register.add_command(commands)
+    repair.add_command(commands)
     warp.add_image_command(commands)
     warp.add_points_command(commands)
     evaluate.add_command(commands)

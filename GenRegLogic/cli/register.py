@@ -68,6 +68,11 @@ def _add_guidance(group) -> None:
     group.add_argument("--fixed-mask", metavar="FILE", type=Path, help="register only where this is not zero")
     group.add_argument("--moving-mask", metavar="FILE", type=Path, help="the same for the moving scan")
     group.add_argument(
+        "--keep-rigid", metavar="FILE", type=Path,
+        help="label map of the fixed scan: each label moves as one rigid body (bone, implant, a tumor whose volume "
+        "must not change)",
+    )  # fmt: skip
+    group.add_argument(
         "--fixed-landmarks", metavar="FILE", type=Path,
         help="points to be brought together softly: .csv (x,y,z in LPS mm), .fcsv or .mrk.json",
     )  # fmt: skip
@@ -121,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
             raise Cancelled("The registration was given up; nothing was written.")
     write_outputs(jobs)
     if not args.quiet:
-        _print_summary(result.report, [output.path for output in outputs])
+        print_summary(result.report, [output.path for output in outputs])
     if interruption.answer is not None:
         return INTERRUPTED
     return NOT_TRUSTWORTHY if result.report["verdict"]["status"] == "failed" else DONE
@@ -138,7 +143,7 @@ def _outputs(args: argparse.Namespace) -> list[Output]:
 
 
 def _inputs(args: argparse.Namespace) -> list[Path | None]:
-    return [args.fixed, args.moving, args.initial, args.fixed_mask, args.moving_mask,
+    return [args.fixed, args.moving, args.initial, args.fixed_mask, args.moving_mask, args.keep_rigid,
             args.fixed_landmarks, args.moving_landmarks]  # fmt: skip
 
 
@@ -171,6 +176,7 @@ def _read_inputs(args: argparse.Namespace) -> dict:
         "initial": read(read_transform, args.initial),
         "fixed_mask": read(read_volume, args.fixed_mask),
         "moving_mask": read(read_volume, args.moving_mask),
+        "keep_rigid": read(read_volume, args.keep_rigid),
         "fixed_landmarks": read(read_points, args.fixed_landmarks),
         "moving_landmarks": read(read_points, args.moving_landmarks),
     }
@@ -182,8 +188,9 @@ def _jobs(args: argparse.Namespace, scans: dict, result) -> list:
     from ..report import write_report
 
     def exact(path: Path, linear, field) -> object:
-        """A linear result goes into a transform file as the matrix it is."""
-        return linear() if args.linear_only and path.name.lower().endswith(ITK_TRANSFORM_ENDINGS) else field()
+        """A linear result goes into a transform file as the matrix it is, unless bodies are kept rigid in it."""
+        is_linear = args.linear_only and args.keep_rigid is None
+        return linear() if is_linear and path.name.lower().endswith(ITK_TRANSFORM_ENDINGS) else field()
 
     forward = exact(args.output, lambda: result.linear, lambda: result.forward)
     jobs = [(args.output, lambda path: write_transform(forward, path))]
@@ -210,7 +217,8 @@ def _page_writer(scans: dict, result) -> Callable[[Path], None]:
     return lambda path: write_html(page, path)
 
 
-def _print_summary(report: dict, written: list[Path]) -> None:
+def print_summary(report: dict, written: list[Path]) -> None:
+    """Verdict, sentences and files, on standard output."""
     print(f"Verdict: {report['verdict']['status']}")
     for sentence in (*report["verdict"]["reasons"], *report["warnings"], *report["notes"]):
         print(f"  {sentence}")

@@ -36,6 +36,7 @@ class RunInputs:
         moving: Scalar volume node that is deformed onto it.
         fixedMask: Label map volume or segmentation node: only there the fixed scan counts.
         movingMask: The same for the moving scan.
+        keepRigid: Label map volume or segmentation of the fixed scan: each label or visible segment stays rigid.
         fixedLandmarks: Markups node.
         movingLandmarks: Markups node; matched by order.
         initialTransform: Any transform node, fixed -> moving (FromParent), to start from.
@@ -52,6 +53,7 @@ class RunInputs:
     initialTransform: object = None
     nonLinearParents: str = "refuse"
     settings: Settings = dataclasses.field(default_factory=Settings)
+    keepRigid: object = None
 
 
 @dataclasses.dataclass(eq=False)
@@ -165,8 +167,8 @@ def placedNodes(inputs: RunInputs, outputs: RunOutputs | None = None) -> list[tu
     a non-linear transform is refused.
     """
     output = outputs.transform if outputs is not None else None
-    nodes = [(inputs.fixed, None), (inputs.fixedMask, None), (inputs.fixedLandmarks, None), (inputs.moving, output),
-             (inputs.movingMask, output), (inputs.movingLandmarks, output)]  # fmt: skip
+    nodes = [(inputs.fixed, None), (inputs.fixedMask, None), (inputs.keepRigid, None), (inputs.fixedLandmarks, None),
+             (inputs.moving, output), (inputs.movingMask, output), (inputs.movingLandmarks, output)]  # fmt: skip
     segmentation = "vtkMRMLSegmentationNode"
     return [(node, ignoring) for node, ignoring in nodes if node is not None and not node.IsA(segmentation)]
 

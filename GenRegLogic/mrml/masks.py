@@ -15,13 +15,14 @@ from .volumes import RAS_TO_LPS, ijkToRas, imageArray, matrixToNumpy, squared
 __all__ = ["landmarkPairs", "landmarksFromNode", "maskFromNode"]
 
 
-def maskFromNode(node, role: str, *, ignoring=None) -> Volume:
+def maskFromNode(node, role: str, *, ignoring=None, labels: bool = False) -> Volume:
     """A mask in the world, on voxels of its own: nonzero where the scan counts.
 
     Args:
         node: Label map volume or segmentation (its visible segments together).
-        role: "fixed" or "moving".
+        role: "fixed" or "moving", or what else the mask is for.
         ignoring: As in `volumes.volumeFromNode`.
+        labels: Keep the values, one for each label or visible segment, instead of 1 for all of them.
 
     Raises:
         InputError: Not a mask, empty, or under a non-linear transform.
@@ -36,7 +37,7 @@ def maskFromNode(node, role: str, *, ignoring=None) -> Volume:
     if not array.any():
         raise InputError(f"The {role} mask is empty; draw it again or leave it out.")
     matrix = RAS_TO_LPS @ _above(node, f"{role} mask", ignoring) @ ijkToNode
-    volume = squared((array != 0).view(np.uint8), matrix, role, labels=True)
+    volume = squared(array if labels else (array != 0).view(np.uint8), matrix, role, labels=True)
     return Volume(volume.array, volume.geometry)
 
 

@@ -116,6 +116,9 @@ class RegistrationRun:
         outcome: RunResult or GenRegError once the run has ended.
     """
 
+    job = "register"
+    """The worker's word for it."""
+
     def __init__(
         self, scene, worker, inputs: RunInputs, outputs: RunOutputs | None = None, *, preview: bool = True,
         onProgress: Callable | None = None, onPreview: Callable | None = None, onLog: Callable | None = None,
@@ -151,7 +154,7 @@ class RegistrationRun:
             self._placement = Placement(self._inputs.moving, ignoring=self._outputs.transform)
             self._places = self._placesNow()
             parameters, arrays = self._request()
-            self._worker.submit("register", parameters, arrays, self)
+            self._worker.submit(self.job, parameters, arrays, self)
         except BaseException:
             self._snapshot.restore()
             raise
@@ -259,6 +262,8 @@ class RegistrationRun:
             volumes["fixed_mask"] = maskFromNode(inputs.fixedMask, "fixed")
         if inputs.movingMask is not None:
             volumes["moving_mask"] = maskFromNode(inputs.movingMask, "moving", ignoring=replaced)
+        if inputs.keepRigid is not None:
+            volumes["keep_rigid"] = maskFromNode(inputs.keepRigid, "rigid", labels=True)
         parameters = {name: volume.geometry.to_dict() for name, volume in volumes.items()}
         arrays = {name: volume.array for name, volume in volumes.items()}
         if inputs.fixedLandmarks is not None:

@@ -16,12 +16,12 @@ from ..field import AffineTransform, DisplacementField, Transform
 from ..linear import align
 from ..memory import free_ram
 from ..prepare import prepare
-from ..register import register
+from ..register import Registration, register
 from ..settings import Settings
 from ..volume import Geometry, Volume, check_registrable
 from .server import JobControl
 
-__all__ = ["JOBS", "Outcome"]
+__all__ = ["JOBS", "Outcome", "outcome_of"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,11 +44,12 @@ def run_register(parameters: dict, arrays: dict[str, np.ndarray], control: JobCo
 
     Args:
         parameters: "settings" (fields of `Settings`); "fixed" and "moving" (grids, as `Geometry.to_dict` writes them);
-            wherever there is more: "fixed_mask", "moving_mask" (grids), "initial" ({"matrix": 4x4} or {"geometry":
-            grid}; LPS mm, fixed -> moving), "fixed_landmarks", "moving_landmarks" ((n, 3) LPS mm); "want_inverse",
-            "want_warped" and "margin" (true: forward and inverse become Slicer's grids, see `mrml.grids.withMargin`).
-        arrays: "fixed", "moving" (k, j, i) and, as the parameters say, "fixed_mask", "moving_mask" and "initial",
-            (k, j, i, 3) mm.
+            wherever there is more: "fixed_mask", "moving_mask", "keep_rigid" (grids), "initial" ({"matrix": 4x4} or
+            {"geometry": grid}; LPS mm, fixed -> moving), "fixed_landmarks", "moving_landmarks" ((n, 3) LPS mm);
+            "want_inverse", "want_warped" and "margin" (true: forward and inverse become Slicer's grids, see
+            `mrml.grids.withMargin`).
+        arrays: "fixed", "moving" (k, j, i) and, as the parameters say, "fixed_mask", "moving_mask", "keep_rigid"
+            and "initial", (k, j, i, 3) mm.
         control: Answers and ears.
 
     Returns:
@@ -66,12 +67,17 @@ def run_register(parameters: dict, arrays: dict[str, np.ndarray], control: JobCo
     result = register(
         volume("fixed"), volume("moving"), settings,
         initial=_initial(parameters.get("initial"), arrays),
-        fixed_mask=volume("fixed_mask"), moving_mask=volume("moving_mask"),
+        fixed_mask=volume("fixed_mask"), moving_mask=volume("moving_mask"), keep_rigid=volume("keep_rigid"),
         fixed_landmarks=points("fixed_landmarks"), moving_landmarks=points("moving_landmarks"),
         on_progress=control.on_progress, cancel=control.cancel,
     )  # fmt: skip
+    return outcome_of(result, parameters, control)
+
+
+def outcome_of(result: Registration, parameters: dict, control: JobControl) -> Outcome:
+    """What a job sends of a registration; `parameters` as for `run_register`."""
     fields = {"forward": result.forward}
-    images = {"confidence": result.confidence}
+    images = {} if result.confidence is None else {"confidence": result.confidence}
     if parameters.get("want_inverse"):
         control.check()
         fields["inverse"] = result.inverse()

@@ -243,11 +243,12 @@ def load_jobs() -> dict[str, Callable]:
         from .html_job import run_html
         from .jobs import JOBS
         from .maps_job import run_maps
+        from .repair_job import run_repair
     except ImportError as error:
         raise DependencyError(f"A package that GenReg needs does not load ({error.name or error}); install it and "
                               "run the registration again.") from error
     tune_allocator()
-    return {**JOBS, "html": run_html, "maps": run_maps}
+    return {**JOBS, "html": run_html, "maps": run_maps, "repair": run_repair}
 
 
 def is_out_of_memory(error: Exception) -> bool:

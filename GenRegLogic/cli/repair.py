@@ -1,0 +1,138 @@
+"""`genreg repair`: go on refining a transform where it is wrong."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..errors import Cancelled, InputError
+from .exit_codes import DONE, EXIT_CODES_HELP, INTERRUPTED, NOT_TRUSTWORTHY
+from .outputs import Output, check_outputs, check_space, write_outputs
+from .progress import Interruption, Meter
+from .register import BYTES_PER_VECTOR, print_summary
+
+__all__ = ["add_command", "run"]
+
+DESCRIPTION = """\
+Refine a TRANSFORM of `genreg register` (or of any other program) where it is wrong, in seconds, and leave it as it is
+everywhere else. Say where by a mask, by landmarks that belong together, or by both:
+
+  genreg repair FIXED MOVING -t TRANSFORM --region MASK -o OUT
+  genreg repair FIXED MOVING -t TRANSFORM --fixed-landmarks F.csv --moving-landmarks M.csv -o OUT
+"""
+
+
+def add_command(commands) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "repair",
+        help="refine a transform in a region",
+        description=DESCRIPTION,
+        epilog=EXIT_CODES_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument("fixed", metavar="FIXED", type=Path, help="the scan that stays")
+    parser.add_argument("moving", metavar="MOVING", type=Path, help="the scan that is deformed onto it")
+    parser.add_argument(
+        "-t", "--transform", metavar="TRANSFORM", type=Path, required=True,
+        help="what is to be refined, fixed to moving",
+    )  # fmt: skip
+    where = parser.add_argument_group("where it is wrong")
+    where.add_argument("--region", metavar="MASK", type=Path, help="refine only where this is not zero")
+    where.add_argument(
+        "--fixed-landmarks", metavar="FILE", type=Path,
+        help="one point or more to be brought together softly: .csv (x,y,z in LPS mm), .fcsv or .mrk.json",
+    )  # fmt: skip
+    where.add_argument("--moving-landmarks", metavar="FILE", type=Path, help="the same points in the moving scan")
+    results = parser.add_argument_group("results")
+    results.add_argument(
+        "-o", "--output", metavar="OUT", type=Path, required=True,
+        help="displacement field image (.nii.gz, .nii, .nrrd, .mha) or ITK transform (.h5, .tfm), by its ending",
+    )  # fmt: skip
+    results.add_argument("--warped", metavar="FILE", type=Path, help="the moving scan on the fixed scan's grid")
+    results.add_argument("--report", metavar="FILE.json", type=Path, help="every figure, and the verdict")
+    _add_run(parser.add_argument_group("the run"))
+
+
+def _add_run(group) -> None:
+    group.add_argument("--iterations", metavar="N", type=int, help="as for `genreg register`")
+    group.add_argument("--smoothness", metavar="X", type=float, default=1.0, help="0.25 to 4 (default: 1)")
+    group.add_argument("--resolution", metavar="MM", type=float, help="finest voxel size to work at, mm")
+    group.add_argument(
+        "--device", metavar="auto|cpu|cuda[:N]|mps", default="auto", help="where to compute (default: auto)"
+    )
+    group.add_argument("--threads", metavar="N", type=int, help="CPU threads (default: all)")
+    group.add_argument("--quiet", action="store_true", help="say nothing unless something is wrong")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Carry the command out; returns the exit code."""
+    if (args.fixed_landmarks is None) != (args.moving_landmarks is None):
+        raise InputError("--fixed-landmarks and --moving-landmarks go together; give both or neither.")
+    if args.region is None and args.fixed_landmarks is None:
+        raise InputError("Nothing says where to refine; give --region, or --fixed-landmarks and --moving-landmarks.")
+    wanted = [(args.output, "transform", "-o"), (args.warped, "image", "--warped"), (args.report, "report", "--report")]
+    outputs = [Output(path, kind, option) for path, kind, option in wanted if path is not None]
+    check_outputs(outputs, [args.fixed, args.moving, args.transform, args.region,
+                            args.fixed_landmarks, args.moving_landmarks])  # fmt: skip
+    settings = _settings(args)
+    inputs = _read_inputs(args)
+    check_space(outputs, BYTES_PER_VECTOR * inputs["fixed"].array.size)
+
+    from ..device import tune_allocator
+    from ..repair import repair
+
+    tune_allocator()
+    with Interruption() as interruption, Meter(quiet=args.quiet) as meter:
+        result = repair(**inputs, settings=settings, on_progress=meter, cancel=interruption)
+        jobs = _jobs(args, result)
+        if interruption.answer == "abort":
+            raise Cancelled("The repair was given up; nothing was written.")
+    write_outputs(jobs)
+    if not args.quiet:
+        print_summary(result.report, [output.path for output in outputs])
+    if interruption.answer is not None:
+        return INTERRUPTED
+    return NOT_TRUSTWORTHY if result.report["verdict"]["status"] == "failed" else DONE
+
+
+def _settings(args: argparse.Namespace):
+    from ..settings import Settings
+
+    return Settings(iterations=args.iterations, smoothness=args.smoothness, resolution_mm=args.resolution,
+                    device=args.device, threads=args.threads)  # fmt: skip
+
+
+def _read_inputs(args: argparse.Namespace) -> dict:
+    """The arguments of `repair` that come from files; any transform becomes a field on the fixed scan's grid."""
+    from ..field import DisplacementField, sample_transform
+    from ..files import read_transform, read_volume
+    from ..points import read_points
+
+    fixed, transform = read_volume(args.fixed), read_transform(args.transform)
+    if not isinstance(transform, DisplacementField):
+        transform = sample_transform(transform, fixed.geometry)
+    given = args.fixed_landmarks is not None
+    return {
+        "fixed": fixed,
+        "moving": read_volume(args.moving),
+        "field": transform,
+        "region": None if args.region is None else read_volume(args.region),
+        "fixed_landmarks": read_points(args.fixed_landmarks) if given else None,
+        "moving_landmarks": read_points(args.moving_landmarks) if given else None,
+    }
+
+
+def _jobs(args: argparse.Namespace, result) -> list:
+    """Everything computed, and what is left to write: (path, writer) in the order of writing."""
+    from ..files import write_transform, write_volume
+    from ..report import write_report
+
+    jobs = [(args.output, lambda path: write_transform(result.forward, path))]
+    if args.warped is not None:
+        warped = result.warped()
+        jobs.append((args.warped, lambda path: write_volume(warped, path)))
+    if args.report is not None:
+        jobs.append((args.report, lambda path: write_report(result.report, path)))
+    return jobs
