@@ -1,16 +1,27 @@
-"""The confidence map: where registering there and back again doesn't lead home."""
+"""The expected error: where a registration is likely to be wrong, and by how much, without knowing the truth.
+
+Two things say so: where registering there and back again doesn't lead home, and where the scans would match better a
+little beside the place they were led to. What they have meant in mm was measured on real scans moved by known fields
+(`scripts/calibrate_confidence`, Resources/benchmark/calibration.md).
+
+Key functions: `estimate_confidence` for a run, `confidence_of` for a transform made earlier; both are `gather`, which
+collects the signs, and `expected_error`, which reads them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+import itertools
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
 
+from .describe import mind_ssc
 from .field import DisplacementField, sample_transform
 from .grid import Image, Sampler, resample, sample
 from .inverse import fit_affine
-from .linear import LinearLevel
+from .linear import LinearLevel, chance_mismatch
 from .prepare import Prepared, prepare, working_grid
 from .progress import SHARES, Monitor
 from .propose import identity, propose, search_proposal
@@ -19,7 +30,16 @@ from .settings import Settings
 from .similarity import smooth
 from .volume import Geometry, Volume, check_registrable
 
-__all__ = ["confidence_map", "confidence_of", "estimate_confidence"]
+__all__ = [
+    "Signs",
+    "confidence_of",
+    "disagreement",
+    "error_voxels",
+    "estimate_confidence",
+    "evidence",
+    "expected_error",
+    "gather",
+]
 
 VOXELS = 100_000
 """Of the moving scan's working grid for the way back: a coarse registration is enough to disagree."""
@@ -31,11 +51,50 @@ MIN_ITERATIONS = 20
 
 COARSE_LEVELS = 2
 
+NEAR_SIGMA, WIDE_SIGMA, PULL_SIGMA = 1.0, 4.0, 2.24
+"""Neighborhoods that the signs are means of, voxels."""
+
+PULL_SHARPNESS = 40.0
+"""By which the likelihood of a displacement falls with its mismatch, as a share of a chance match."""
+
+UNKNOWN_PULL = 0.5
+"""Outside the moving scan, voxels: nothing there says that the place is right."""
+
+FLOOR = 0.05
+"""Voxels under which a sign says nothing."""
+
+SCALE = 1.407
+POWERS = {"near": 0.385, "wide": 0.14, "pull": 0.299, "motion": 0.235}
+"""The expected error as a product of powers of the signs: fitted by `scripts/calibrate_confidence`, which prints both;
+see Resources/benchmark/calibration.md."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Signs:
+    """What the expected error is made from, on a coarse isotropic grid over the fixed body.
+
+    Attributes:
+        geometry: The grid, canonical fixed axes.
+        fixed, warped: Intensities ``(D, H, W)`` of the fixed scan and of the moving one, led there.
+        inside: 1 where the place lies in the moving scan (and its mask), else 0.
+        weight: 1 in the fixed body, else 0.
+        u: Displacement before the linear part ``(3, D, H, W)``, mm along the fixed axes.
+        residual: Where one ends who goes there and back, relative to the start, ``(3, D, H, W)``, mm.
+    """
+
+    geometry: Geometry
+    fixed: torch.Tensor
+    warped: torch.Tensor
+    inside: torch.Tensor
+    weight: torch.Tensor
+    u: torch.Tensor
+    residual: torch.Tensor
+
 
 def estimate_confidence(
     fixed: Prepared, moving: Prepared, linear: np.ndarray, field: Image, settings: Settings, monitor: Monitor
 ) -> Volume:
-    """Register the other way round, coarsely and independently, and compare.
+    """The expected error of a registration, mm.
 
     Args:
         fixed, moving: the scans.
@@ -45,10 +104,75 @@ def estimate_confidence(
         monitor: of the run; where it was told to stop and keep, the way back is not refined.
 
     Returns:
-        See `confidence_map`.
+        A float32 volume on a coarse grid around the fixed body, canonical axes; 0 outside the body.
     """
-    ways = there_and_back(fixed, moving, linear, field, settings, monitor)
-    return confidence_map(linear, *ways)
+    return expected_error(gather(fixed, moving, linear, field, settings, monitor))
+
+
+def gather(
+    fixed: Prepared, moving: Prepared, linear: np.ndarray, field: Image, settings: Settings, monitor: Monitor
+) -> Signs:
+    """Register the other way round, coarsely and independently, and see how the scans match; see `estimate_confidence`.
+    """
+    forward, backward = there_and_back(fixed, moving, linear, field, settings, monitor)
+    level = LinearLevel(fixed, moving, VOXELS, linear)
+    geometry = level.fixed_geometry
+    u = resample(forward, geometry, smooth=False)
+    warped, inside = level.intensities(linear, u.tensor)
+    return Signs(geometry, resample(fixed.image, geometry).tensor, warped, inside, level.weight, u.tensor,
+                 disagreement(linear, u, backward))
+
+
+def evidence(signs: Signs) -> dict[str, torch.Tensor]:
+    """The signs as lengths in voxels of their grid, ``(D, H, W)``; the larger, the worse.
+
+    Returns:
+        "near" and "wide": how far there and back misses, in a small and in a wide neighborhood. "pull": how far beside
+        its place a voxel's surroundings match best. "motion": how far the scan was bent.
+    """
+    spacing = signs.geometry.spacing[0]
+    missed = signs.residual.norm(dim=0) / spacing
+    return {
+        "near": smooth(missed, NEAR_SIGMA),
+        "wide": smooth(missed, WIDE_SIGMA),
+        "pull": _pull(signs),
+        "motion": smooth(signs.u.norm(dim=0) / spacing, WIDE_SIGMA),
+    }
+
+
+def _pull(signs: Signs) -> torch.Tensor:
+    """Mean of the 27 smallest displacements, each as likely as the match it leads to; `UNKNOWN_PULL` outside."""
+    fixed, moving = mind_ssc(signs.fixed), mind_ssc(signs.warped)
+    chance = chance_mismatch(fixed, signs.weight, moving, signs.weight * signs.inside)
+    d, h, w = signs.geometry.shape
+    padded = torch.nn.functional.pad(moving[None], [1] * 6, mode="replicate")[0]
+    offsets = list(itertools.product((-1, 0, 1), repeat=3))
+    costs = []
+    for z, y, x in offsets:
+        beside = padded[:, 1 + z:1 + z + d, 1 + y:1 + y + h, 1 + x:1 + x + w]
+        mismatch = (beside - fixed).square_().mean(dim=0).div_(chance)
+        costs.append(smooth(mismatch * signs.inside + (1 - signs.inside), PULL_SIGMA))
+    likely = torch.softmax(torch.stack(costs).mul_(-PULL_SHARPNESS), dim=0)
+    steps = torch.tensor(offsets, dtype=likely.dtype, device=likely.device)
+    pull = torch.einsum("kdhw,kc->cdhw", likely, steps).norm(dim=0)
+    return pull + UNKNOWN_PULL * (1 - smooth(signs.inside, PULL_SIGMA))
+
+
+def expected_error(signs: Signs) -> Volume:
+    """The signs read as mm; see `estimate_confidence` for the volume."""
+    voxels = error_voxels(evidence(signs)) * signs.weight
+    return Volume((voxels * signs.geometry.spacing[0]).cpu().numpy(), signs.geometry)
+
+
+def error_voxels(found: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Expected error in voxels of the signs' grid, from their `evidence`; rises with each of them.
+
+    However small the product of powers, two ways that miss one another by so much can't both be right to half of it.
+    """
+    error = SCALE * torch.ones_like(found["wide"])
+    for name, power in POWERS.items():
+        error = error * (found[name] + FLOOR) ** power
+    return torch.maximum(error, found["wide"] / 2)
 
 
 def there_and_back(
@@ -88,7 +212,7 @@ def confidence_of(
         tell: Receives the fraction done; it may raise `Cancelled`.
 
     Returns:
-        See `confidence_map`.
+        See `estimate_confidence`.
 
     Raises:
         InputError: A scan is unusable.
@@ -114,25 +238,13 @@ def _without_linear(transform: DisplacementField, linear: np.ndarray, grid: Geom
     return Image(torch.from_numpy(u).float().to(device), grid)
 
 
-def confidence_map(linear: np.ndarray, forward: Image, backward: Image) -> Volume:
-    """Expected error in mm: how far one comes back from where one started, there and back by separate registrations.
+def disagreement(linear: np.ndarray, forward: Image, backward: Image) -> torch.Tensor:
+    """Where one ends who goes there and back, relative to where one started: ``(3, D, H, W)`` mm on the fixed axes.
 
     Args:
         linear: 4x4, LPS mm, fixed -> moving; `backward` was found under its inverse.
         forward: displacement on the fixed axes, mm ``(3, D, H, W)``, applied before `linear`.
         backward: displacement on the moving axes, mm, applied before the inverse of `linear`.
-
-    Returns:
-        A float32 volume on the grid of `forward`, canonical axes.
-    """
-    error = smooth(disagreement(linear, forward, backward).norm(dim=0), 1.0)
-    return Volume(error.cpu().numpy(), forward.geometry)
-
-
-def disagreement(linear: np.ndarray, forward: Image, backward: Image) -> torch.Tensor:
-    """Where one ends who goes there and back, relative to where one started: ``(3, D, H, W)`` mm on the fixed axes.
-
-    The arguments are those of `confidence_map`.
     """
     geometry = forward.geometry
     u = forward.tensor

@@ -132,7 +132,9 @@ def _confidence_figures(fixed: Prepared, confidence: Volume) -> dict:
     inside = confidence.array[mask_on(fixed, confidence.geometry).cpu().numpy() > 0]
     if inside.size == 0:
         inside = confidence.array
-    return {"mean_mm": float(inside.mean()), "p95_mm": float(np.percentile(inside, 95))}
+    median, p95 = np.percentile(inside, [50, 95])
+    return {"mean_mm": float(inside.mean()), "median_mm": float(median), "p95_mm": float(p95),
+            "grid_mm": float(confidence.geometry.spacing[0])}
 
 
 def _landmarks(inputs, forward: DisplacementField) -> dict | None:
