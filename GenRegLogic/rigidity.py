@@ -424,16 +424,15 @@ def _box(inside: np.ndarray) -> tuple[slice, slice, slice]:
 
 
 def _dilated(inside: np.ndarray) -> tuple[tuple[slice, slice, slice], np.ndarray]:
-    """The box one voxel wider than what is True, and in it all neighbors of that, diagonal ones included."""
+    """The box one voxel wider than what is True, and in it that with its face neighbors."""
     box = tuple(slice(max(s.start - 1, 0), min(s.stop + 1, n)) for s, n in zip(_box(inside), inside.shape))
-    zone = inside[box].copy()
+    inside = inside[box]
+    zone = inside.copy()
     for axis in range(3):
-        wider = zone.copy()
         head, tail = [slice(None)] * 3, [slice(None)] * 3
         head[axis], tail[axis] = slice(None, -1), slice(1, None)
-        wider[tuple(head)] |= zone[tuple(tail)]
-        wider[tuple(tail)] |= zone[tuple(head)]
-        zone = wider
+        zone[tuple(head)] |= inside[tuple(tail)]
+        zone[tuple(tail)] |= inside[tuple(head)]
     return box, zone
 
 
