@@ -23,13 +23,14 @@ __all__ = ["Plates"]
 GRID_LINES_ACROSS, TILES_ACROSS, BAR_SHARE = 22, 8, 0.25
 CROP_SHARE, MAX_CROP_MM = 0.35, 80.0
 CROP_PIXELS = 120
-TALLEST = 1.05
+TALLEST = 0.97
 """Height of a picture relative to the column that it stands in; a taller one is made narrower, so that two planes fit
 on a sheet of paper."""
 
 NARROW = 0.45
 """Width relative to height below which all eight pictures of a plane stand in one row."""
 
+MIDDLE_SHARES = (0.4, 0.6)
 BODY_SAMPLES = 40
 EMPTY_SHARE = 0.02
 FINE_VOXEL_MM = 0.3
@@ -71,7 +72,7 @@ class Plates:
         self.error_mm = None if confidence is None else _full_scale(inside_body(confidence, self._body).array)
         self.step_mm = nice(float(fixed.geometry.extent_mm.max()) / GRID_LINES_ACROSS)
         self.tilt = tilt_degrees(fixed.geometry)
-        self._middle = self._middle_of_body()
+        self.middle = self._middle_of_body()
         self._decimals = 1 if min(fixed.geometry.spacing) > FINE_VOXEL_MM else 2  # of positions
 
     def planes(self, pixels: int) -> str:
@@ -107,7 +108,7 @@ class Plates:
                 f'{orientation.name}</p>{reason}</div><div class="row">{figures}</div></article>')  # fmt: skip
 
     def _plane(self, orientation: Orientation, pixels: int) -> str:
-        seen = self._see(whole(self._geometry, orientation, self._middle, pixels))
+        seen = self._see(whole(self._geometry, orientation, self.middle, pixels))
         cut = seen.cut
         tile = min(cut.rows, cut.columns, max(cut.rows, cut.columns) / TILES_ACROSS)
         missing_before = "" if seen.any_before else NO_VOXELS
@@ -133,7 +134,7 @@ class Plates:
             rows = f'<div class="row eight">{"".join(figures)}</div>'
         else:
             rows = "".join(f'<div class="row">{"".join(figures[n : n + 4])}</div>' for n in (0, 4))
-        at = letters(self._middle, self._decimals).split(", ")[orientation.through]
+        at = letters(self.middle, self._decimals).split(", ")[orientation.through]
         return f'<section class="plane"><h3>{orientation.name.capitalize()}, {at} mm</h3>{rows}</section>'
 
     def _eighth(self, seen: _Seen, tile: float) -> tuple[str, np.ndarray, str]:
@@ -172,7 +173,7 @@ class Plates:
         return ORIENTATIONS[int(np.argmax(np.array(spacing) > 0.99 * max(spacing)))]
 
     def _middle_of_body(self) -> np.ndarray:
-        """(3,) LPS mm: the median place of what is bright in the fixed scan where the moving scan reaches."""
+        """(3,) LPS mm: near the median of what is bright in the fixed scan where the moving scan reaches."""
         steps = [max(1, n // BODY_SAMPLES) for n in self._geometry.size]
         lines = [np.arange(0, n, step) for n, step in zip(self._geometry.size, steps)]
         index = np.stack(np.meshgrid(*lines, indexing="ij"), axis=-1)
@@ -182,13 +183,18 @@ class Plates:
         weight = np.interp(values, *self._fixed.tone)
         reached = weight * self._moving.geometry.contains(moved).reshape(weight.shape)
         weight = reached if reached.sum() > EMPTY_SHARE * weight.sum() else weight
-        middle = [_median(lines[axis], weight.sum(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
+        middle = [_middle(lines[axis], weight.sum(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
         return self._geometry.to_world(middle)
 
 
-def _median(places: Sequence[int], weight: np.ndarray) -> float:
-    total = np.cumsum(weight)
-    return float(places[int(np.searchsorted(total, total[-1] / 2))]) if total[-1] > 0 else float(np.mean(places))
+def _middle(places: Sequence[int], weight: np.ndarray) -> float:
+    """Where there is most to be seen around the median: a brain's very middle is the cleft between its halves."""
+    if not weight.sum() > 0:
+        return float(np.mean(places))
+    share = (np.cumsum(weight) - weight / 2) / weight.sum()
+    near = (share >= MIDDLE_SHARES[0]) & (share <= MIDDLE_SHARES[1])
+    near = near if near.any() else np.abs(share - 0.5) == np.abs(share - 0.5).min()
+    return float(places[int(np.argmax(np.where(near, weight, -1.0)))])
 
 
 def _full_scale(error: np.ndarray) -> float:

@@ -64,7 +64,7 @@ footer { margin-top: 2em; padding-top: .6em; border-top: 2px solid var(--line); 
 @media (max-width: 640px) { .triple, .place { grid-template-columns: 1fr; }
   .row, .row.eight { grid-template-columns: 1fr 1fr; }
   tbody th { white-space: normal; } }
-@page { margin: 13mm 12mm; }
+@page { margin: 11mm 12mm; }
 @media print {
   body { padding: 0; max-width: none; font-size: 9.6pt; line-height: 1.35; }
   * { -webkit-print-color-adjust: exact; print-color-adjust: exact; }
@@ -72,10 +72,12 @@ footer { margin-top: 2em; padding-top: .6em; border-top: 2px solid var(--line); 
   .keep, .plane, .verdict, table, figure, .row { break-inside: avoid; }
   .row { grid-template-columns: repeat(4, 1fr); } .row.eight { grid-template-columns: repeat(8, 1fr); }
   .triple { grid-template-columns: 1.1fr 1.1fr 1.2fr; }
-  .place { grid-template-columns: 1.15fr 4fr; }
+  .place { grid-template-columns: 1.5fr 4fr; padding: .3em 0; }
+  .plot { max-width: 135mm; } .triple th, .triple td { padding-top: .12em; padding-bottom: .12em; }
+  footer { margin-top: .8em; padding-top: .3em; }
   .hint { max-width: none; margin: .2em 0; } h2 { margin-top: 1.2em; }
   .newpage { break-before: page; }
-  .sign { display: flex; gap: 2em; margin-top: 1.6em; color: var(--ink); }
+  .sign { display: flex; gap: 2em; margin-top: 1.6em; color: var(--ink); break-inside: avoid; }
   .sign span { flex: 1; border-top: 1px solid var(--ink); padding-top: .2em; }
 }
 """

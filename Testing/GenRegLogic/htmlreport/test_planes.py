@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from GenRegLogic.field import AffineTransform
+from GenRegLogic.field import AffineTransform, sample_transform
+from GenRegLogic.htmlreport.places import body_of
 from GenRegLogic.htmlreport.planes import ORIENTATIONS, Scan, crop, tilt_degrees, whole
+from GenRegLogic.htmlreport.plates import Plates
 from GenRegLogic.volume import Geometry, Volume
 
 from ..conftest import rotation, stored_otherwise
@@ -131,3 +133,30 @@ def test_the_tilt_is_the_angle_to_the_bodys_axes():
     assert tilt_degrees(GRID) == pytest.approx(0.0, abs=1e-6)
     assert tilt_degrees(Geometry((4, 4, 4), direction=rotation(0.0, 0.0, np.radians(12)))) == pytest.approx(12.0)
     assert tilt_degrees(Geometry((4, 4, 4), direction=np.diag([-1.0, 1.0, -1.0]))) == pytest.approx(0.0, abs=1e-6)
+
+
+class TestMiddle:
+    """Where the planes of the whole scan are laid."""
+
+    @pytest.fixture
+    def halves_apart(self):
+        """Two blocks to the left and right of an empty cleft, far from the grid's own middle."""
+        array = np.zeros((20, 30, 40), np.float32)
+        array[10:18, 12:28, 20:38] = 1.0
+        array[:, :, 29] = 0.0
+        array += np.linspace(0, 1e-3, 40, dtype=np.float32)
+        return Volume.from_array(array, spacing=(1.0, 1.0, 2.0))
+
+    @pytest.fixture
+    def middle(self, halves_apart):
+        still = sample_transform(AffineTransform.identity(), halves_apart.geometry)
+        plates = Plates(halves_apart, halves_apart, still, None, body_of(halves_apart))
+        return halves_apart.geometry.to_index(plates.middle)
+
+    def test_they_go_through_the_body(self, middle):
+        assert 22 < middle[0] < 36
+        assert 14 < middle[1] < 26
+        assert 11 < middle[2] < 17
+
+    def test_they_avoid_a_cleft(self, middle):
+        assert middle[0] != pytest.approx(29)
