@@ -9,26 +9,21 @@ always whole, even when the program is killed.
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import os
-import secrets
-import shutil
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
-from .errors import GenRegError, InputError, ResourceError
+from .errors import InputError
 from .field import DisplacementField, Transform, from_sitk, sample_transform
 from .nifti import is_nifti, write_nifti
 from .quiet import quiet_itk
 from .reading import existing_file, naming, raise_if_memory, read_image, read_series
+from .replacing import replacing, writing_error
 from .volume import Geometry, Volume
 
-__all__ = ["check_writable", "read_transform", "read_volume", "write_transform", "write_volume"]
+__all__ = ["check_writable", "read_transform", "read_volume", "replacing", "write_transform", "write_volume"]
 
 IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
 READ_TRANSFORM_ENDINGS = (".h5", ".hdf5", ".tfm", ".txt", ".mat", ".xfm")
@@ -47,7 +42,6 @@ WRITABLE_ENDINGS = {
 
 ITK_COMPRESSION_LEVEL = 1
 BYTES_PER_NUMBER_IN_TEXT = 25
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def read_volume(path: str | Path) -> Volume:
@@ -165,39 +159,8 @@ def check_writable(path: str | Path, kind: str) -> Path:
         with tempfile.TemporaryFile(dir=path.parent) as trial:  # only trying tells, on network and Windows folders too
             trial.write(b"\0")
     except OSError as error:
-        raise _writing_error(error, path) from None
+        raise writing_error(error, path) from None
     return path
-
-
-@contextlib.contextmanager
-def replacing(path: Path, needed_bytes: int = 0) -> Iterator[Path]:
-    """A temporary path in the same folder that takes the final name if the block succeeds, and vanishes if not.
-
-    Args:
-        path: The final name.
-        needed_bytes: Checked against the free space first, as not all of ITK's writers notice a full disk.
-
-    Raises:
-        InputError: The folder cannot be written to.
-        ResourceError: The disk is full.
-    """
-    temporary = path.with_name(
-        f".{secrets.token_hex(4)}.{path.name}"
-    )  # keeps the ending, by which ITK chooses a writer
-    try:
-        if shutil.disk_usage(path.parent).free < needed_bytes:
-            raise OSError(errno.ENOSPC, "not enough space")
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        raise _writing_error(error, path) from None
-    except RuntimeError:  # ITK's only kind of error: it names no reason, and the folder was tried before
-        raise ResourceError(
-            f"{path} cannot be written completely; the disk may be full: free some space or choose another folder."
-        ) from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _write_image(image: sitk.Image, path: Path) -> None:
@@ -213,11 +176,3 @@ def _write_field(field: DisplacementField, path: Path) -> None:
         write_nifti(field.array, field.geometry, path)
     else:
         _write_image(field.to_image(), path)
-
-
-def _writing_error(error: OSError, path: Path) -> GenRegError:
-    if error.errno in NO_SPACE:
-        return ResourceError(f"{path} cannot be written: the disk is full: free some space or choose another folder.")
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return InputError(f"{path} cannot be written: the folder is read-only for you; choose another folder.")
-    return InputError(f"{path} cannot be written ({error.strerror or error}); choose another folder.")

@@ -12,7 +12,10 @@ from ..errors import InputError
 from ..volume import ORTHONORMAL_TOLERANCE, Geometry, Volume
 from .parents import worldMatrix
 
-__all__ = ["geometryFromMatrix", "ijkToRas", "matrixToNumpy", "nodeArray", "setVolume", "squared", "volumeFromNode"]
+__all__ = [
+    "geometryFromMatrix", "ijkToRas", "imageOfArray", "matrixToNumpy", "nodeArray", "setVolume", "squared",
+    "volumeFromNode",
+]  # fmt: skip
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -150,11 +153,16 @@ def setVolume(node, array: np.ndarray, geometry: Geometry) -> None:
         array: (k, j, i); held by the node, not copied.
         geometry: LPS.
     """
-    image = vtk.vtkImageData()
-    image.SetDimensions(geometry.size)
-    image.GetPointData().SetScalars(numpy_to_vtk(np.ascontiguousarray(array).reshape(-1)))
     matrix = RAS_TO_LPS @ geometry.index_to_world
     with slicer.util.NodeModify(node):
         node.SetAndObserveTransformNodeID(None)
         node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(matrix))
-        node.SetAndObserveImageData(image)
+        node.SetAndObserveImageData(imageOfArray(array))
+
+
+def imageOfArray(array: np.ndarray) -> vtk.vtkImageData:
+    """(k, j, i) voxels as an image without a place (origin 0, spacing 1); held by the image, not copied."""
+    image = vtk.vtkImageData()
+    image.SetDimensions(array.shape[::-1])
+    image.GetPointData().SetScalars(numpy_to_vtk(np.ascontiguousarray(array).reshape(-1)))
+    return image

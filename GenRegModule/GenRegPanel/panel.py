@@ -5,6 +5,8 @@ import vtk
 from .dependencies import ensureTorch, torchInstalled
 from .deviceslist import DevicesList
 from .inputspart import InputsPart
+from .inspectpart import InspectPart
+from .looking import Looking
 from .resultpart import ResultPart
 from .review import Review
 from .runcontrol import RunControl
@@ -35,9 +37,11 @@ class Panel:
         self.devices = DevicesList(ui, runner.chores, self._soon.ask, settings)
         self.inputs = InputsPart(ui, runner, self.devices, mayInspect)
         self.result = ResultPart(ui)
-        self.review = Review(ui)
+        self.looking = Looking()
+        self.review = Review(ui, self.looking)
         self.runControl = RunControl(ui, runner, self.inputs, self.review, self.result, self.devices, needs)
-        self._parts = (self.devices, self.inputs, self.result, self.review, self.runControl)
+        self.inspect = InspectPart(ui, self.looking, runner, self.runControl, needs)
+        self._parts = (self.devices, self.inputs, self.result, self.inspect, self.review, self.runControl)
 
     def setParameters(self, parameters):
         """Follow a parameter node; None while the scene closes."""
@@ -61,12 +65,13 @@ class Panel:
         self.inputs.update()
         self.result.update()
         self.review.update()
+        self.inspect.update()
 
     def cleanup(self):
         """Let go of everything."""
         self.setParameters(None)
         self._soon.stop()
-        for part in (self.inputs, self.result, self.review, self.runControl):
+        for part in (self.inputs, self.result, self.inspect, self.review, self.runControl):
             part.cleanup()
 
     def _forget(self):

@@ -5,6 +5,7 @@ from typing import Annotated, Union
 from slicer import (
     vtkMRMLLabelMapVolumeNode,
     vtkMRMLMarkupsFiducialNode,
+    vtkMRMLMarkupsROINode,
     vtkMRMLScalarVolumeNode,
     vtkMRMLSegmentationNode,
     vtkMRMLTransformNode,
@@ -19,6 +20,7 @@ MAX_ITERATIONS = 200
 """Of the slider: five times the default, where nothing more is gained. Scripts may ask for more."""
 
 MAX_RESOLUTION_MM = 20.0
+BOARD_FIELDS, FLICKER_RATES = (2, 40), (0.5, 8.0)
 MAX_SEED = 2**31 - 1
 """The largest that a spin box holds."""
 
@@ -47,6 +49,19 @@ class GenRegParameterNode:
         keepWarm: The worker keeps the GPU's memory between runs.
         keepLog: The log becomes a text node.
         preview: The alignment is shown while it comes in.
+        boardFields: Of the checkerboard, along the longest edge.
+        flickerRate: Changes per second.
+        flickerFixed: Flicker between after and the fixed volume, instead of before.
+        mapOpacity: Of a map over the fixed volume.
+        saveMaps: Maps go with the scene.
+        measureFixedLandmarks: To measure with, not to be guided by.
+        measureMovingLandmarks: The same in the moving scan.
+        fixedSegmentation: Whose segments are measured.
+        movingSegmentation: The same organs in the moving scan; None: volumes only.
+        repairRegion: Where the alignment is to be refined.
+        repairFixedLandmarks: Points that are to come together, in the fixed scan.
+        repairMovingLandmarks: The same in the moving scan.
+        nameVolumes: The report names the two volumes.
     """
 
     fixedVolume: vtkMRMLScalarVolumeNode
@@ -68,6 +83,19 @@ class GenRegParameterNode:
     keepWarm: bool = False
     keepLog: bool = False
     preview: bool = True
+    boardFields: Annotated[int, WithinRange(*BOARD_FIELDS)] = 8
+    flickerRate: Annotated[float, WithinRange(*FLICKER_RATES)] = 2.0
+    flickerFixed: bool = False
+    mapOpacity: Annotated[float, WithinRange(0.0, 1.0)] = 0.7
+    saveMaps: bool = False
+    measureFixedLandmarks: vtkMRMLMarkupsFiducialNode
+    measureMovingLandmarks: vtkMRMLMarkupsFiducialNode
+    fixedSegmentation: Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode, None]  # noqa: UP007
+    movingSegmentation: Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode, None]  # noqa: UP007
+    repairRegion: Union[vtkMRMLMarkupsROINode, vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode, None]  # noqa: UP007
+    repairFixedLandmarks: vtkMRMLMarkupsFiducialNode
+    repairMovingLandmarks: vtkMRMLMarkupsFiducialNode
+    nameVolumes: bool = False
 
 
 def inScene(node):

@@ -3,8 +3,7 @@
 import slicer
 from slicer.i18n import tr as _
 
-from GenRegLogic.errors import InputError
-
+from .looking import Looking, pairOrNone
 from .messages import errorsShown
 from .parameters import inScene
 from .resultpart import reportOf
@@ -15,18 +14,18 @@ __all__ = ["Review"]
 class Review:
     """The buttons below the figures, each enabled only where it makes sense.
 
-    After a run everything can be done. For a transform from a saved scene there is no undo, and the checkerboard needs
-    the warped volume.
+    After a run everything can be done; for a transform from a saved scene there is no undo.
 
     Args:
         ui: The panel's widgets.
+        looking: `Looking`, shared with the part Inspect.
     """
 
-    def __init__(self, ui):
-        self._ui = ui
-        self._parameters = self._result = None
-        self._board = self._viewsBefore = None
-        self._running, self._kept = False, ()
+    def __init__(self, ui, looking=None):
+        self._ui, self._looking = ui, looking or Looking()
+        self._parameters = None
+        self._runs = []  # (result, kept nodes); more than one only after local repairs of one transform
+        self._looking.listen(self.update)
         ui.showGridButton.connect("clicked(bool)", self.onShowGrid)
         ui.beforeAfterButton.connect("clicked(bool)", self.onBeforeAfter)
         ui.checkerboardButton.connect("clicked(bool)", self.onCheckerboard)
@@ -35,67 +34,69 @@ class Review:
     @property
     def canUndo(self):
         """Whether the latest run can be taken back."""
-        return self._result is not None and self._result.undo.valid
+        return bool(self._runs) and self._runs[-1][0].undo.valid
+
+    @property
+    def _result(self):
+        return self._runs[-1][0] if self._runs else None
 
     def setParameters(self, parameters):
         """Take up a parameter node, or None while the scene closes: then the latest run is forgotten."""
         self._parameters = parameters
         if parameters is None:
-            self._result = self._board = self._viewsBefore = None
+            self._runs = []
+            self._looking.forget()
         self.update()
+
+    def leave(self):
+        """Put the views back before a run remembers them."""
+        self._looking.leave()
 
     def began(self):
         """A run has begun: nothing to look at until it has ended."""
-        self._running = True
-        self._removeBoard()
-        self.update()
+        self._looking.running = True
+        self._looking.changed()
 
-    def ended(self, result=None, kept=()):
+    def ended(self, result=None, kept=(), *, repaired=False):
         """A run has ended.
 
         Args:
             result: Its `RunResult`; None: it failed, and the earlier one stays.
             kept: Further nodes that the panel made for it; Undo takes them away too.
+            repaired: It went on from the result before it, which can still be undone after it.
         """
-        self._running = False
+        self._looking.running = False
         if result is not None:
-            self._result, self._kept = result, tuple(kept)
-        self.update()
+            goesOn = repaired and self._result is not None and self._result.transformNode is result.transformNode
+            self._runs = [*(self._runs if goesOn else []), (result, tuple(kept))]
+            self._looking.result = result
+        self._looking.changed()
 
     def cleanup(self):
         """Take away what is only for looking."""
-        self._removeBoard()
-        self._parameters = self._result = None
+        self._looking.end()
+        self._parameters, self._runs = None, []
 
     def update(self):
         """Enable the buttons that make sense, and say what a click would do."""
-        ui, transform = self._ui, self._transform()
+        ui, looking, transform = self._ui, self._looking, self._transform()
         moving, fixed = self._node("moving", transform), self._node("fixed", transform)
-        shown = transform is not None and not self._running
-        ui.showGridButton.enabled = shown and fixed is not None
-        ui.showGridButton.checked = shown and self._gridShown(transform)
+        shown = transform is not None and not looking.running
+        both = shown and fixed is not None and moving is not None
+        ui.showGridButton.enabled = both
+        ui.showGridButton.checked = both and looking.drawing == "grid"
         flips = shown and moving is not None
         ui.beforeAfterButton.enabled = flips
         applied = flips and self._isApplied(moving, transform)
         ui.beforeAfterButton.text = _("Show before") if applied or not flips else _("Show after")
-        if self._board is not None and inScene(self._board) is None:
-            self._board = None
-        both = shown and fixed is not None and moving is not None
-        ui.checkerboardButton.enabled = both and self._hasWarped(transform)
-        ui.checkerboardButton.checked = self._board is not None
-        ui.undoButton.enabled = not self._running and self.canUndo
+        ui.checkerboardButton.enabled = both
+        ui.checkerboardButton.checked = looking.mode == "checkerboard"
+        ui.undoButton.enabled = not looking.running and self.canUndo
 
     def onShowGrid(self, checked=True):
         """Draw the deformation grid, or take it away."""
-        from GenRegLogic.mrml import views
-
-        transform = self._transform()
         with errorsShown():
-            if transform is not None:
-                if checked:
-                    views.showGrid(transform, self._node("fixed", transform))
-                else:
-                    views.hideGrid(transform)
+            self._looking.draw("grid" if checked else "", self._transform())
         self.update()
 
     def onBeforeAfter(self, _checked=False):
@@ -104,33 +105,37 @@ class Review:
         moving = self._node("moving", transform)
         with errorsShown():
             if moving is not None:
-                self._removeBoard()
+                self._looking.leave()
                 self._flip(transform, moving)
         self.update()
 
     def onCheckerboard(self, checked=True):
         """Show fixed and moving in alternate squares, or what was shown before."""
+        transform = self._transform()
+        pair = pairOrNone(transform)
         with errorsShown():
-            if checked:
-                self._showBoard()
+            if checked and pair is not None:
+                from GenRegLogic.mrml.modes import Checkerboard
+
+                warped, fields = self._looking.warped(transform), self._parameters.boardFields
+                self._looking.enter(Checkerboard(pair, warped, fields))
             else:
-                self._removeBoard()
+                self._looking.leave()
         self.update()
 
     def onUndo(self, _checked=False):
         """Put everything back as it was before the run."""
-        from GenRegLogic.mrml import views
-
         with errorsShown():
             if self.canUndo:
-                self._removeBoard()
-                views.hideGrid(self._result.transformNode)
-                self._result.undo.undo()
-                for node in self._kept:
+                self._looking.clear()
+                result, kept = self._runs.pop()
+                self._looking.maps.drop(result.transformNode)
+                result.undo.undo()
+                for node in kept:
                     if inScene(node) is not None:
                         slicer.mrmlScene.RemoveNode(node)
-                self._result, self._kept = None, ()
-        self.update()
+                self._looking.result = self._result
+        self._looking.changed()
 
     def _transform(self):
         """The selected output transform if it holds a result, else None."""
@@ -146,67 +151,23 @@ class Review:
         name = kind.GetFixedNodeReferenceRole() if role == "fixed" else kind.GetMovingNodeReferenceRole()
         return inScene(transform.GetNodeReference(name))
 
-    def _isLatest(self, transform):
-        return self._result is not None and self._result.transformNode is transform
-
     @staticmethod
     def _isApplied(moving, transform):
         from GenRegLogic.mrml.parents import chain
 
         return transform in chain(moving)
 
-    @staticmethod
-    def _gridShown(transform):
-        from GenRegLogic.mrml import views
-
-        return views.gridShown(transform)
-
     def _flip(self, transform, moving):
         from GenRegLogic.mrml.parents import chain
 
         applied = self._isApplied(moving, transform)
-        if self._isLatest(transform):
+        result = self._result
+        if result is not None and result.transformNode is transform:
             if applied:
-                self._result.showBefore()
+                result.showBefore()
             else:
-                self._result.showAfter()
+                result.showAfter()
             return
         # From a saved scene: the transform lies in the world, right above the moving volume's own transforms.
         above = chain(moving, ignoring=transform)
         (above[-1] if above else moving).SetAndObserveTransformNodeID(None if applied else transform.GetID())
-
-    def _hasWarped(self, transform):
-        if self._isLatest(transform) and self._result.warped is not None:
-            return True
-        warped = inScene(self._parameters.warpedVolume)
-        return warped is not None and warped.GetImageData() is not None
-
-    def _showBoard(self):
-        from GenRegLogic.mrml import views
-        from GenRegLogic.mrml.volumes import volumeFromNode
-
-        self._removeBoard()
-        transform = self._transform()
-        fixedNode, movingNode = self._node("fixed", transform), self._node("moving", transform)
-        if fixedNode is None or movingNode is None or not self._hasWarped(transform):
-            return
-        fixed = volumeFromNode(fixedNode, "fixed")
-        if self._isLatest(transform) and self._result.warped is not None:
-            warped = self._result.warped[0]
-        else:
-            warped = volumeFromNode(self._parameters.warpedVolume, "warped").array
-        if warped.shape != fixed.array.shape:
-            raise InputError(_("The warped volume is not on the fixed volume's voxels; run again to get a new one."))
-        self._viewsBefore = views.SliceViewState(slicer.mrmlScene)
-        self._board = views.checkerboardVolume(
-            slicer.mrmlScene, fixedNode, movingNode, fixed.array, warped, fixed.geometry
-        )
-        views.showLayers(slicer.mrmlScene, self._board, None, 0.0)
-
-    def _removeBoard(self):
-        board, self._board = inScene(self._board), None
-        viewsBefore, self._viewsBefore = self._viewsBefore, None
-        if viewsBefore is not None and board is not None:
-            viewsBefore.restore()
-        if board is not None:
-            slicer.mrmlScene.RemoveNode(board)

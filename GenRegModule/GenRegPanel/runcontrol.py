@@ -10,7 +10,7 @@ from .curvepart import CurvePart
 from .dependencies import ensureTorch
 from .logpart import LogPart
 from .messages import errorsShown, showError
-from .parameters import inputsOf, inScene, outputsOf
+from .parameters import inputsOf, inScene, outputsOf, settingsOf
 from .timing import Later, repeating
 
 __all__ = ["RunControl"]
@@ -41,6 +41,7 @@ class RunControl:
         self._parameters = None
         self._latest = self._views = self._expected = None
         self._starting = self._running = self._stopping = self._closed = self._forsaken = False
+        self._repairing = False
         self._error, self._message = None, Later(self._showMessage)
         self._shower = repeating(self._show, SHOW_MS)
         ui.runButton.connect("clicked(bool)", self.onRun)
@@ -89,6 +90,34 @@ class RunControl:
         self._showState()
         self._runner.chores.abandon(lambda: self._start(inputs, outputs))
 
+    def repair(self, transform, what):
+        """Let the optimization go on where it is wrong (Refine here).
+
+        Args:
+            transform: The result to be repaired.
+            what: "region", "fixedLandmarks" and "movingLandmarks": nodes or None.
+        """
+        if self.busy or self._parameters is None:
+            return
+        try:
+            self._runner.checkFree()
+            self._needs()
+            settings = settingsOf(self._parameters)
+        except GenRegError as error:
+            self._showOutcome(error)
+            return
+        self._starting = True
+        self._showState()
+        make = self._runner.makeJob(
+            "repair", transform, **what, settings=settings, preview=self._parameters.preview,
+            keepWarm=self._parameters.keepWarm, onProgress=self._onProgress, onLog=self._log.add,
+        )  # fmt: skip
+
+        def begin():
+            self._runner.begin(make, onEnded=self._onEnded)
+
+        self._runner.chores.abandon(lambda: self._begin(begin, repairing=True))
+
     def onCancel(self, _checked=False):
         """Give the run up."""
         self._stop(_("Canceling …"), self._runner.cancel)
@@ -121,28 +150,36 @@ class RunControl:
         return agreed
 
     def _start(self, inputs, outputs):
+        """A registration."""
+        if self._parameters is None:
+            return
+        preview = self._parameters.preview
+        options = {"preview": preview, "keepWarm": self._parameters.keepWarm, "onProgress": self._onProgress,
+                   "onLog": self._log.add, "onEnded": self._onEnded}  # fmt: skip
+        self._begin(lambda: self._runner.start(inputs, outputs, **options), inputs if preview else None)
+
+    def _begin(self, start, shown=None, *, repairing=False):
+        """Start a run; the two volumes of `shown` come into the views for the preview."""
         if not self._starting or self._closed:  # the scene was closed in between
             return
-        self._starting = False
+        self._starting, self._repairing = False, repairing
         from GenRegLogic.mrml.views import SliceViewState, showLayers
 
-        scene, preview = slicer.mrmlScene, self._parameters.preview
-        self._expected = self._inputs.expectedSeconds()
+        scene = slicer.mrmlScene
+        self._expected = None if repairing else self._inputs.expectedSeconds()
         self._curve.clear()
         self._log.clear()
         self._latest, self._stopping, self._forsaken = None, False, False
+        self._review.leave()
         views = SliceViewState(scene)
         try:
-            self._runner.start(
-                inputs, outputs, preview=preview, keepWarm=self._parameters.keepWarm, onProgress=self._onProgress,
-                onLog=self._log.add, onEnded=self._onEnded,
-            )  # fmt: skip
+            start()
         except GenRegError as error:
             self._onEnded(error)
             return
         self._running, self._views = True, views
-        if preview:
-            showLayers(scene, inputs.fixed, inputs.moving, OVERLAY_OPACITY)
+        if shown is not None:
+            showLayers(scene, shown.fixed, shown.moving, OVERLAY_OPACITY)
         self._ui.progressBar.value = 0
         self._ui.progressLabel.text = _("Starting …")
         self._review.began()
@@ -205,7 +242,9 @@ class RunControl:
         parameters, kept = self._parameters, []
         if parameters is not None:
             parameters.outputTransform = result.transformNode
-            if parameters.applyToMoving:
+            if self._repairing:
+                pass  # the views show what they showed
+            elif parameters.applyToMoving:
                 showLayers(slicer.mrmlScene, parameters.fixedVolume, parameters.movingVolume, OVERLAY_OPACITY)
             elif inScene(result.warpedNode) is not None:
                 showLayers(slicer.mrmlScene, parameters.fixedVolume, result.warpedNode, OVERLAY_OPACITY)
@@ -213,7 +252,7 @@ class RunControl:
                 kept.append(self._log.keep(result.transformNode))
         if self._expected and not result.report.get("stopped_early"):
             self._devices.learn(result.report.get("seconds") or 0.0, self._expected)
-        self._review.ended(result, kept)
+        self._review.ended(result, kept, repaired=self._repairing)
         self._result.show()
 
     def _showOutcome(self, outcome):

@@ -17,7 +17,7 @@ from .chores import Chores
 from .messages import unexpected
 from .timing import repeating
 
-__all__ = ["Runner", "makeRun", "makeWorker", "pythonCommand"]
+__all__ = ["Runner", "makeJob", "makeRun", "makeWorker", "pythonCommand"]
 
 POLL_MS, BUSY_POLL_MS = 30, 2
 """Between two looks at the worker: while nothing waits, and while volumes are on their way."""
@@ -48,11 +48,24 @@ def makeRun(*arguments, **keywords):
     return RegistrationRun(*arguments, **keywords)
 
 
+def makeJob(kind, *arguments, **keywords):
+    """A job about a transform, not yet started: "maps", "html" or "repair"."""
+    from GenRegLogic.mrml.htmlrun import HtmlRun
+    from GenRegLogic.mrml.maps import MapsRun
+
+    if kind == "repair":
+        from GenRegLogic.mrml.repair import RepairRun
+
+        return RepairRun(*arguments, **keywords)
+    return {"maps": MapsRun, "html": HtmlRun}[kind](*arguments, **keywords)
+
+
 class Runner:
     """One worker, one run at a time.
 
     Args:
         runFactory: Makes a run; called as `RegistrationRun` is.
+        jobFactory: Makes a job about a transform; called as `makeJob` is.
         workerFactory: Makes the worker.
         clock: Seconds.
 
@@ -61,10 +74,11 @@ class Runner:
         run: The present run, or None.
     """
 
-    def __init__(self, runFactory=makeRun, workerFactory=makeWorker, clock=time.monotonic):
+    def __init__(self, runFactory=makeRun, workerFactory=makeWorker, clock=time.monotonic, jobFactory=makeJob):
         self.run = None
         self.chores = Chores(self)
         self._makeRun, self._makeWorker, self._clock = runFactory, workerFactory, clock
+        self._makeJob = jobFactory
         self._worker = None
         self._timer = repeating(self._tick, POLL_MS)
         self._onEnded = None
@@ -77,7 +91,7 @@ class Runner:
     def checkFree(self):
         """Raise an `InputError` if a run is under way."""
         if self.running:
-            raise InputError(_("A registration is under way; wait until it has ended, or cancel it."))
+            raise InputError(_("A registration or another job is under way; wait until it has ended, or cancel it."))
 
     @property
     def worker(self):
@@ -102,9 +116,38 @@ class Runner:
         Raises:
             InputError: Another run is under way, or the inputs or outputs cannot be used; the scene is untouched.
         """
+        make = self._registration(inputs, outputs, options)
+        return self.begin(make, onEnded=onEnded, timed=timed)
+
+    def process(self, inputs, outputs, **options):
+        """Run to the end and return the `RunResult`; the window stands still meanwhile.
+
+        Raises:
+            GenRegError: What the run ended with.
+        """
+        return self.finish(self._registration(inputs, outputs, options))
+
+    def job(self, kind, *arguments, **options):
+        """Do a job about a transform (see `makeJob`) and return what it ends with; the window stands still meanwhile.
+
+        Raises:
+            GenRegError: What the job ended with.
+        """
+        return self.finish(self.makeJob(kind, *arguments, **options))
+
+    def makeJob(self, kind, *arguments, **options):
+        """For `begin`: what makes the job, once it is told who hears of its end."""
+        return lambda **how: self._makeJob(kind, slicer.mrmlScene, self.worker, *arguments, **options, **how)
+
+    def begin(self, make, *, onEnded=None, timed=True):
+        """Begin whatever `make(onEnded=...)` makes, and return it.
+
+        Raises:
+            InputError: Another run is under way, or this one cannot be.
+        """
         self.checkFree()
         self.chores.end()
-        run = self._makeRun(slicer.mrmlScene, self.worker, inputs, outputs, onEnded=self._ended, **options)
+        run = make(onEnded=self._ended)
         self._onEnded, self.run = onEnded, run
         try:
             run.start()
@@ -116,14 +159,14 @@ class Runner:
             self._timer.start()
         return run
 
-    def process(self, inputs, outputs, **options):
-        """Run to the end and return the `RunResult`; the window stands still meanwhile.
+    def finish(self, make):
+        """Begin, wait for the end, and return the result.
 
         Raises:
-            GenRegError: What the run ended with.
+            GenRegError: What it ended with.
         """
         outcome = []
-        run = self.start(inputs, outputs, onEnded=outcome.append, timed=False, **options)
+        run = self.begin(make, onEnded=outcome.append, timed=False)
         try:
             while not outcome:
                 if not run.poll() and not outcome:
@@ -134,6 +177,9 @@ class Runner:
         if isinstance(outcome[0], GenRegError):
             raise outcome[0]
         return outcome[0]
+
+    def _registration(self, inputs, outputs, options):
+        return lambda **how: self._makeRun(slicer.mrmlScene, self.worker, inputs, outputs, **options, **how)
 
     def cancel(self):
         """Give the present run up, if there is one; the scene becomes what it was."""

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 
@@ -216,7 +217,7 @@ class TestNothingHalfWritten:
         assert path.read_text() == "old"
 
     def test_too_little_space_is_noticed_before_writing(self, tmp_path, oblique_grid, make_field, monkeypatch):
-        monkeypatch.setattr(files.shutil, "disk_usage", lambda _: files.shutil._ntuple_diskusage(10, 10, 0))
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 10, 0))
         for ending in (*IMAGE_ENDINGS, ".h5", ".tfm"):
             with pytest.raises(ResourceError, match="the disk is full"):
                 write_transform(make_field(oblique_grid), tmp_path / f"t{ending}")

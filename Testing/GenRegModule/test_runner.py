@@ -96,27 +96,27 @@ class TestWhileItRuns:
 
 class TestProcess:
     def test_the_result_is_returned(self, runner, fakes, monkeypatch):
-        fakes_start = runner.start
+        begin = runner.begin
 
-        def startAndEnd(*arguments, **keywords):
-            run = fakes_start(*arguments, **keywords)
+        def beginAndEnd(*arguments, **keywords):
+            run = begin(*arguments, **keywords)
             run.later(run.end, "the result")
             return run
 
-        monkeypatch.setattr(runner, "start", startAndEnd)
+        monkeypatch.setattr(runner, "begin", beginAndEnd)
         assert runner.process(Request(), Request()) == "the result"
 
     def test_a_failure_is_raised(self, runner, monkeypatch):
         from GenRegLogic.errors import WorkerError
 
-        fakes_start = runner.start
+        begin = runner.begin
 
-        def startAndEnd(*arguments, **keywords):
-            run = fakes_start(*arguments, **keywords)
+        def beginAndEnd(*arguments, **keywords):
+            run = begin(*arguments, **keywords)
             run.later(run.end, WorkerError("The process ended."))
             return run
 
-        monkeypatch.setattr(runner, "start", startAndEnd)
+        monkeypatch.setattr(runner, "begin", beginAndEnd)
         with pytest.raises(WorkerError, match="ended"):
             runner.process(Request(), Request())
         assert not runner.running

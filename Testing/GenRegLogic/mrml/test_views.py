@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import slicer
 
 from GenRegLogic.mrml.curve import ObjectiveCurve
-from GenRegLogic.mrml.views import SliceViewState, checkerboardVolume, gridShown, hideGrid, showGrid, showLayers
-from GenRegLogic.volume import Geometry
+from GenRegLogic.mrml.views import SliceViewState, ViewsState, setLayers, showLayers
 
 from .conftest import GEOMETRIES
 
@@ -71,42 +69,29 @@ class TestLayers:
         assert node.GetSliceOffset() == pytest.approx(17.0)
 
 
-class TestGrid:
-    def test_it_is_drawn_over_the_fixed_scan_and_taken_away(self, scans):
-        node, fixed = scans.grid("result", GRID), scans.volume("fixed", GRID)
-        showGrid(node, fixed)
-        assert gridShown(node)
-        assert node.GetDisplayNode().GetRegionNode() is fixed
-        hideGrid(node)
-        assert not gridShown(node)
-
-    def test_its_lines_are_a_fraction_of_the_scan_apart(self, scans):
-        node, fixed = scans.grid("result", GRID), scans.volume("fixed", Geometry((100, 100, 100)))
-        showGrid(node, fixed)
-        assert 2 < node.GetDisplayNode().GetGridSpacingMm() < 10
-
-
-class TestCheckerboard:
-    def test_neighboring_fields_show_the_two_scans_in_turn(self, scene, scans):
-        geometry = Geometry((32, 32, 32))
-        fixed, moving = scans.volume("fixed", geometry), scans.volume("moving", geometry)
-        for node in (fixed, moving):
-            node.GetDisplayNode().SetAutoWindowLevel(False)
-            node.GetDisplayNode().SetWindowLevelMinMax(0, 100)
-        ones = np.ones(geometry.shape, np.float32)
-        node = checkerboardVolume(scene, fixed, moving, 0 * ones, 100 * ones, geometry, squares=4)
-        array = slicer.util.arrayFromVolume(node)
-        assert [array[0, 0, i] for i in (0, 8, 16, 24)] == [0, 255, 0, 255]
-        assert array[8, 8, 8] == 255
-        assert array.mean() == pytest.approx(127.5)
-
-    def test_it_is_hidden_and_not_saved(self, scene, scans):
-        geometry = Geometry((8, 8, 8))
-        fixed = scans.volume("fixed", geometry)
-        array = slicer.util.arrayFromVolume(fixed)
-        node = checkerboardVolume(scene, fixed, fixed, array, array, geometry)
-        assert node.GetHideFromEditors()
-        assert not node.GetSaveWithScene()
+class TestEverything:
+    def test_links_layout_and_crosshair_come_back(self, scene, scans, composites):
+        layout = scene.AddNewNodeByClass("vtkMRMLLayoutNode")
+        layout.SetViewArrangement(layout.SlicerLayoutFourUpView)
+        crosshair = slicer.vtkMRMLCrosshairNode()
+        crosshair.SetCrosshairName("default")
+        crosshair = scene.AddNode(crosshair)
+        crosshair.SetCrosshairRAS(1.0, 2.0, 3.0)
+        composites[0].SetLinkedControl(True)
+        composites[1].SetClipToBackgroundVolume(True)
+        state = ViewsState(scene)
+        layout.SetViewArrangement(layout.SlicerLayoutOneUpRedSliceView)
+        crosshair.SetCrosshairRAS(7.0, 8.0, 9.0)
+        crosshair.SetCrosshairMode(crosshair.ShowBasic)
+        setLayers(scene, scans.volume("one", GRID), compositing=slicer.vtkMRMLSliceCompositeNode.Add, clip=False)
+        composites[0].SetLinkedControl(False)
+        state.restore()
+        assert layout.GetViewArrangement() == layout.SlicerLayoutFourUpView
+        assert (crosshair.GetCrosshairMode(), crosshair.GetCrosshairRAS()) == (crosshair.NoCrosshair, (1.0, 2.0, 3.0))
+        assert [bool(node.GetLinkedControl()) for node in composites] == [True, False]
+        assert composites[1].GetBackgroundVolumeID() is None
+        assert composites[1].GetCompositing() == slicer.vtkMRMLSliceCompositeNode.Alpha
+        assert composites[1].GetClipToBackgroundVolume()
 
 
 class TestCurve:

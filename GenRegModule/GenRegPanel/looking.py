@@ -1,0 +1,146 @@
+"""What is drawn and shown of the selected result; Review's buttons and those under Inspect work on the same one."""
+
+import slicer
+
+from .timing import Later
+
+__all__ = ["Looking", "pairOrNone"]
+
+SETTLE_MS = 100
+"""After a change of the layout the views have their sizes back by then."""
+
+
+def pairOrNone(transformNode):
+    """The `Pair` of a transform, or None where it or one of its scans is missing."""
+    from GenRegLogic.errors import InputError
+    from GenRegLogic.mrml.pair import pairOf
+
+    try:
+        return pairOf(transformNode)
+    except InputError:
+        return None
+
+
+class Looking:
+    """The grid or the arrows over the views, the mode that the views are in, and the maps.
+
+    Attributes:
+        running: A registration is under way: nothing to look at.
+        result: The latest `RunResult`, or None.
+    """
+
+    def __init__(self):
+        self.running, self.result = False, None
+        self._modes = self._deformation = self._maps = None
+        self._listeners = []
+        self._settle = Later(self._onSettle, SETTLE_MS)
+
+    def listen(self, function):
+        """Have a function called after every change."""
+        self._listeners.append(function)
+
+    def changed(self):
+        """Tell that something has changed."""
+        for function in self._listeners:
+            function()
+
+    @property
+    def modes(self):
+        """`ViewModes` of the scene."""
+        if self._modes is None:
+            from GenRegLogic.mrml.modes import ViewModes
+
+            self._modes = ViewModes(slicer.mrmlScene)
+        return self._modes
+
+    @property
+    def maps(self):
+        """`MapNodes` of the scene."""
+        if self._maps is None:
+            from GenRegLogic.mrml.maps import MapNodes
+
+            self._maps = MapNodes(slicer.mrmlScene)
+        return self._maps
+
+    @property
+    def mode(self):
+        """Name of the mode that is on, or empty."""
+        present = self._modes.present if self._modes is not None else None
+        return present.name if present is not None else ""
+
+    @property
+    def active(self):
+        """Whether leaving would change the views."""
+        return self._modes is not None and self._modes.active
+
+    @property
+    def drawing(self):
+        """"grid", "arrows" or empty."""
+        drawn = self._deformation
+        return drawn.kind if drawn is not None and drawn.shown else ""
+
+    def draw(self, kind, transformNode):
+        """Draw the deformation as "grid" or "arrows", or take it away (empty)."""
+        if self._deformation is not None:
+            self._deformation.hide()
+            self._deformation = None
+        pair = pairOrNone(transformNode) if kind else None
+        if pair is not None:
+            from GenRegLogic.mrml.deformation import Deformation
+
+            self._deformation = Deformation(slicer.mrmlScene, pair, kind)
+            self._deformation.show()
+        self.changed()
+
+    def enter(self, mode):
+        """Switch a mode on in place of the present one."""
+        try:
+            self.modes.enter(mode)
+        finally:
+            self.changed()
+
+    def leave(self):
+        """Leave the mode; the views become what they were."""
+        if self.active:
+            self.modes.leave()
+            self._settle.ask()
+        self.changed()
+
+    def clear(self):
+        """Leave the mode and take the drawing away."""
+        self.draw("", None)
+        self.leave()
+
+    def warped(self, transformNode):
+        """(k, j, i) moving scan on the fixed grid, if the latest run has left it; else None."""
+        result = self.result
+        if result is None or result.transformNode is not transformNode or result.warped is None:
+            return None
+        return result.warped[0]
+
+    def confidence(self, transformNode):
+        """(array, Geometry) of the expected error, if the latest run has left it; else None."""
+        result = self.result
+        if result is None or result.transformNode is not transformNode:
+            return None
+        return getattr(result, "confidence", None)
+
+    def forget(self):
+        """The scene has closed or is about to: put back what still can be, and let go."""
+        self._settle.stop()
+        if self._deformation is not None:
+            self._deformation.hide()
+        if self._modes is not None:
+            self._modes.end()
+        self._modes = self._deformation = self._maps = self.result = None
+
+    def end(self):
+        """The module ends: views and scene are left as if nobody had looked."""
+        maps = self._maps
+        self.forget()
+        if maps is not None:
+            maps.dropUnsaved()
+
+    def _onSettle(self):
+        if self._modes is not None:
+            self._modes.settle()
