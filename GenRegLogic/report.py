@@ -68,7 +68,8 @@ def build_report(
         jacobian: What `measure.jacobian_figures` returns for the forward field.
         stages: {"name", "seconds", "peak_memory_mb"} per stage, in order; `record_stages` puts them in later.
         inverse_error: {"mean_mm", "max_mm"} inside the body, or None where no inverse was made.
-        confidence: {"mean_mm", "p95_mm"} of the expected error inside the body, or None where it was not estimated.
+        confidence: {"mean_mm", "median_mm", "p95_mm"} of the expected error inside the body, and "grid_mm", the voxel
+            edge of the grid it is estimated on; None where it was not estimated.
         landmarks: {"count", "tre_before_mm", "tre_after_mm"}, or None where none were given.
         rigid: What `rigidity.rigid_figures` returns for bodies that were kept rigid, or None where none were.
         repair: Figures of a local repair (see `repair.repair`), or None for a whole registration.

@@ -33,8 +33,8 @@ nothing in a scan of 5 mm slices."""
 
 TRUSTED_MEDIAN, FAILED_MEDIAN, TRUSTED_P95 = 1.25, 3.0, 2.5
 """Limits of the expected error inside the body, in voxels of the grid it is estimated on (a body has 100,000 of them:
-3 to 4 mm in a head, 6 mm in an abdomen). Of `scripts/broken_runs` (Resources/benchmark/broken_runs.md), which prints
-what each run has: deliberately broken ones have a median of 1.5 and more, good ones 1.2 and less but for two of 15."""
+3 to 4 mm in a head, 6 mm in an abdomen). Chosen between what `scripts/broken_runs` prints of good runs (a median of 1.1
+and less but for two of 15) and of deliberately broken ones (1.47 and more): Resources/benchmark/broken_runs.md."""
 
 SIMILARITY_TOLERANCE = 0.005
 """A relative loss of similarity smaller than this is interpolation, not a worse alignment."""

@@ -28,7 +28,9 @@ from GenRegLogic.confidence import Signs, expected_error, gather
 from GenRegLogic.field import DisplacementField
 from GenRegLogic.grid import canonical_image, resample, subgrid
 from GenRegLogic.phantom import Flow
+from GenRegLogic.report import plain
 from GenRegLogic.settings import Settings
+from GenRegLogic.verdict import verdict
 from GenRegLogic.volume import Geometry, Volume
 
 SCAN_VOXELS = 200_000
@@ -196,7 +198,7 @@ SIGNS = ("fixed", "warped", "inside", "weight", "u", "residual")
 
 
 def observe(
-    fixed: Volume, moving: Volume, settings: Settings, *, truth=None, points=None, **options
+    fixed: Volume, moving: Volume, settings: Settings, *, truth=None, points=None, spoil=None, **options
 ) -> tuple[dict, dict]:
     """Register and keep what the expected error is made from.
 
@@ -205,6 +207,7 @@ def observe(
         settings: Of the run.
         truth: Fixed points to moving points, where that is known everywhere.
         points: (fixed, moving) landmarks where it is known.
+        spoil: Called with the result; returns what to change in its report, which is then judged again.
         options: Further arguments of `register`.
 
     Returns:
@@ -233,7 +236,12 @@ def observe(
     if points is not None:
         kept["points"] = points[0]
         kept["point_errors"] = np.linalg.norm(result.forward(points[0]) - points[1], axis=1)
-    return kept, result.report
+    report = result.report
+    if spoil is not None:
+        report = report | plain(spoil(result))
+        status, reasons = verdict(report)
+        report["verdict"] = {"status": status, "reasons": reasons}
+    return kept, report
 
 
 def signs_of(arrays: dict) -> Signs:
