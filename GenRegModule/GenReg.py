@@ -9,6 +9,7 @@ import contextlib
 import sys
 
 import slicer
+from GenRegPanel.inspectlogic import InspectLogic
 from GenRegPanel.selftest import GenRegTest  # noqa: F401  Slicer looks for it here
 from slicer.i18n import tr as _
 from slicer.i18n import translate
@@ -118,8 +119,8 @@ class GenRegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panel.setParameters(self.logic.getParameterNode())
 
 
-class GenRegLogic(ScriptedLoadableModuleLogic):
-    """Registers volume nodes, with or without a panel.
+class GenRegLogic(InspectLogic, ScriptedLoadableModuleLogic):
+    """Registers volume nodes, with or without a panel; what can be done with a result is in `InspectLogic`.
 
     `process` waits for the result, `start` returns at once. Both take
 
@@ -128,6 +129,7 @@ class GenRegLogic(ScriptedLoadableModuleLogic):
         warpedVolumeNode, inverseTransformNode: a node, True for a new one, None for none.
         applyToMoving: put the moving volume below the transform.
         fixedMask, movingMask: label map volume or segmentation nodes.
+        keepRigid: the same; each label or segment of the fixed volume moves as a rigid body.
         fixedLandmarks, movingLandmarks: markups nodes, matched by order.
         initialTransform: any transform node to start from.
         nonLinearParents: "refuse", or "harden" those above the volumes.

@@ -9,6 +9,10 @@
     snapshot      remembers nodes so that they can be put back (undo)
     reload        keeps fields linear that come back from files
     views, curve  what the slice views show; the objective's plot
+    pair          a transform with its two scans: where inspection starts
+    modes, deformation, colors, places    ways to look at a result
+    maps, htmlrun, transformjob           the worker's jobs about a transform
+    tables, segments                      measures in Slicer's tables
     run           one registration from nodes to nodes
 
 Slicer's world is RAS, the engine's LPS; only this package knows both. Millimeters everywhere.

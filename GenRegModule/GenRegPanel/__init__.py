@@ -7,6 +7,11 @@
     runcontrol     Run, Cancel, Stop and keep, progress; with curvepart and logpart
     resultpart     verdict and figures
     review         grid, before and after, checkerboard, undo
+    looking        what is drawn and shown of a result, for review and for what follows
+    inspectpart    the section Inspect: inspectmodes (grid, arrows, checkerboard, flicker, fusion, side by side),
+                   inspectmaps, inspectplaces (the worst), inspectmeasures (tables), inspectrepair (Refine here),
+                   inspectreport (the HTML page), inspectjob (progress of what they compute)
+    inspectlogic   the same for scripts
     runner         the worker process, one run at a time, and the timer that polls it
     request        what a script asks of the module's logic
     chores         small jobs for the worker while nothing runs: names of devices, contrasts of the two volumes

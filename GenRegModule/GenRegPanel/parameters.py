@@ -39,6 +39,7 @@ class GenRegParameterNode:
         applyToMoving: The moving volume is put below the result.
         fixedMask: Where the fixed scan counts; None: everywhere.
         movingMask: The same for the moving scan.
+        keepRigid: Segments of the fixed scan, each of which moves as a rigid body; None: everything bends.
         fixedLandmarks: Points in the fixed scan, row by row the same places as the moving ones.
         movingLandmarks: Points in the moving scan.
         initialTransform: Where to start from.
@@ -73,6 +74,7 @@ class GenRegParameterNode:
     applyToMoving: bool = True
     fixedMask: Union[vtkMRMLLabelMapVolumeNode, vtkMRMLSegmentationNode, None]  # noqa: UP007  what Slicer documents
     movingMask: Union[vtkMRMLLabelMapVolumeNode, vtkMRMLSegmentationNode, None]  # noqa: UP007
+    keepRigid: Union[vtkMRMLLabelMapVolumeNode, vtkMRMLSegmentationNode, None]  # noqa: UP007
     fixedLandmarks: vtkMRMLMarkupsFiducialNode
     movingLandmarks: vtkMRMLMarkupsFiducialNode
     initialTransform: vtkMRMLTransformNode
@@ -131,6 +133,7 @@ def inputsOf(parameters):
         moving=inScene(parameters.movingVolume),
         fixedMask=inScene(parameters.fixedMask),
         movingMask=inScene(parameters.movingMask),
+        keepRigid=inScene(parameters.keepRigid),
         fixedLandmarks=inScene(parameters.fixedLandmarks),
         movingLandmarks=inScene(parameters.movingLandmarks),
         initialTransform=inScene(parameters.initialTransform),

@@ -9,7 +9,8 @@ from GenRegLogic.settings import Settings
 
 __all__ = ["makeRequest"]
 
-INPUTS = ("fixedMask", "movingMask", "fixedLandmarks", "movingLandmarks", "initialTransform", "nonLinearParents")
+INPUTS = ("fixedMask", "movingMask", "keepRigid", "fixedLandmarks", "movingLandmarks", "initialTransform",
+          "nonLinearParents")  # fmt: skip
 SETTINGS = tuple(field.name for field in dataclasses.fields(Settings))
 RUN = ("preview", "keepWarm", "onProgress", "onPreview", "onLog")
 
