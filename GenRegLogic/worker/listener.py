@@ -24,7 +24,7 @@ class Listener(Protocol):
         """How far the job is.
 
         Args:
-            stage: "prepare", "linear", "propose", "refine" or "finish".
+            stage: "prepare", "linear", "propose", "refine" or "finish"; of the job "maps", "maps".
             fraction: Of the whole job, 0 to 1.
             seconds_left: Estimate, or None.
             objective: {"level", "iteration", "objective"} in the refinement, else None; lower is better.
