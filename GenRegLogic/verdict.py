@@ -33,8 +33,9 @@ nothing in a scan of 5 mm slices."""
 
 TRUSTED_MEDIAN, FAILED_MEDIAN, TRUSTED_P95 = 1.05, 3.0, 2.5
 """Limits of the expected error inside the body, in voxels of the grid it is estimated on (a body has 100,000 of them:
-3 to 4 mm in a head, 6 mm in an abdomen). Chosen between what `scripts/broken_runs` prints of good runs (a median of 0.91
-and less but for three of 15) and of deliberately broken ones (1.20 and more): Resources/benchmark/broken_runs.md."""
+3 to 4 mm in a head, 6 mm in an abdomen). Chosen between what `scripts/broken_runs` prints of good runs (a median of
+0.91 and less but for three of 15) and of deliberately broken ones (1.20 and more): Resources/benchmark/broken_runs.md.
+"""
 
 SIMILARITY_TOLERANCE = 0.005
 """A relative loss of similarity smaller than this is interpolation, not a worse alignment."""
