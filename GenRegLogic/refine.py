@@ -118,10 +118,13 @@ class Refiner:
         smoothness: factor on both smoothing widths.
         landmarks: pull of corresponding points, or None.
         constraint: what the field must obey at every step, or None.
+        max_step: longest displacement of one step, voxels of the level.
     """
 
     def __init__(self, fixed: Prepared, moving: Prepared, linear: np.ndarray, *, smoothness: float = 1.0,
-                 landmarks: LandmarkPull | None = None, constraint: Constraint | None = None):
+                 landmarks: LandmarkPull | None = None, constraint: Constraint | None = None,
+                 max_step: float = MAX_STEP):
+        self.max_step = max_step
         self.constraint = constraint
         self.fixed, self.moving, self.linear = fixed, moving, linear
         self.smoothness, self.landmarks = smoothness, landmarks
@@ -184,7 +187,7 @@ class Refiner:
             step = smooth(pull, step_sigma)
             longest = float(step.square().sum(dim=0).max().sqrt())
             if longest > 0:
-                step.mul_(-MAX_STEP / longest)
+                step.mul_(-self.max_step / longest)
             if self.landmarks is not None:
                 step = self.landmarks.blend(step, u, geometry)
             before, u = u, smooth(composer(u, step), field_sigma)
