@@ -112,7 +112,9 @@ def _expected_error(fixed: Volume, confidence: Volume | None) -> dict | None:
     inside = error[error > 0]
     if inside.size == 0:
         return None
-    return {"mean_mm": float(inside.mean()), "p95_mm": float(np.percentile(inside, 95))}
+    median, p95 = np.percentile(inside, [50, 95])
+    return {"mean_mm": float(inside.mean()), "median_mm": float(median), "p95_mm": float(p95),
+            "grid_mm": float(confidence.geometry.spacing[0])}
 
 
 def coverage(forward: DisplacementField, fixed: Geometry) -> float:
