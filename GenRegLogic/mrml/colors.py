@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["COLORS", "FUSION_FIXED", "FUSION_MOVING", "colorNode"]
+__all__ = ["COLORS", "FUSION_FIXED", "FUSION_MOVING", "colorNode", "dropColors"]
 
 ENTRIES = 256
 
@@ -68,3 +68,11 @@ def colorNode(scene, name: str, *, saved: bool = False):
         alpha = 0.0 if clear[0] <= place <= clear[1] else 1.0
         node.SetColor(entry, f"{place:.3f}", red, green, blue, alpha)
     return scene.AddNode(node)
+
+
+def dropColors(scene) -> None:
+    """Remove the color tables that aren't to be saved."""
+    count = scene.GetNumberOfNodesByClass("vtkMRMLColorTableNode")
+    for node in [scene.GetNthNodeByClass(index, "vtkMRMLColorTableNode") for index in range(count)]:
+        if node.GetAttribute(ATTRIBUTE) and not node.GetSaveWithScene():
+            scene.RemoveNode(node)

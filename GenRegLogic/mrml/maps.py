@@ -180,7 +180,7 @@ class MapNodes:
         with slicer.util.NodeModify(display):
             display.SetAutoWindowLevel(False)
             display.SetWindowLevelMinMax(low, high)
-            display.SetInterpolate(True)
+            display.SetInterpolate(kind.unit != "share")      # between the body and 0 outside lies what looks bad
             if kind.unit == "share":
                 display.SetThreshold(LEAST_SIMILARITY / 2, 2.0)
                 display.SetApplyThreshold(True)
@@ -264,6 +264,8 @@ def _inBody(array: np.ndarray, body: np.ndarray | None, kind: Kind) -> np.ndarra
 
 def _addLegend(node, kind: Kind, end: float) -> None:
     legend = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(node)
+    if legend is None:                                       # a bare scene, without Slicer's module Colors
+        return
     with slicer.util.NodeModify(legend):
         legend.SetTitleText(kind.title)
         legend.SetLabelFormat("%5.2f" if end < 2 else "%5.1f")     # of one length: the longer, the smaller the letters

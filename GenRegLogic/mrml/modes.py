@@ -81,7 +81,7 @@ class ViewModes:
         try:
             if present is not None:
                 present.leave()
-                self._before.restore(places=False)
+                self._before.restore(places=present.turnsViews)
             mode.enter(self._scene)
             self.present = mode
         except BaseException:
@@ -124,6 +124,8 @@ class _Mode:
     """What modes have in common: temporary nodes."""
 
     name = ""
+    turnsViews = False
+    """The views show other planes than before, which the next mode shall not keep."""
 
     def __init__(self) -> None:
         self._nodes: list = []
@@ -304,6 +306,7 @@ class SideBySide(_PairMode):
     """Fixed, moving before and moving after, one beside the other in linked views; a scroll moves all three."""
 
     name = "sideBySide"
+    turnsViews = True
 
     def show(self) -> None:
         """Change the layout and link the views."""

@@ -140,6 +140,9 @@ class Looking:
         self.forget()
         if maps is not None:
             maps.dropUnsaved()
+        from GenRegLogic.mrml.colors import dropColors
+
+        dropColors(slicer.mrmlScene)
 
     def _onSettle(self):
         if self._modes is not None:
