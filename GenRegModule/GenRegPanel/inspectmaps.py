@@ -28,6 +28,7 @@ class InspectMaps:
             "confidence": _("Expected error"), "similarity_before": _("Similarity before"),
             "similarity_after": _("Similarity after"),
         }  # fmt: skip
+        ui.mapComboBox.clear()
         for name in NAMES:
             ui.mapComboBox.addItem(titles[name], name)
         self._filling = False
@@ -74,7 +75,7 @@ class InspectMaps:
         return bool(self._inspect.parameters.saveMaps)
 
     def _onChosen(self, index):
-        if self._filling or index < 0:
+        if self._filling or index < 0 or self._inspect.parameters is None:
             return
         name = NAMES[index]
         with errorsShown():

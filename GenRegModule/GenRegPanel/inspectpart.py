@@ -28,6 +28,7 @@ class InspectPart:
     def __init__(self, ui, looking, runner, runControl, needs):
         self._ui, self._looking, self._runner = ui, looking, runner
         self._parameters = self._shown = None
+        self._closed = False
         self.job = InspectJob(ui, runner, needs, self.update)
         self.modes = InspectModes(ui, self)
         self.maps = InspectMaps(ui, self)
@@ -74,6 +75,8 @@ class InspectPart:
 
     def update(self):
         """Bring everything up to date."""
+        if self._closed:
+            return
         transform = self.transform
         if transform is not self._shown:
             if self._shown is not None:
@@ -87,6 +90,7 @@ class InspectPart:
 
     def cleanup(self):
         """Stop timers and listening."""
+        self._closed = True
         self.job.cleanup()
         for part in self._parts:
             part.cleanup()

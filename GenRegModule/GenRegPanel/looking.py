@@ -136,12 +136,11 @@ class Looking:
 
     def end(self):
         """The module ends: views and scene are left as if nobody had looked."""
-        maps = self._maps
         self.forget()
-        if maps is not None:
-            maps.dropUnsaved()
         from GenRegLogic.mrml.colors import dropColors
+        from GenRegLogic.mrml.maps import MapNodes
 
+        MapNodes(slicer.mrmlScene).dropUnsaved()
         dropColors(slicer.mrmlScene)
 
     def _onSettle(self):

@@ -1,0 +1,310 @@
+"""The section Inspect: what can be clicked when, what the views show then, and that they come back."""
+
+import numpy as np
+import pytest
+
+from .conftest import makeResult
+
+MODES = ("checkerboardModeButton", "flickerModeButton", "fusionModeButton", "sideBySideModeButton")
+
+
+@pytest.fixture
+def jobs(fakes, scene):
+    """Jobs that end at the next poll; `jobs.made` lists (kind, options)."""
+    from types import SimpleNamespace
+
+    made = SimpleNamespace(made=[], error=None, page="<!DOCTYPE html>")
+
+    class Job:
+        def __init__(self, kind, scene, worker, transform, *, onEnded, **options):
+            self.kind, self.transform, self.onEnded, self.options = kind, transform, onEnded, options
+            made.made.append((kind, options))
+
+        def start(self):
+            pass
+
+        def poll(self):
+            self.options.get("onProgress", lambda *_: None)("maps", 0.5, 3.0, None)
+            self.onEnded(made.error or self.result())
+            return False
+
+        def cancel(self):
+            from GenRegLogic.errors import Cancelled
+
+            made.error = Cancelled("It was given up.")
+
+        def result(self):
+            if self.kind == "html":
+                return made.page
+            if self.kind == "repair":
+                return makeResult(scene, *pairOf(self.transform), self.transform)
+            store = self.options["mapNodes"]
+            return store.add(self.transform, answer(self.transform, self.options["want"]))
+
+    fakes.runner._makeJob = Job
+    return made
+
+
+def pairOf(transform):
+    return (transform.GetNodeReference(transform.GetFixedNodeReferenceRole()),
+            transform.GetNodeReference(transform.GetMovingNodeReferenceRole()))  # fmt: skip
+
+
+def answer(transform, want):
+    from GenRegLogic.mrml.volumes import volumeFromNode
+
+    grid = volumeFromNode(pairOf(transform)[0], "fixed").geometry
+    ramp = np.linspace(0, 4, grid.shape[0], dtype=np.float32)[:, None, None] * np.ones(grid.shape, np.float32)
+    places = [{"point_lps": [0.0, 0.0, float(z)], "expected_error_mm": 5.0 - z, "reason": f"Off at {z}."}
+              for z in range(3)]  # fmt: skip
+    return {"report": {"worst": places, "ranges": {}}, "arrays": dict.fromkeys(want, ramp),
+            "geometries": dict.fromkeys(want, grid)}  # fmt: skip
+
+
+@pytest.fixture
+def shown(host, ready, scene, jobs):
+    """The panel with a transform from a saved scene, Inspect open, and three slice views."""
+    for node in (ready.fixed, ready.moving):
+        node.CreateDefaultDisplayNodes()
+    result = makeResult(scene, ready.fixed, ready.moving)
+    ready.ui.transformSelector.setCurrentNode(result.transformNode)
+    ready.ui.resultCollapsibleButton.collapsed = False
+    ready.ui.inspectCollapsibleButton.collapsed = False
+    ready.settle()
+    ready.transform, ready.jobs = result.transformNode, jobs
+    return ready
+
+
+def enabled(panel, names):
+    return [name for name in names if getattr(panel.ui, name).enabled]
+
+
+class TestWhatCanBeClicked:
+    def test_it_is_closed_at_first(self, ready):
+        assert ready.ui.inspectCollapsibleButton.collapsed
+
+    def test_before_a_run_nothing(self, ready):
+        assert enabled(ready, (*MODES, "gridModeButton", "worstPlaceButton", "reportButton", "mapComboBox")) == []
+
+    def test_with_a_transform_from_a_scene_everything(self, shown):
+        names = (*MODES, "gridModeButton", "arrowsModeButton", "worstPlaceButton", "reportButton", "mapComboBox")
+        assert enabled(shown, names) == list(names)
+
+    def test_during_a_run_nothing(self, shown):
+        shown.press("runButton")
+        assert enabled(shown, (*MODES, "worstPlaceButton", "reportButton", "mapComboBox")) == []
+
+    def test_after_the_scene_is_closed_nothing(self, shown, scene):
+        shown.press("fusionModeButton")
+        scene.Clear(False)
+        shown.settle()
+        assert enabled(shown, (*MODES, "reportButton", "mapComboBox")) == []
+        assert not shown.ui.inspectBackButton.visible
+
+
+class TestModes:
+    @pytest.mark.parametrize("name", MODES)
+    def test_a_click_enters_and_another_leaves(self, shown, scene, name):
+        count = scene.GetNumberOfNodes()
+        shown.press(name)
+        assert getattr(shown.ui, name).checked
+        assert shown.ui.inspectBackButton.visible
+        shown.press(name)
+        assert not getattr(shown.ui, name).checked
+        shown.press(name)
+        shown.press("inspectBackButton")
+        assert not shown.ui.inspectBackButton.visible
+        tables = sum(scene.GetNthNode(n).GetAttribute("GenReg.Colors") is not None
+                     for n in range(scene.GetNumberOfNodes()))  # fmt: skip
+        assert scene.GetNumberOfNodes() - tables == count
+
+    def test_only_one_is_on(self, shown):
+        for name in MODES:
+            shown.press(name)
+            assert [other for other in MODES if getattr(shown.ui, other).checked] == [name]
+
+    def test_the_buttons_under_result_show_the_same(self, shown):
+        shown.press("checkerboardButton")
+        assert shown.ui.checkerboardModeButton.checked
+        shown.press("fusionModeButton")
+        assert not shown.ui.checkerboardButton.checked
+
+    def test_the_flicker_has_its_rate(self, shown):
+        shown.press("flickerModeButton")
+        shown.ui.flickerSlider.value = 8.0
+        mode = shown.panel.looking.modes.present
+        seen = set()
+        shown.settle(2.0, until=lambda: seen.add(mode.showsAfter) or len(seen) == 2)
+        assert seen == {True, False}
+        shown.press("flickerModeButton")
+        assert not shown.panel.inspect.modes._timer.isActive()
+
+    def test_settings_are_saved_with_the_scene(self, shown):
+        shown.ui.boardSlider.value = 17
+        shown.ui.flickerSlider.value = 4.0
+        shown.settle()
+        assert (shown.parameters.boardFields, shown.parameters.flickerRate) == (17, 4.0)
+
+    def test_a_run_begins_with_the_views_as_they_were(self, shown):
+        shown.press("fusionModeButton")
+        shown.press("runButton")
+        assert shown.panel.looking.mode == ""
+
+
+class TestMaps:
+    def choose(self, panel, name):
+        from GenRegPanel.inspectmaps import NAMES
+
+        panel.ui.mapComboBox.setCurrentIndex(NAMES.index(name))
+        panel.settle(5, until=lambda: not panel.panel.inspect.job.busy)
+        panel.settle()
+
+    def test_a_map_is_made_once_and_shown_with_its_opacity(self, shown):
+        self.choose(shown, "magnitude")
+        self.choose(shown, "log_jacobian")
+        assert [kind for kind, _ in shown.jobs.made] == ["maps"]
+        assert shown.panel.looking.mode == "map"
+        assert shown.ui.mapOpacitySlider.visible
+        self.choose(shown, "")
+        assert shown.panel.looking.mode == ""
+
+    def test_a_failure_is_one_sentence(self, shown):
+        from GenRegLogic.errors import WorkerError
+
+        shown.jobs.error = WorkerError("The process ended.")
+        self.choose(shown, "confidence")
+        assert shown.texts() == ["The process ended."]
+        assert shown.ui.mapComboBox.currentIndex == 0
+
+    def test_maps_are_saved_only_when_wanted(self, shown, scene):
+        self.choose(shown, "magnitude")
+        node = next(iter(shown.panel.looking.maps.nodes(shown.transform).values()))
+        assert not node.GetSaveWithScene()
+        shown.ui.saveMapsCheckBox.checked = True
+        assert node.GetSaveWithScene()
+
+    def test_the_end_of_the_module_takes_them_away(self, shown, scene):
+        self.choose(shown, "magnitude")
+        names = {node.GetName() for node in shown.panel.looking.maps.nodes(shown.transform).values()}
+        shown.panel.cleanup()
+        assert not any(scene.GetFirstNodeByName(name) for name in names)
+
+
+class TestPlaces:
+    def test_the_worst_the_next_and_back_again(self, shown):
+        shown.press("worstPlaceButton")
+        shown.settle(5, until=lambda: shown.ui.placeLabel.visible)
+        assert shown.ui.placeLabel.text == "1 of 3: Off at 0."
+        shown.press("nextPlaceButton")
+        shown.press("nextPlaceButton")
+        assert not shown.ui.nextPlaceButton.enabled
+        shown.press("previousPlaceButton")
+        assert shown.ui.placeLabel.text == "2 of 3: Off at 1."
+        shown.press("inspectBackButton")
+        assert not shown.ui.placeLabel.visible
+
+
+class TestMeasures:
+    def test_landmarks_become_a_table_whose_rows_lead_to_their_places(self, shown, scene):
+        for role, shift in (("Fixed", 0.0), ("Moving", 3.0)):
+            node = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", role)
+            for z in (4.0, 9.0):
+                node.AddControlPoint(5.0 + shift, 6.0, z)
+            getattr(shown.ui, f"measure{role}LandmarksSelector").setCurrentNode(node)
+        shown.ui.measuresCollapsibleButton.collapsed = False
+        shown.settle()
+        shown.press("measureLandmarksButton")
+        assert shown.ui.measuresTable.rowCount == 2
+        assert "3.0 mm before" in shown.ui.measuresLabel.text
+        shown.panel.inspect.measures.onCell(1, 0)
+        assert scene.GetFirstNodeByClass("vtkMRMLCrosshairNode").GetCrosshairRAS() == (5.0, 6.0, 9.0)
+
+    def test_the_table_is_saved_where_the_user_says(self, shown, scene, tmp_path, monkeypatch, part):
+        self.test_landmarks_become_a_table_whose_rows_lead_to_their_places(shown, scene)
+        monkeypatch.setattr(part("inspectmeasures"), "askForFile", lambda *_: str(tmp_path / "errors"))
+        shown.press("saveTableButton")
+        assert (tmp_path / "errors.csv").read_text(encoding="utf-8").startswith("Landmark,")
+
+
+class TestReport:
+    def test_it_is_made_with_the_worst_places_and_written(self, shown, tmp_path, monkeypatch, part):
+        monkeypatch.setattr(part("inspectreport"), "askForFile", lambda *_: str(tmp_path / "report"))
+        shown.press("reportButton")
+        shown.settle(5, until=lambda: (tmp_path / "report.html").exists())
+        assert (tmp_path / "report.html").read_text(encoding="utf-8") == "<!DOCTYPE html>"
+        options = dict(shown.jobs.made)["html"]
+        assert options["names"] is False
+        assert len(options["worst"]) == 3
+
+    def test_without_a_file_nothing_is_done(self, shown, monkeypatch, part):
+        monkeypatch.setattr(part("inspectreport"), "askForFile", lambda *_: "")
+        shown.press("reportButton")
+        assert shown.jobs.made == []
+
+
+class TestRefineHere:
+    def test_the_button_says_what_is_missing(self, shown, scene):
+        ui = shown.ui
+        ui.repairCollapsibleButton.collapsed = False
+        assert ui.refineButton.text == "Select a region or landmarks"
+        ui.repairFixedLandmarksSelector.setCurrentNode(scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode"))
+        shown.settle()
+        assert ui.refineButton.text == "Select the landmarks of both volumes"
+
+    def test_it_runs_and_both_steps_can_be_undone(self, running, jobs, scene):
+        running.run.succeed()
+        running.ui.repairRegionSelector.setCurrentNode(scene.AddNewNodeByClass("vtkMRMLMarkupsROINode"))
+        for name in ("inspectCollapsibleButton", "repairCollapsibleButton"):
+            getattr(running.ui, name).collapsed = False
+        running.settle()
+        running.press("refineButton")
+        running.settle(5, until=lambda: not running.panel.runControl.busy)
+        assert running.ui.progressLabel.text == "Done."
+        assert dict(jobs.made)["repair"]["region"] is running.ui.repairRegionSelector.currentNode()
+        running.press("undoButton")
+        running.press("undoButton")
+        assert not running.ui.undoButton.enabled
+
+
+class TestWhatIsSeen:
+    """In slice views that Slicer's own displayable managers draw."""
+
+    @pytest.fixture
+    def red(self, host, shown):
+        reason = host.views.available()
+        if reason is not None:
+            pytest.skip(reason)
+        with host.views.SliceView("Red", size=(240, 240)) as view:
+            self.bend(shown)
+            view.show(background=shown.fixed, foreground=shown.moving)
+            yield view
+
+    @staticmethod
+    def bend(panel):
+        """A deformation of some millimeters."""
+        from GenRegLogic.mrml.grids import withMargin
+        from GenRegLogic.mrml.transforms import setField
+        from GenRegLogic.mrml.volumes import volumeFromNode
+
+        grid = volumeFromNode(panel.fixed, "fixed").geometry
+        field = np.zeros((*grid.shape, 3), np.float32)
+        field[3:-3, 3:-3, 3:-3] = (3.0, 2.0, 0.0)
+        setField(panel.transform, *withMargin(field, grid))
+
+    @pytest.mark.parametrize("name", ["gridModeButton", "arrowsModeButton", *MODES])
+    def test_each_mode_changes_the_picture_and_gives_it_back(self, host, shown, red, name):
+        before = red.grab()
+        shown.press(name)
+        assert host.views.changedPixels(before, red.grab()) > 300
+        shown.press("inspectBackButton")
+        assert host.views.changedPixels(before, red.grab()) == 0
+
+    def test_a_map_and_its_legend(self, host, shown, red):
+        before = red.grab()
+        TestMaps().choose(shown, "magnitude")
+        seen = red.grab()
+        colorful = np.ptp(seen.astype(int), axis=-1) > 40
+        assert colorful.sum() > 3000
+        assert host.views.changedPixels(before[:, -60:], seen[:, -60:]) > 200
+        shown.press("inspectBackButton")
+        assert host.views.changedPixels(before, red.grab()) == 0
