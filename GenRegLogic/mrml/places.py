@@ -26,7 +26,7 @@ def goTo(scene, point, *, mark: bool = True) -> None:
         node.JumpSliceByCentering(*point)
     crosshair.SetCrosshairRAS(*point)
     if mark and crosshair.GetCrosshairMode() == slicer.vtkMRMLCrosshairNode.NoCrosshair:
-        crosshair.SetCrosshairMode(slicer.vtkMRMLCrosshairNode.ShowSmallBasic)
+        crosshair.SetCrosshairMode(slicer.vtkMRMLCrosshairNode.ShowBasic)
 
 
 class PlacesTour:

@@ -141,6 +141,9 @@ def _makeScene(slicer, vtk, folder):
     logic.GetColorLogic().SetMRMLScene(scene)
     logic.GetColorLogic().AddDefaultColorNodes()
     slicer.mrmlScene = scene
+    crosshair = slicer.vtkMRMLCrosshairNode()  # Slicer's scene always has this one
+    crosshair.SetCrosshairName("default")
+    scene.AddNode(crosshair)
     for name, className in LOGICS.items():
         module = getattr(slicer, className)()
         module.SetMRMLApplicationLogic(logic)
