@@ -93,6 +93,14 @@ class User:
         return float(np.linalg.norm(mapped - knownDeformation(points), axis=1).mean())
 
 
+def drawnGrids(scene) -> list:
+    """The models of the deformation grid that hold lines."""
+    models = [scene.GetNthNodeByClass(number, "vtkMRMLModelNode")
+              for number in range(scene.GetNumberOfNodesByClass("vtkMRMLModelNode"))]
+    return [model for model in models
+            if model.GetName().startswith("GenReg grid") and model.GetPolyData().GetNumberOfLines() > 0]
+
+
 class TestFromTheFirstClickToTheReloadedScene:
     def test_everything_a_user_does(self, user, scene, tmp_path):
         import slicer
@@ -143,7 +151,7 @@ class TestFromTheFirstClickToTheReloadedScene:
         user.click("beforeAfterButton")
         assert user.moving.GetParentTransformNode() is transform
         user.click("showGridButton")
-        assert transform.GetDisplayNode().GetVisibility2D()
+        user.waitFor(lambda: drawnGrids(scene) != [], "the grid in the slice views")
         user.click("checkerboardButton")
         assert scene.GetNodeByID(user.layers()[0]).GetName().startswith("GenReg checkerboard")
         user.click("checkerboardButton")
