@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from .volume import Geometry
 
-__all__ = ["Overlap", "VolumeChange", "determinants_in", "overlap", "volume_change"]
+__all__ = ["Overlap", "VolumeChange", "determinants_in", "overlap", "sampled", "volume_change"]
 
 HAUSDORFF_PERCENTILE = 95
 
@@ -124,15 +124,21 @@ def determinants_in(box: tuple[slice, slice, slice], geometry: Geometry, field: 
     low = [part.start - PAD for part in box]
     size = tuple(part.stop - part.start + 2 * PAD for part in box)[::-1]
     part = Geometry(size, geometry.spacing, tuple(geometry.to_world(np.array(low[::-1], float))), geometry.direction)
-    u = _sampled(field, grid, part).astype(np.float64)
+    u = sampled(field, grid, part).astype(np.float64)
     along = [np.gradient(u, axis=axis) for axis in (2, 1, 0)]              # d/di, d/dj, d/dk
     gradient = np.stack([each / step for each, step in zip(along, part.spacing)], axis=-1)
     jacobian = np.eye(3) + gradient @ part.direction.T
     return np.linalg.det(jacobian)[PAD:-PAD, PAD:-PAD, PAD:-PAD]
 
 
-def _sampled(field: np.ndarray, grid: Geometry, part: Geometry) -> np.ndarray:
-    """The field on a small grid, linearly; only what is needed of it is copied."""
+def sampled(field: np.ndarray, grid: Geometry, part: Geometry) -> np.ndarray:
+    """A field on another grid, linearly, its edge going on outside; only what is needed of it is copied.
+
+    Args:
+        field: (k, j, i, 3) float32 mm.
+        grid: Its grid.
+        part: Where its values are wanted.
+    """
     index = grid.to_index(part.corners())
     low = np.clip(np.floor(index.min(axis=0)).astype(int) - 1, 0, np.array(grid.size) - 2)
     high = np.clip(np.ceil(index.max(axis=0)).astype(int) + 2, low + 2, grid.size)

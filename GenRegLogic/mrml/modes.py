@@ -307,6 +307,7 @@ class SideBySide(_PairMode):
 
     name = "sideBySide"
     turnsViews = True
+    _layout = None
 
     def show(self) -> None:
         """Change the layout and link the views."""
@@ -315,6 +316,8 @@ class SideBySide(_PairMode):
             items = "".join(ITEM_XML.format(name=name, letter=name[0]) for name in VIEW_NAMES)
             if not layout.IsLayoutDescription(LAYOUT):
                 layout.AddLayoutDescription(LAYOUT, LAYOUT_XML.format(items=items))
+            self._layout, self._saved = layout, layout.GetSaveWithScene()
+            layout.SetSaveWithScene(False)           # another Slicer wouldn't know this layout; nothing tells of a save
             layout.SetViewArrangement(LAYOUT)
         volumes = (self.fixedNode(), self.movingNode(after=False), self.movingNode(after=True))
         first = self._scene.GetNodeByID(f"vtkMRMLSliceNode{VIEW_NAMES[0]}")
@@ -325,6 +328,13 @@ class SideBySide(_PairMode):
                 composite.SetLinkedControl(True)
                 composite.SetHotLinkedControl(True)
             _alike(self._scene.GetNodeByID(f"vtkMRMLSliceNode{name}"), first)
+
+    def leave(self) -> None:
+        """Have the layout saved again."""
+        super().leave()
+        if self._layout is not None:
+            self._layout.SetSaveWithScene(self._saved)
+            self._layout = None
 
 
 class MapOverlay(_Mode):

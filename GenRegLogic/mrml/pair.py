@@ -10,10 +10,12 @@ import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
 from ..errors import InputError
-from ..volume import Geometry, Volume
+from ..regions import sampled
+from ..volume import ORTHONORMAL_TOLERANCE, Geometry, Volume
 from .grids import LPS_TO_RAS, nodeGeometry
+from .parents import nonLinearAbove, worldMatrix
 from .transforms import fieldOfNode, initialFromNode
-from .volumes import RAS_TO_LPS, imageOfArray, volumeFromNode
+from .volumes import RAS_TO_LPS, geometryFromMatrix, imageOfArray, volumeFromNode
 from .words import tr as _
 
 __all__ = ["Pair", "changeToken", "fieldInWorld", "pairOf", "warpedOnto"]
@@ -89,10 +91,14 @@ def fieldInWorld(transformNode, fixed: Geometry) -> tuple[np.ndarray, Geometry]:
     Raises:
         InputError: The transform is not finite somewhere on the fixed scan.
     """
-    if transformNode.GetParentTransformNode() is None:
-        found = fieldOfNode(transformNode)
-        if found is not None:
-            return (found[0] * LPS_TO_RAS.astype(np.float32)).astype(np.float32, copy=False), found[1]
+    found = fieldOfNode(transformNode)
+    if found is not None:
+        own, grid = (found[0] * LPS_TO_RAS.astype(np.float32)).astype(np.float32, copy=False), found[1]
+        if transformNode.GetParentTransformNode() is None:
+            return own, grid
+        moved = _belowLinear(transformNode, own, grid, nodeGeometry(fixed))
+        if moved is not None:
+            return moved, nodeGeometry(fixed)
     description, field = initialFromNode(transformNode, fixed)
     if field is not None:
         return field, Geometry.from_dict(description["geometry"])
@@ -102,6 +108,30 @@ def fieldInWorld(transformNode, fixed: Geometry) -> tuple[np.ndarray, Geometry]:
     matrix = np.array(description["matrix"])
     moved = points @ matrix[:3, :3].T + matrix[:3, 3]
     return (moved - points).astype(np.float32).reshape(*grid.shape, 3), grid
+
+
+def _belowLinear(node, own: np.ndarray, grid: Geometry, wanted: Geometry) -> np.ndarray | None:
+    """A field below linear transforms, as fine as it is; None where one of these is not linear or shears.
+
+    Args:
+        node: Transform node.
+        own: (k, j, i, 3) mm, LPS: its field without its parents.
+        grid: Of the field, LPS.
+        wanted: Grid in the world, LPS.
+    """
+    if nonLinearAbove(node):
+        return None
+    toOwn = np.linalg.inv(RAS_TO_LPS @ worldMatrix(node, "transform") @ RAS_TO_LPS)
+    there = geometryFromMatrix(toOwn @ wanted.index_to_world, wanted.size)
+    if np.abs(there.direction.T @ there.direction - np.eye(3)).max() > ORTHONORMAL_TOLERANCE:
+        return None
+    field = sampled(own, grid, there)
+    slopes = (toOwn - np.eye(4)) @ wanted.index_to_world
+    for axis, count in enumerate(wanted.size):
+        shape = [1, 1, 1, 3]
+        shape[2 - axis] = count
+        field += (np.arange(count)[:, None] * slopes[:3, axis]).reshape(shape).astype(np.float32)
+    return field + slopes[:3, 3].astype(np.float32)
 
 
 def warpedOnto(volume: Volume, transformNode, reference: Geometry, *, labels: bool = False) -> np.ndarray:

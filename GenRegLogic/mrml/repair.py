@@ -48,15 +48,21 @@ def regionFromNode(node, fixed: Geometry) -> Volume:
     if half.min() <= 0:
         raise InputError(f"The ROI '{node.GetName()}' has no extent; draw it larger.")
     toObject = np.linalg.inv(toWorld) @ np.diag([*LPS_TO_RAS, 1.0]) @ fixed.index_to_world
-    inside = np.ones(fixed.shape, bool)
+    # Only the voxels around the box are looked at: a large scan has hundreds of millions of others.
+    reach = np.abs(np.linalg.inv(toObject)[:3, :3]) @ half + 1
+    center = np.linalg.inv(toObject)[:3, 3]
+    low, high = (np.clip(np.rint(end), 0, fixed.size).astype(int) for end in (center - reach, center + reach + 1))
+    painted = np.zeros(fixed.shape, np.uint8)
+    inside = np.ones(np.maximum(high - low, 0)[::-1], bool)
     for axis in range(3):                     # one coordinate of the box after another: no array of points is needed
-        i, j, k = (toObject[axis, column] * np.arange(count) for column, count in enumerate(fixed.size))
+        i, j, k = (toObject[axis, column] * np.arange(a, max(a, b)) for column, (a, b) in enumerate(zip(low, high)))
         along = k[:, None, None] + (j[:, None] + i) + toObject[axis, 3]
         inside &= np.abs(along) <= half[axis] * (1 + 1e-9)
     if not inside.any():
         raise InputError(f"The ROI '{node.GetName()}' does not lie over the fixed volume; draw it where the alignment "
                          "is wrong.")
-    return Volume(inside.view(np.uint8), fixed)
+    painted[tuple(slice(a, b) for a, b in zip(low[::-1], high[::-1]))] = inside
+    return Volume(painted, fixed)
 
 
 class RepairRun(RegistrationRun):

@@ -19,6 +19,8 @@ __all__ = ["segmentsOf"]
 def segmentsOf(node, *, ignoring=None) -> dict[str, Volume]:
     """Every segment or label by its name, uint8, nonzero inside; on voxels of its own, so they may overlap.
 
+    Segments of one name are told apart by a number behind it, labels by their values.
+
     Args:
         node: Segmentation or label map volume.
         ignoring: As in `volumes.volumeFromNode`.
@@ -52,7 +54,7 @@ def _ofSegmentation(node, above: np.ndarray) -> dict[str, Volume]:
             name = segmentation.GetNthSegmentID(index)
             volume = _segment(node, name, above)
             if volume is not None:
-                found[segmentation.GetSegment(name).GetName() or name] = volume
+                found[_unused(segmentation.GetSegment(name).GetName() or name, found)] = volume
     finally:
         if not had:
             segmentation.RemoveRepresentation(kind)                # the segmentation stays as it was
@@ -82,20 +84,31 @@ def _segment(node, name: str, above: np.ndarray) -> Volume | None:
 def _ofLabelMap(node, above: np.ndarray) -> dict[str, Volume]:
     array = imageArray(node, _("The label map '{name}'").format(name=node.GetName()))
     colors = node.GetDisplayNode().GetColorNode() if node.GetDisplayNode() is not None else None
+    names = [colors.GetColorName(value) for value in range(colors.GetNumberOfColors())] if colors is not None else []
     found = {}
     for value in np.unique(array):
         if value != 0:
-            name = colors.GetColorName(int(value)) if colors is not None and 0 < value < colors.GetNumberOfColors() \
-                else ""
-            name = name if name and name not in found else _("label {value}").format(value=int(value))
-            found[name] = _thick((array == value).view(np.uint8), above @ ijkToRas(node))
+            name = names[int(value)] if 0 < value < len(names) else ""
+            # A name that several values share would depend on which of them occur, and match others in another map.
+            name = name if name and names.count(name) == 1 else _("label {value}").format(value=int(value))
+            found[_unused(name, found)] = _thick((array == value).view(np.uint8), above @ ijkToRas(node))
     return found
 
 
+def _unused(name: str, found: dict) -> str:
+    """The name, or with the first number behind it that makes it another."""
+    number, free = 2, name
+    while free in found:
+        number, free = number + 1, f"{name} ({number})"
+    return free
+
+
 def _thick(array: np.ndarray, matrix: np.ndarray) -> Volume:
-    """With an empty voxel all around, so that a flat one is a volume too and its faces are surfaces."""
-    padded = np.pad(array, 1)
+    """What is used of it, with an empty voxel all around: so a flat one is a volume too and its faces are surfaces."""
+    used = [np.flatnonzero(array.any(axis=tuple(other for other in range(3) if other != axis))) for axis in range(3)]
+    low = [each[0] for each in used]
+    padded = np.pad(array[tuple(slice(each[0], each[-1] + 1) for each in used)], 1)
     shift = np.eye(4)
-    shift[:3, 3] = -1
+    shift[:3, 3] = np.array(low[::-1]) - 1
     volume = squared(padded, matrix @ shift, "segmented", labels=True)
     return Volume(volume.array, volume.geometry)

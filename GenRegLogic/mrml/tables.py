@@ -78,16 +78,16 @@ def segmentTable(transformNode, fixedNode, movingNode=None):
     """
     pair = pairOf(transformNode)
     fixedScan = pair.fixed().geometry
-    regions = {name: warpedOnto(volume, None, fixedScan, labels=True) > 0
-               for name, volume in segmentsOf(fixedNode).items()}  # fmt: skip
+    segments = segmentsOf(fixedNode)
     others = segmentsOf(movingNode, ignoring=transformNode) if movingNode is not None else {}
     partners = {_plain(name): volume for name, volume in others.items()}
-    if others and not any(_plain(name) in partners for name in regions):
+    if others and not any(_plain(name) in partners for name in segments):
         raise InputError(_("No segment of '{moving}' has the name of one of '{fixed}'; name the same organs alike."
                            ).format(moving=movingNode.GetName(), fixed=fixedNode.GetName()))  # fmt: skip
     field, grid = fieldInWorld(transformNode, fixedScan)
     rows = []
-    for name, region in regions.items():
+    for name, segment in segments.items():
+        region = warpedOnto(segment, None, fixedScan, labels=True) > 0     # one at a time: they may be huge
         figures = [math.nan] * 6
         partner = partners.get(_plain(name))
         if partner is not None:

@@ -7,9 +7,11 @@ import csv
 import numpy as np
 import pytest
 import slicer
+import vtk
 
 from GenRegLogic.errors import InputError
 from GenRegLogic.field import DisplacementField
+from GenRegLogic.mrml.colors import colorNode
 from GenRegLogic.mrml.deformation import ARROWS, GRID, Deformation
 from GenRegLogic.mrml.grids import LPS_TO_RAS, withMargin
 from GenRegLogic.mrml.htmlrun import HtmlRun
@@ -17,6 +19,7 @@ from GenRegLogic.mrml.maps import MAPS, MapNodes, MapsRun, window
 from GenRegLogic.mrml.modes import Checkerboard, Flicker, Fusion, MapOverlay, SideBySide, ViewModes
 from GenRegLogic.mrml.pair import changeToken, fieldInWorld, pairOf, warpedOnto
 from GenRegLogic.mrml.places import PlacesTour
+from GenRegLogic.mrml.segments import segmentsOf
 from GenRegLogic.mrml.tables import landmarkTable, pointsOf, rowsOf, saveCsv, segmentTable
 from GenRegLogic.mrml.transforms import setField
 from GenRegLogic.mrml.views import ViewsState
@@ -24,7 +27,7 @@ from GenRegLogic.mrml.volumes import setVolume
 from GenRegLogic.volume import Geometry
 from GenRegLogic.warp import warp_image
 
-from .conftest import GEOMETRIES, field, waves
+from .conftest import GEOMETRIES, field, rigid, waves
 
 FIXED, MOVING = GEOMETRIES["oblique"], GEOMETRIES["anisotropic"]
 
@@ -146,6 +149,19 @@ class TestPair:
         scene.RemoveNode(pairOf(transform).movingNode)
         with pytest.raises(InputError, match="moving volume"):
             pairOf(transform)
+
+
+    @pytest.mark.parametrize("pose", [rigid(), rigid((0, 0, 180), (3, 0, 0)) @ np.diag([1.1, 1.1, 1.1, 1])])
+    def test_below_a_linear_transform_no_detail_of_the_field_is_lost(self, scene, transform, scans, monkeypatch, pose):
+        monkeypatch.setattr("GenRegLogic.mrml.transforms.INITIAL_VOXELS", 100)
+        transform.SetAndObserveTransformNodeID(scans.linear("pose", pose).GetID())
+        array, grid = fieldInWorld(transform, FIXED)
+        path = vtk.vtkGeneralTransform()
+        slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(None, transform, path)
+        for index in ((3, 4, 5), (10, 2, 12), (17, 20, 1)):
+            point = grid.to_world(np.array(index, float))
+            expected = np.array(path.TransformPoint(point * LPS_TO_RAS)) * LPS_TO_RAS
+            assert np.abs(point + array[index[::-1]] - expected).max() < 2e-3
 
 
 class TestMaps:
@@ -304,6 +320,16 @@ class TestModes:
         assert modes.present is None
 
 
+    def test_a_layout_that_another_slicer_does_not_know_is_not_saved(self, views, transform):
+        layout = views.GetFirstNodeByClass("vtkMRMLLayoutNode")
+        modes = ViewModes(views)
+        modes.enter(SideBySide(pairOf(transform)))
+        assert not layout.GetSaveWithScene()
+        modes.leave()
+        assert layout.GetSaveWithScene()
+        modes.end()
+
+
 class TestDeformation:
     @pytest.mark.parametrize("kind", [GRID, ARROWS])
     def test_it_is_drawn_in_each_view_and_leaves_nothing(self, views, transform, kind):
@@ -410,3 +436,38 @@ class TestTables:
     def test_measuring_again_fills_the_same_table(self, scene, transform):
         lists = landmarks(scene, [(0, 0, 0)]), landmarks(scene, [(3, 0, 0)])
         assert landmarkTable(transform, *lists) is landmarkTable(transform, *lists)
+
+
+class TestSegments:
+    def test_segments_of_one_name_are_all_measured(self, scene):
+        node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "nodules")
+        for count in (1, 2):
+            image = slicer.vtkOrientedImageData()
+            image.SetDimensions(6, 6, 6)
+            image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
+            image.GetPointData().GetScalars().Fill(0)
+            for index in range(count):
+                image.SetScalarComponentFromDouble(2 + index, 2, 2, 0, 1)
+            node.AddSegmentFromBinaryLabelmapRepresentation(image, "Nodule")
+        assert {name: int(volume.array.sum()) for name, volume in segmentsOf(node).items()} == {
+            "Nodule": 1, "Nodule (2)": 2}  # fmt: skip
+
+    def test_a_name_that_labels_share_is_given_to_none_of_them(self, scene):
+        colors = colorNode(scene, "displacement")
+        for value in (1, 2):
+            colors.SetColorName(value, "lesion")
+        names = []
+        for values in ((1, 2), (2,)):
+            node = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode")
+            array = np.zeros(FIXED.shape, np.uint8)
+            for value in values:
+                array[5, 5, 5 + value] = value
+            setVolume(node, array, FIXED)
+            node.CreateDefaultDisplayNodes()
+            node.GetDisplayNode().SetAndObserveColorNodeID(colors.GetID())
+            found = segmentsOf(node)
+            names.append(list(found))
+            volume = found["label 2"]
+            place = volume.geometry.to_world(np.argwhere(volume.array)[0][::-1].astype(float))
+            assert place == pytest.approx(FIXED.to_world(np.array((7.0, 5.0, 5.0))))
+        assert names == [["label 1", "label 2"], ["label 2"]]
