@@ -72,6 +72,7 @@ class RunResult:
         report: The engine's report.
         undo: Takes the run back.
         warped: (k, j, i) array and grid of the moving scan on the fixed grid, for a checkerboard.
+        confidence: (k, j, i) array and grid of the expected error, mm, so that a map of it is made at once.
     """
 
     transformNode: object
@@ -81,6 +82,7 @@ class RunResult:
     undo: Undo
     warped: tuple[np.ndarray, Geometry] | None
     placement: Placement
+    confidence: tuple[np.ndarray, Geometry] | None = None
 
     def showBefore(self) -> None:
         """Take the moving scan off the transform, also where it lay below that node before the run."""
@@ -329,7 +331,8 @@ class RegistrationRun:
         if self._outputs.applyToMoving:
             self._placement.put(node)
         undo = Undo(self._snapshot, self._placement, self._views)
-        return RunResult(node, inverseNode, warpedNode, report, undo, warped, self._placement)
+        confidence = (arrays["confidence"], geometries["confidence"]) if "confidence" in arrays else None
+        return RunResult(node, inverseNode, warpedNode, report, undo, warped, self._placement, confidence)
 
     def _warpedNode(self, warped):
         node = self._output(self._outputs.warpedVolume, "vtkMRMLScalarVolumeNode", "GenReg warped volume")
