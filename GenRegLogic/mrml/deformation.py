@@ -70,7 +70,9 @@ class Deformation:
         transform = self.pair.transformNode
         event = slicer.vtkMRMLTransformableNode.TransformModifiedEvent
         self._tags.append((transform, transform.AddObserver(event, self._onTransformModified)))
-        self._tags.append((self._scene, self._scene.AddObserver(slicer.vtkMRMLScene.StartCloseEvent, self._onClose)))
+        for event, function in ((slicer.vtkMRMLScene.StartCloseEvent, self._onClose),
+                                (slicer.vtkMRMLScene.NodeRemovedEvent, self._onNodeRemoved)):  # fmt: skip
+            self._tags.append((self._scene, self._scene.AddObserver(event, function)))
 
     def hide(self) -> None:
         """Take it away."""
@@ -151,7 +153,8 @@ class Deformation:
 
     def _update(self, sliceNode) -> None:
         model = self._models.get(sliceNode.GetID())
-        if not isIn(self._scene, model) or not isIn(self._scene, self._display):
+        # Slicer's logic looks for the display node's transform without a doubt that there is one.
+        if not all(isIn(self._scene, node) for node in (model, self._display, self.pair.transformNode)):
             return
         spacing = self.spacing(sliceNode)
         with slicer.util.NodeModify(self._display):
@@ -189,3 +192,7 @@ class Deformation:
 
     def _onClose(self, caller, event) -> None:
         self.hide()
+
+    def _onNodeRemoved(self, caller, event) -> None:
+        if self._tags and not isIn(self._scene, self.pair.transformNode):
+            self.hide()

@@ -358,6 +358,16 @@ class TestDeformation:
         assert all(m.GetPolyData().GetNumberOfCells() == 0 for m in slicer.util.getNodesByClass("vtkMRMLModelNode"))
 
 
+    def test_it_goes_with_its_transform(self, views, transform):
+        drawn = Deformation(views, pairOf(transform), GRID)
+        drawn.show()
+        views.RemoveNode(transform)
+        assert not drawn.shown
+        assert views.GetFirstNodeByClass("vtkMRMLModelNode") is None
+        assert views.GetFirstNodeByClass("vtkMRMLTransformDisplayNode") is None
+        views.GetFirstNodeByClass("vtkMRMLSliceNode").SetFieldOfView(50, 40, 1)
+
+
 class TestPlaces:
     def test_the_views_and_the_crosshair_go_there_and_stop_at_the_ends(self, views, transform):
         store, _, _ = make(views, transform)
