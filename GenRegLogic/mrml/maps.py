@@ -18,7 +18,7 @@ from .transformjob import TransformJob
 from .volumes import setVolume, volumeFromNode
 from .words import tr as _
 
-__all__ = ["MAPS", "MapNodes", "MapsRun", "Place", "hideLegends", "showLegend"]
+__all__ = ["MAPS", "MapNodes", "MapsRun", "Place", "hideLegends", "showLegend", "stateToken"]
 
 MAP_ATTRIBUTE, WORST_ATTRIBUTE, TRANSFORM_ROLE = "GenReg.Map", "GenReg.WorstPlaces", "GenReg.MapOf"
 
@@ -97,8 +97,8 @@ class MapNodes:
         for node in self._all():
             if node.GetNodeReference(TRANSFORM_ROLE) is transformNode:
                 found[node.GetAttribute(MAP_ATTRIBUTE)] = node
-        token = self._tokens.setdefault(transformNode.GetID(), _token(transformNode)) if found else None
-        if found and token != _token(transformNode):
+        token = self._tokens.setdefault(transformNode.GetID(), stateToken(transformNode)) if found else None
+        if found and token != stateToken(transformNode):
             self.drop(transformNode)
             return {}
         return found
@@ -132,7 +132,7 @@ class MapNodes:
                     if name in had:
                         _remove(self._scene, had[name])
                     self._add(transformNode, name, outcome, saved)
-        self._tokens[transformNode.GetID()] = _token(transformNode)
+        self._tokens[transformNode.GetID()] = stateToken(transformNode)
         return self.nodes(transformNode)
 
     def save(self, saved: bool) -> None:
@@ -278,8 +278,8 @@ def _addLegend(node, kind: Kind, end: float) -> None:
         legend.SetVisibility(False)
 
 
-def _token(transformNode) -> tuple:
-    """Of the transform and of the voxels of its scans."""
+def stateToken(transformNode) -> tuple:
+    """Stays the same as long as a transform and the voxels of its scans do."""
     token = list(changeToken(transformNode))
     try:
         pair = pairOf(transformNode)

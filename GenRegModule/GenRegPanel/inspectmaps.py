@@ -83,14 +83,16 @@ class InspectMaps:
                 self._inspect.looking.leave()
             else:
                 self._wanted = name
-                self.have(QUICK if name in QUICK else SLOW, _("Computing the map"), lambda made: self._put(name, made))
+                transform = self._inspect.transform
+                self.have(QUICK if name in QUICK else SLOW, _("Computing the map"),
+                          lambda made: self._put(name, made, transform))  # fmt: skip
         self._inspect.update()
 
-    def _put(self, name, made):
+    def _put(self, name, made, transform):
         from GenRegLogic.mrml.modes import MapOverlay
 
         pair = self._inspect.pair
-        if pair is not None and name in made:
+        if pair is not None and pair.transformNode is transform and name in made:  # else another one is selected by now
             self._inspect.looking.enter(MapOverlay(pair, made[name], name, self._inspect.parameters.mapOpacity))
 
     def _onOpacity(self, value):

@@ -79,7 +79,7 @@ class InspectMeasures:
 
         if inScene(self._table) is None:
             return
-        path = askForFile(_("Save table"), f"{self._table.GetName()}.csv".replace(":", ""), _("Table (*.csv)"))
+        path = askForFile(_("Save table"), fileName(self._table), _("Table (*.csv)"))
         if path:
             with errorsShown():
                 saveCsv(self._table, path if path.lower().endswith(".csv") else path + ".csv")
@@ -115,6 +115,13 @@ class InspectMeasures:
                 widget.setItem(number, column, qt.QTableWidgetItem(_figure(value)))
         widget.resizeColumnsToContents()
         self._ui.measuresLabel.text = summary(self._table)
+
+
+def fileName(table):
+    """What to call a table's file: not by the transform's name, which may tell who the patient is."""
+    from GenRegLogic.mrml.tables import MEASURE_ATTRIBUTE
+
+    return f"registration {table.GetAttribute(MEASURE_ATTRIBUTE) or 'table'}.csv"
 
 
 def _figure(value):

@@ -43,10 +43,14 @@ class InspectPlaces:
         """Nothing goes on by itself."""
 
     def _go(self, by):
+        transform = self._inspect.transform
+
         def step(_made):
             from GenRegLogic.mrml.places import PlacesTour
 
-            looking, transform = self._inspect.looking, self._inspect.transform
+            looking = self._inspect.looking
+            if self._inspect.transform is not transform:  # another one was selected meanwhile
+                return
             looking.modes.begin()
             if self._tour is None or self._of is not transform or by == 0:
                 self._tour, self._of = PlacesTour(looking.maps.worst(transform)), transform

@@ -26,14 +26,23 @@ class Looking:
 
     Attributes:
         running: A registration is under way: nothing to look at.
-        result: The latest `RunResult`, or None.
     """
 
     def __init__(self):
-        self.running, self.result = False, None
+        self.running, self._result, self._token = False, None, None
         self._modes = self._deformation = self._maps = None
         self._listeners = []
         self._settle = Later(self._onSettle, SETTLE_MS)
+
+    @property
+    def result(self):
+        """The latest `RunResult`, or None."""
+        return self._result
+
+    @result.setter
+    def result(self, result):
+        self._result = result
+        self._token = self._tokenOf(result.transformNode) if result is not None else None
 
     def listen(self, function):
         """Have a function called after every change."""
@@ -112,18 +121,13 @@ class Looking:
         self.leave()
 
     def warped(self, transformNode):
-        """(k, j, i) moving scan on the fixed grid, if the latest run has left it; else None."""
-        result = self.result
-        if result is None or result.transformNode is not transformNode or result.warped is None:
-            return None
-        return result.warped[0]
+        """(k, j, i) moving scan on the fixed grid, if the latest run has left it and it still fits; else None."""
+        warped = self.result.warped if self._fits(transformNode) else None
+        return warped[0] if warped is not None else None
 
     def confidence(self, transformNode):
-        """(array, Geometry) of the expected error, if the latest run has left it; else None."""
-        result = self.result
-        if result is None or result.transformNode is not transformNode:
-            return None
-        return getattr(result, "confidence", None)
+        """(array, Geometry) of the expected error, if the latest run has left it and it still fits; else None."""
+        return getattr(self.result, "confidence", None) if self._fits(transformNode) else None
 
     def forget(self):
         """The scene has closed or is about to: put back what still can be, and let go."""
@@ -142,6 +146,18 @@ class Looking:
 
         MapNodes(slicer.mrmlScene).dropUnsaved()
         dropColors(slicer.mrmlScene)
+
+    def _fits(self, transformNode):
+        """Whether a transform is the latest run's, and still as that run has left it."""
+        result = self.result
+        return result is not None and result.transformNode is transformNode and self._token == self._tokenOf(
+            transformNode)  # fmt: skip
+
+    @staticmethod
+    def _tokenOf(transformNode):
+        from GenRegLogic.mrml.maps import stateToken
+
+        return stateToken(transformNode)
 
     def _onSettle(self):
         if self._modes is not None:

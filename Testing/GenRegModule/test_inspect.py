@@ -1,5 +1,7 @@
 """The section Inspect: what can be clicked when, what the views show then, and that they come back."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -221,8 +223,12 @@ class TestMeasures:
 
     def test_the_table_is_saved_where_the_user_says(self, shown, scene, tmp_path, monkeypatch, part):
         self.test_landmarks_become_a_table_whose_rows_lead_to_their_places(shown, scene)
-        monkeypatch.setattr(part("inspectmeasures"), "askForFile", lambda *_: str(tmp_path / "errors"))
+        shown.transform.SetName("DOE^JOHN")
+        asked = []
+        monkeypatch.setattr(part("inspectmeasures"), "askForFile",
+                            lambda *how: asked.append(how) or str(tmp_path / "errors"))  # fmt: skip
         shown.press("saveTableButton")
+        assert asked[0][1] == "registration landmarks.csv"
         assert (tmp_path / "errors.csv").read_text(encoding="utf-8").startswith("Landmark,")
 
 
@@ -264,6 +270,25 @@ class TestRefineHere:
         running.press("undoButton")
         running.press("undoButton")
         assert not running.ui.undoButton.enabled
+
+
+class TestAnotherState:
+    def test_a_map_of_a_result_that_is_not_selected_any_more_is_not_shown(self, shown, jobs, scene):
+        other = makeResult(scene, shown.fixed, shown.moving)
+        ui = shown.ui
+        ui.mapComboBox.setCurrentIndex(2)
+        ui.transformSelector.setCurrentNode(other.transformNode)
+        shown.settle(5, until=lambda: not shown.panel.inspect.job.busy)
+        assert shown.panel.looking.mode == ""
+
+    def test_what_a_run_has_left_is_not_used_once_the_transform_has_changed(self, running, jobs):
+        running.run.succeed()
+        looking = running.panel.looking
+        transform = looking.result.transformNode
+        assert looking.warped(transform) is not None
+        TestWhatIsSeen.bend(SimpleNamespace(fixed=running.fixed, transform=transform))
+        assert looking.warped(transform) is None
+        assert looking.confidence(transform) is None
 
 
 class TestWhatIsSeen:
