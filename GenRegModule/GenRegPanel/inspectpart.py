@@ -83,6 +83,7 @@ class InspectPart:
                 self._shown = transform
                 self._looking.clear()
             self._shown = transform
+            self._looking.dropOrphans()
             self.maps.forget()
         for part in self._parts:
             part.update()

@@ -120,6 +120,11 @@ class Looking:
         self.draw("", None)
         self.leave()
 
+    def dropOrphans(self):
+        """Remove the maps of transforms that are gone."""
+        if self._maps is not None:
+            self._maps.dropOrphans()
+
     def warped(self, transformNode):
         """(k, j, i) moving scan on the fixed grid, if the latest run has left it and it still fits; else None."""
         warped = self.result.warped if self._fits(transformNode) else None

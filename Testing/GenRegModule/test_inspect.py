@@ -281,6 +281,14 @@ class TestAnotherState:
         shown.settle(5, until=lambda: not shown.panel.inspect.job.busy)
         assert shown.panel.looking.mode == ""
 
+    def test_the_maps_of_a_transform_that_is_deleted_go_with_it(self, shown, jobs, scene):
+        TestMaps().choose(shown, "magnitude")
+        count = scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
+        scene.RemoveNode(shown.transform)
+        shown.settle()
+        assert shown.panel.looking.mode == ""
+        assert scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == count - 2
+
     def test_what_a_run_has_left_is_not_used_once_the_transform_has_changed(self, running, jobs):
         running.run.succeed()
         looking = running.panel.looking
