@@ -7,6 +7,7 @@ from pathlib import Path
 from ..replacing import replacing
 from .grids import LPS_TO_RAS
 from .transformjob import TransformJob, reportOf
+from .transforms import isAsReported
 
 __all__ = ["HtmlRun", "savePage"]
 
@@ -27,8 +28,8 @@ class HtmlRun(TransformJob):
         self._worst, self._names = worst, names
 
     def parameters(self) -> dict:
-        """The run's report, and what the page may tell."""
-        parameters = {"report": reportOf(self._node)}
+        """The run's report, unless the transform was changed since (then the worker measures), and what to tell."""
+        parameters = {"report": reportOf(self._node) if isAsReported(self._node) else {}}
         if self._worst:
             parameters["worst"] = [
                 {"point_lps": [float(value) for value in place.point * LPS_TO_RAS],

@@ -7,6 +7,7 @@ below the node is then shown on the fixed one.
 from __future__ import annotations
 
 import json
+import zlib
 
 import numpy as np
 import slicer
@@ -18,10 +19,10 @@ from ..volume import Geometry
 from .grids import LPS_TO_RAS, ROUNDING, nodeGeometry
 from .volumes import RAS_TO_LPS, matrixToNumpy
 
-__all__ = ["REPORT_ATTRIBUTE", "fieldOfNode", "gridTransform", "initialFromNode", "isOurs", "setField", "setProvenance",
-           "useLinearInterpolation"]  # fmt: skip
+__all__ = ["REPORT_ATTRIBUTE", "fieldOfNode", "gridTransform", "initialFromNode", "isAsReported", "isOurs", "setField",
+           "setProvenance", "useLinearInterpolation"]  # fmt: skip
 
-REPORT_ATTRIBUTE = "GenReg.Report"
+REPORT_ATTRIBUTE, FINGERPRINT_ATTRIBUTE = "GenReg.Report", "GenReg.Fingerprint"
 INITIAL_VOXELS = 100_000
 """Of the grid on which a non-linear initial transform is sampled: the inverse of a field costs 2 us a point, and the
 window waits meanwhile."""
@@ -105,11 +106,28 @@ def useLinearInterpolation(node) -> bool:
     return True
 
 
+def isAsReported(node) -> bool:
+    """Whether a transform is still what its report is about; True where nothing says otherwise."""
+    noted = node.GetAttribute(FINGERPRINT_ATTRIBUTE)
+    return not noted or (node.GetParentTransformNode() is None and noted == _fingerprint(node))
+
+
+def _fingerprint(node) -> str:
+    """Of the values of a field, in a form that files keep."""
+    found = fieldOfNode(node)
+    if found is None:
+        return ""
+    flat = found[0].reshape(-1)
+    values = flat[:: max(len(flat) // PROBED_VALUES, 1)].astype(np.float64)
+    return f"{len(flat)} {zlib.crc32(np.round(values * ROUNDING).astype('<i8').tobytes())}"
+
+
 def setProvenance(node, report: dict, fixed, moving) -> None:
     """Note on a transform node where it came from: the report, and references to the fixed and the moving node."""
     versions = report.get("versions", {})
     attributes = {
         REPORT_ATTRIBUTE: json.dumps(report, separators=(",", ":")),
+        FINGERPRINT_ATTRIBUTE: _fingerprint(node),
         "GenReg.Version": versions.get("genreg", ""),
         "GenReg.Created": report.get("created", ""),
         "GenReg.Device": report.get("device", ""),

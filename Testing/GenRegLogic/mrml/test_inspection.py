@@ -21,7 +21,7 @@ from GenRegLogic.mrml.pair import changeToken, fieldInWorld, pairOf, warpedOnto
 from GenRegLogic.mrml.places import PlacesTour
 from GenRegLogic.mrml.segments import segmentsOf
 from GenRegLogic.mrml.tables import landmarkTable, pointsOf, rowsOf, saveCsv, segmentTable
-from GenRegLogic.mrml.transforms import setField
+from GenRegLogic.mrml.transforms import setField, setProvenance
 from GenRegLogic.mrml.views import ViewsState
 from GenRegLogic.mrml.volumes import setVolume
 from GenRegLogic.volume import Geometry
@@ -231,6 +231,21 @@ MODES = {
     "checkerboard": Checkerboard, "flicker": Flicker, "fusion": Fusion, "sideBySide": SideBySide,
     "fixed flicker": lambda pair: Flicker(pair, "fixed"),
 }  # fmt: skip
+
+
+class TestReportOfAnEarlierState:
+    @pytest.mark.parametrize("how", ["values", "parent"])
+    def test_the_verdict_of_a_run_is_not_told_of_a_transform_that_was_changed_since(self, scene, transform, scans, how):
+        pair, worker = pairOf(transform), MapsWorker()
+        setProvenance(transform, {"verdict": {"status": "trust"}}, pair.fixedNode, pair.movingNode)
+        HtmlRun(scene, worker, transform).start()
+        assert worker.jobs[-1][1]["report"]
+        if how == "values":
+            setField(transform, *withMargin(2 * field(FIXED), FIXED))
+        else:
+            transform.SetAndObserveTransformNodeID(scans.linear("pose", rigid()).GetID())
+        HtmlRun(scene, worker, transform).start()
+        assert not worker.jobs[-1][1]["report"]
 
 
 class TestModes:
