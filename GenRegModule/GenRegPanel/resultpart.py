@@ -38,7 +38,7 @@ class ResultPart:
     def __init__(self, ui):
         self._ui = ui
         self._parameters = None
-        self._node = self._tag = None
+        self._node, self._tags = None, []
         self._soon = Later(self.update)
 
     def setParameters(self, parameters):
@@ -67,6 +67,11 @@ class ResultPart:
             ui.verdictLabel.text = nothing if node is None else empty
             ui.figuresLabel.text = ""
             return
+        if not self._stillHolds(node):
+            ui.verdictLabel.text = _("This transform was changed after its run, so the run's verdict no longer holds; "
+                                     "Save report measures it anew.")  # fmt: skip
+            ui.figuresLabel.text = ""
+            return
         try:
             ui.verdictLabel.text = words.verdictHtml(report)
             ui.figuresLabel.text = words.rowsAsHtml(
@@ -82,6 +87,13 @@ class ResultPart:
         self.update()
 
     @staticmethod
+    def _stillHolds(node):
+        """Whether the report is about the transform as it is now."""
+        from GenRegLogic.mrml.transforms import isAsReported
+
+        return isAsReported(node)
+
+    @staticmethod
     def _pairRows(node):
         """Which volume was brought onto which, as far as they are still in the scene."""
         kind = slicer.vtkMRMLTransformNode
@@ -94,7 +106,8 @@ class ResultPart:
     def _listenTo(self, node):
         if node is self._node:
             return
-        if self._node is not None:
-            self._node.RemoveObserver(self._tag)
+        for tag in self._tags:
+            self._node.RemoveObserver(tag)
         self._node = node
-        self._tag = node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._soon.ask) if node is not None else None
+        events = (vtk.vtkCommand.ModifiedEvent, slicer.vtkMRMLTransformableNode.TransformModifiedEvent)
+        self._tags = [node.AddObserver(event, self._soon.ask) for event in events] if node is not None else []

@@ -2,7 +2,10 @@
 
 import json
 
+import numpy as np
 import pytest
+
+from GenRegLogic.volume import Geometry
 
 from .conftest import REPORT, makeResult
 
@@ -53,6 +56,20 @@ class TestTheSelectedTransform:
         ready.settle()
         assert ready.texts() == []
         assert "no result" in ready.ui.verdictLabel.text or "cannot be read" in ready.ui.verdictLabel.text
+
+    def test_a_transform_that_was_changed_since_no_longer_bears_its_verdict(self, withResult):
+        from GenRegLogic.mrml.transforms import fieldOfNode, setField, setProvenance
+
+        node = withResult.result.transformNode
+        field, geometry = fieldOfNode(node) or (np.ones((4, 5, 6, 3), np.float32), Geometry((6, 5, 4)))
+        setField(node, np.array(field), geometry)
+        setProvenance(node, REPORT, withResult.fixed, withResult.moving)
+        withResult.settle()
+        assert "looks trustworthy" in withResult.ui.verdictLabel.text
+        setField(node, 5 * np.array(field) + 1, geometry)
+        withResult.settle()
+        assert "no longer holds" in withResult.ui.verdictLabel.text
+        assert withResult.ui.figuresLabel.text == ""
 
     def test_volumes_that_are_gone_are_left_out(self, withResult, scene):
         scene.RemoveNode(withResult.moving)
