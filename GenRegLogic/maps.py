@@ -70,12 +70,7 @@ class Place:
 
 def map_grid(fixed: Geometry, max_voxels: int = MAP_VOXELS) -> Geometry:
     """The fixed scan's grid, or a coarser one between the same corners with at most `max_voxels` voxels."""
-    factor = (np.prod(fixed.size, dtype=float) / max_voxels) ** (1 / 3)
-    if factor <= 1:
-        return fixed
-    size = tuple(max(2, int(n / factor)) for n in fixed.size)
-    spacing = tuple(s * (n - 1) / (m - 1) for s, n, m in zip(fixed.spacing, fixed.size, size))
-    return Geometry(size, spacing, fixed.origin, fixed.direction)
+    return fixed.coarsened(max_voxels)
 
 
 def log_jacobian(field: DisplacementField) -> Volume:

@@ -57,7 +57,7 @@ RIM_SHARE, RIM_VOXELS = 0.4, 2.0
 
 MAX_STEP = 0.5
 """Longest displacement of one step, voxels. In a whole scan the longest of all is somewhere else; here it is in the
-region, and steps of a voxel leave it rough (scripts/measure_repair: 1.8 mm instead of 1.3)."""
+region, and steps of a voxel leave it rough. Chosen on the places of `scripts/measure_repair --cases none`."""
 
 FILL_SIGMA, FILL_ROUNDS = 1.5, 60
 SMOOTHING_ROUNDS, WEAKENING, LAST_ROUND = 20, 0.8, 60

@@ -164,6 +164,15 @@ class Geometry:
         distance = np.linalg.norm(self.corners() - other.corners(), axis=1).max()
         return bool(distance <= tolerance * min(*self.spacing, *other.spacing))
 
+    def coarsened(self, max_voxels: int) -> Geometry:
+        """This grid, or a coarser one between the same corner voxels with at most so many voxels."""
+        factor = (np.prod(self.size, dtype=float) / max_voxels) ** (1 / 3)
+        if factor <= 1:
+            return self
+        size = tuple(max(2, int(n / factor)) for n in self.size)
+        spacing = tuple(s * (n - 1) / (m - 1) for s, n, m in zip(self.spacing, self.size, size))
+        return Geometry(size, spacing, self.origin, self.direction)
+
     def to_dict(self) -> dict:
         """Plain numbers for a report: size, spacing_mm, origin_lps_mm, direction (rows of the 3x3 matrix)."""
         return {

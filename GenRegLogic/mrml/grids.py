@@ -33,12 +33,7 @@ ROUNDING = 1024.0
 
 def nodeGeometry(geometry: Geometry, maxVoxels: int = MAX_NODE_VOXELS) -> Geometry:
     """The grid for a transform node: the given one, or a coarser one over the same region with at most maxVoxels."""
-    factor = (np.prod(geometry.size, dtype=float) / maxVoxels) ** (1 / 3)
-    if factor <= 1:
-        return geometry
-    size = tuple(max(2, int(n / factor)) for n in geometry.size)
-    spacing = tuple(s * (n - 1) / (m - 1) for s, n, m in zip(geometry.spacing, geometry.size, size))
-    return Geometry(size, spacing, geometry.origin, geometry.direction)
+    return geometry.coarsened(maxVoxels)
 
 
 def withMargin(field: np.ndarray, geometry: Geometry) -> tuple[np.ndarray, Geometry]:

@@ -113,7 +113,7 @@ class ViewModes:
         self._tags = []
 
     def _onLeave(self, caller, event) -> None:
-        self.leave()                              # a scene is saved, or another one added, without what is only shown
+        self.leave()          # a scene is added without what is only shown; or saved, should Slicer come to tell of it
 
     def _onClose(self, caller, event) -> None:
         self.leave()
