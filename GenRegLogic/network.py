@@ -40,6 +40,10 @@ LONGEST_STEP = 1.5
 
 SQUARINGS = 3
 
+SMALLEST_HALF = 8
+"""Voxels along each axis from which convolutions may be in half precision: below, the gradients that torch 2.13 gives
+on processors (oneDNN, bfloat16) hold memory that nobody has written."""
+
 
 class Output(NamedTuple):
     """What the network gives.
@@ -55,10 +59,22 @@ class Output(NamedTuple):
     moving: list[torch.Tensor]
 
 
+class _Convolution(nn.Conv3d):
+    """A convolution, in half `precision` where that is safe; takes and gives the weights' own."""
+
+    precision: torch.dtype | None = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.precision is None or min(x.shape[2:]) < SMALLEST_HALF * self.stride[0]:
+            return super().forward(x)
+        with torch.autocast(x.device.type, dtype=self.precision):
+            return super().forward(x).float()
+
+
 class _Block(nn.Sequential):
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__(
-            nn.Conv3d(inputs, outputs, 3, stride, 1, bias=False), nn.InstanceNorm3d(outputs, affine=True),
+            _Convolution(inputs, outputs, 3, stride, 1, bias=False), nn.InstanceNorm3d(outputs, affine=True),
             nn.LeakyReLU(0.1, inplace=True),
         )  # fmt: skip
 
@@ -72,9 +88,9 @@ class Encoder(nn.Module):
         self.down = nn.ModuleList(
             nn.Sequential(_Block(a, b, 2), _Block(b, b)) for a, b in itertools.pairwise(widths)
         )
-        self.lateral = nn.ModuleList(nn.Conv3d(width, PYRAMID_WIDTH, 1) for width in WIDTHS)
+        self.lateral = nn.ModuleList(_Convolution(width, PYRAMID_WIDTH, 1) for width in WIDTHS)
         self.blend = nn.ModuleList(_Block(PYRAMID_WIDTH, PYRAMID_WIDTH) for _ in WIDTHS)
-        self.out = nn.ModuleList(nn.Conv3d(PYRAMID_WIDTH, DESCRIPTOR_CHANNELS, 1) for _ in WIDTHS)
+        self.out = nn.ModuleList(_Convolution(PYRAMID_WIDTH, DESCRIPTOR_CHANNELS, 1) for _ in WIDTHS)
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Features, finest first."""
@@ -102,7 +118,7 @@ class Head(nn.Module):
         self.layers = nn.Sequential(
             _Block(len(WINDOW) + DESCRIPTOR_CHANNELS + 3, HEAD_WIDTH), _Block(HEAD_WIDTH, HEAD_WIDTH)
         )
-        self.last = nn.Conv3d(HEAD_WIDTH, 3, 3, 1, 1)
+        self.last = _Convolution(HEAD_WIDTH, 3, 3, 1, 1)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
         offsets = torch.tensor([offset[::-1] for offset in WINDOW], dtype=torch.float32)
@@ -111,7 +127,8 @@ class Head(nn.Module):
     def forward(self, correlation: torch.Tensor, fixed: torch.Tensor) -> torch.Tensor:
         likely = torch.softmax(correlation * self.sharpness, dim=1)
         mean = torch.einsum("nkdhw,kc->ncdhw", likely, self.offsets.to(likely.dtype))
-        step = self.gain * mean + self.last(self.layers(torch.cat([correlation, fixed, mean], dim=1)))
+        within = self.layers(torch.cat([correlation, fixed, mean], dim=1))
+        step = self.gain * mean + self.last(within)
         return LONGEST_STEP * torch.tanh(step / LONGEST_STEP)
 
 
@@ -122,9 +139,23 @@ class Network(nn.Module):
         super().__init__()
         self.encoder, self.head = Encoder(), Head()
 
+    def compute_in(self, precision: torch.dtype | None) -> Network:
+        """Itself, with convolutions in half precision (bfloat16: several times as fast where the processor knows it).
+
+        Norms, features, correlations and fields stay as the weights are, float32. None: all of it.
+        """
+        for module in self.modules():
+            if isinstance(module, _Convolution):
+                module.precision = precision
+        return self
+
+    def describe(self, image: torch.Tensor) -> list[torch.Tensor]:
+        """Features of unit length of a (N, 1, D, H, W) scan of zero mean and unit deviation, finest first."""
+        return self.encoder(image)
+
     def forward(self, fixed: torch.Tensor, moving: torch.Tensor) -> Output:
         """Field and features of (N, 1, D, H, W) scans on one grid, each of zero mean and unit deviation."""
-        features = [self.encoder(image) for image in (fixed, moving)]
+        features = [self.describe(image) for image in (fixed, moving)]
         fields, u = [], None
         for level in reversed(range(len(STRIDES))):
             here, there = (each[level] for each in features)

@@ -39,9 +39,11 @@ class Recipe:
         decay: Of the weights (AdamW).
         average: Of the running average of the weights, from step to step.
         ramp: Steps over which the deformations grow to their full size.
-        first_amplitude: Their size at the beginning.
+        first_amplitude: Their size at the beginning, as a share of the generator's largest.
+        amplitude: Their full size. Less than 1: scans come to the network aligned linearly.
         clip: Largest norm of the gradient.
         seed: Of everything.
+        half: Convolutions in bfloat16: several times as fast where the processor knows it.
     """
 
     size: int = 64
@@ -50,10 +52,12 @@ class Recipe:
     warm_up: int = 100
     decay: float = 1e-4
     average: float = 0.998
-    ramp: int = 4000
+    ramp: int = 2000
     first_amplitude: float = 0.3
+    amplitude: float = 0.7
     clip: float = 1.0
     seed: int = 0
+    half: bool = True
 
 
 class Trainer:
@@ -76,6 +80,8 @@ class Trainer:
             self.network.load_state_dict(load_weights(start).state_dict())
         self.averaged = Network().to(device)
         self.averaged.load_state_dict(self.network.state_dict())
+        for network in (self.network, self.averaged):
+            network.compute_in(torch.bfloat16 if recipe.half else None)
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
         self.step, self.seconds = 0, 0.0
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -107,7 +113,8 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = recipe.rate * min(1.0, (self.step + 1) / recipe.warm_up)
         self.optimizer.zero_grad(set_to_none=True)
-        amplitude = recipe.first_amplitude + (1 - recipe.first_amplitude) * min(1.0, self.step / recipe.ramp)
+        grown = min(1.0, self.step / recipe.ramp)
+        amplitude = recipe.first_amplitude + (recipe.amplitude - recipe.first_amplitude) * grown
         total: dict[str, float] = {}
         for number in range(recipe.batch):
             pair = self._pair(recipe.seed * 10**7 + self.step * recipe.batch + number, amplitude)
@@ -134,7 +141,7 @@ class Trainer:
         total: dict[str, float] = {}
         with torch.no_grad():
             for number in range(count):
-                pair = self._pair(VALIDATION_SEED + number, 1.0)
+                pair = self._pair(VALIDATION_SEED + number, self.recipe.amplitude)
                 _, figures = losses(self.averaged(pair.fixed, pair.moving), pair)
                 for name, value in figures.items():
                     total[name] = total.get(name, 0.0) + value / count

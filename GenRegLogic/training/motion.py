@@ -6,6 +6,7 @@ import dataclasses
 import math
 
 import torch
+import torch.nn.functional as F
 
 from ..network import sample_at, sample_places
 from .shapes import noise_field, uniform, whole
@@ -56,13 +57,14 @@ class Motion:
 def random_motion(shape: tuple[int, ...], amplitude: float, generator: torch.Generator) -> Motion:
     """A deformation of random strength, at most `amplitude` (0 to 1) of the largest."""
     scale = min(shape) / 64
-    velocity = torch.zeros((3, *shape), device=generator.device)
+    coarse = tuple((n + 1) // 2 for n in shape)
+    velocity = torch.zeros((3, *coarse), device=generator.device)
     for _ in range(whole(generator, 1, 3)):
         wave = VELOCITY_SCALES[whole(generator, 0, len(VELOCITY_SCALES))] * scale
         deviation = LARGEST_SD * scale * min(1.0, wave / (32 * scale)) * amplitude * uniform(generator, 0.1, 1.0)
-        velocity += noise_field(shape, 3, wave, generator) * deviation
+        velocity += noise_field(coarse, 3, wave / 2, generator) * deviation
     matrix, shift = _affine(shape, amplitude, generator)
-    return Motion(_integrated(velocity[None]), _integrated(-velocity[None]), matrix, shift)
+    return Motion(*(_integrated(v[None], shape) for v in (velocity, -velocity)), matrix, shift)
 
 
 def between(fixed: Motion, moving: Motion, shape: tuple[int, ...]) -> torch.Tensor:
@@ -76,11 +78,14 @@ def between(fixed: Motion, moving: Motion, shape: tuple[int, ...]) -> torch.Tens
     return moving.inverse(fixed(here)) - here
 
 
-def _integrated(velocity: torch.Tensor) -> torch.Tensor:
-    u = velocity / 2**SQUARINGS
+def _integrated(velocity: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """The displacement on the grid of `shape`; worked out on the velocity's, half as fine: it is that smooth."""
+    steps = [(m - 1) / (n - 1) for m, n in zip(velocity.shape[2:], shape)]
+    scale = torch.tensor(steps[::-1], device=velocity.device).view(1, 3, 1, 1, 1)
+    u = velocity * scale / 2**SQUARINGS
     for _ in range(SQUARINGS):
         u = sample_at(u, u) + u
-    return u
+    return F.interpolate(u, size=shape, mode="trilinear", align_corners=True) / scale
 
 
 def _affine(shape: tuple[int, ...], amplitude: float, generator: torch.Generator):

@@ -1,5 +1,7 @@
 """The network: grids, directions and what an untrained one already must do."""
 
+import copy
+
 import pytest
 import torch
 
@@ -37,8 +39,16 @@ class TestShapes:
 
     def test_features_have_unit_length(self, network):
         with torch.inference_mode():
-            features = network.encoder(torch.randn(1, 1, 32, 32, 32))[0]
+            features = network.describe(torch.randn(1, 1, 32, 32, 32))[0]
         assert torch.allclose(features.norm(dim=1), torch.ones(1), atol=1e-5)
+
+    def test_half_precision_describes_nearly_the_same(self, network):
+        scan = torch.randn(1, 1, 32, 32, 32)
+        half = copy.deepcopy(network).compute_in(torch.bfloat16)
+        with torch.inference_mode():
+            for whole, other in zip(network.describe(scan), half.describe(scan)):
+                assert other.dtype == torch.float32
+                assert float((whole * other).sum(dim=1).mean()) > 0.99
 
     def test_the_number_of_weights_is_moderate(self, network):
         count = sum(weight.numel() for weight in network.parameters())
