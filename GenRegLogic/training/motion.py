@@ -13,9 +13,11 @@ from .shapes import noise_field, uniform, whole
 
 __all__ = ["Motion", "between", "random_motion"]
 
-VELOCITY_SCALES = (8, 16, 32, 64)
-LARGEST_SD = 5.0
-"""Voxels, of the velocity at its largest scale at 64 voxels a side."""
+VELOCITY_SCALES = (6, 12, 24, 48)
+"""Voxels between the velocity's control points, at 64 voxels a side."""
+
+FULL_SCALE, LARGEST_SD = 24, 5.0
+"""What the velocity's noise is multiplied by at this scale and above, voxels at 64 a side; less below, in proportion."""
 
 SQUARINGS = 6
 AFFINE_SCALE, AFFINE_DEGREES, AFFINE_SHIFT = 0.10, 15.0, 0.05
@@ -61,7 +63,8 @@ def random_motion(shape: tuple[int, ...], amplitude: float, generator: torch.Gen
     velocity = torch.zeros((3, *coarse), device=generator.device)
     for _ in range(whole(generator, 1, 3)):
         wave = VELOCITY_SCALES[whole(generator, 0, len(VELOCITY_SCALES))] * scale
-        deviation = LARGEST_SD * scale * min(1.0, wave / (32 * scale)) * amplitude * uniform(generator, 0.1, 1.0)
+        largest = LARGEST_SD * scale * min(1.0, wave / (FULL_SCALE * scale))
+        deviation = largest * amplitude * uniform(generator, 0.1, 1.0)
         velocity += noise_field(coarse, 3, wave / 2, generator) * deviation
     matrix, shift = _affine(shape, amplitude, generator)
     return Motion(*(_integrated(v[None], shape) for v in (velocity, -velocity)), matrix, shift)

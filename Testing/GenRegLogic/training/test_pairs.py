@@ -7,7 +7,7 @@ from GenRegLogic.network import sample_places
 from GenRegLogic.training.appearance import contrasts, degrade
 from GenRegLogic.training.motion import between, random_motion
 from GenRegLogic.training.pairs import make_pair
-from GenRegLogic.training.shapes import label_map
+from GenRegLogic.training.shapes import label_map, noise_field
 
 SHAPE = (40, 44, 48)
 
@@ -81,6 +81,21 @@ class TestMotion:
         middle = (slice(None), slice(None), slice(12, -12), slice(12, -12), slice(12, -12))
         error = (sample_places(moving, here() + field) - fixed)[middle].abs().mean()
         assert error < 0.2 * (moving - fixed)[middle].abs().mean()
+
+
+class TestNoise:
+    def test_noise_is_as_strong_between_its_control_points_as_on_them(self):
+        draw = generator(0)
+        deviation = noise_field((33, 33, 33), 400, 8, draw).std(dim=0)
+        assert deviation.min() > 0.45
+        assert deviation.max() < 0.64
+
+    def test_noise_bends_between_its_control_points_too(self):
+        x = noise_field((24, 65, 25), 8, 8, generator(1))
+        assert x.shape == (8, 24, 65, 25)
+        for dim in (1, 2, 3):
+            bends = x.diff(n=2, dim=dim).abs()
+            assert bends.median() > 0.5 * bends.mean()
 
 
 class TestShapesAndAppearance:
