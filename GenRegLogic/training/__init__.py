@@ -5,6 +5,7 @@
     appearance    what a label map looks like in one scan
     pairs         pairs of scans with the field between them, known exactly
     losses        what is minimized
+    development   real pairs that the network is tried on while it trains; never learned from
     loop          the training itself, resumable
 
 Not needed to register; `scripts/train` runs it.

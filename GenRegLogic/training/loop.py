@@ -2,7 +2,7 @@
 
 Every step's pair follows from the seed and the step's number alone, so a run that is interrupted and goes on sees what
 an uninterrupted one would have seen. The learning rate is constant after a short rise, and the weights that are used
-are a running average, so training can go on as long as anyone likes.
+are a running average, so training can go on as long as anyone likes. Real pairs are only looked at (`development`).
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ from __future__ import annotations
 import csv
 import dataclasses
 import os
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
 
 from ..network import Network
 from ..weights import load_weights, save_weights
+from .development import DevelopmentPair, Row, validate
 from .losses import losses
 from .pairs import make_pair
 
@@ -69,12 +71,14 @@ class Trainer:
         device: Where.
         say: Receives lines.
         start: A weight file to begin with where the folder has no checkpoint yet.
+        development: Real pairs to look at now and then (development.csv); nothing is learned from them.
     """
 
     def __init__(self, folder: Path, recipe: Recipe, device: torch.device, say: Callable[[str], None] = print,
-                 start: Path | None = None) -> None:
+                 start: Path | None = None, development: Sequence[DevelopmentPair] = ()) -> None:
         torch.manual_seed(recipe.seed)
         self.folder, self.recipe, self.device, self._say = Path(folder), recipe, device, say
+        self.development = list(development)
         self.network = Network().to(device)
         if start is not None:
             self.network.load_state_dict(load_weights(start).state_dict())
@@ -93,7 +97,7 @@ class Trainer:
         return self.folder / "checkpoint.pt"
 
     def run(self, steps: int, *, limit_s: float = float("inf"), save_every: int = 100,
-            validate_every: int = 500, validation_pairs: int = 16) -> None:
+            validate_every: int = 500, validation_pairs: int = 16, develop_every: int = 1000) -> None:
         """Train until `steps` in all or for so many seconds."""
         started = time.perf_counter()
         while self.step < steps and time.perf_counter() - started < limit_s:
@@ -104,6 +108,8 @@ class Trainer:
             self._note("training", figures)
             if self.step % validate_every == 0:
                 self._note("validation", self.validate(validation_pairs))
+            if self.development and self.step % develop_every == 0:
+                self._note_development(validate(self.averaged, self.development))
             if self.step % save_every == 0:
                 self.save()
         self.save()
@@ -167,13 +173,25 @@ class Trainer:
         self._say(f"Going on from step {self.step} ({self.seconds / 3600:.2f} h so far).")
 
     def _note(self, kind: str, figures: dict[str, float]) -> None:
-        path = self.folder / "curve.csv"
-        new = not path.exists()
-        with open(path, "a", newline="") as file:
-            writer = csv.writer(file)
-            if new:
-                writer.writerow(["kind", "step", "seconds", *figures])
-            writer.writerow([kind, self.step, f"{self.seconds:.0f}", *(f"{value:.5g}" for value in figures.values())])
+        values = (f"{value:.5g}" for value in figures.values())
+        self._append("curve.csv", ["kind", "step", "seconds", *figures],
+                     [[kind, self.step, f"{self.seconds:.0f}", *values]])
         if kind == "validation" or self.step % 50 == 0:
             words = ", ".join(f"{name} {value:.3g}" for name, value in figures.items())
             self._say(f"{kind} {self.step} ({self.seconds:.0f} s): {words}")
+
+    def _note_development(self, rows: list[Row]) -> None:
+        self._append("development.csv", ["step", *Row._fields],
+                     ([self.step, row.pair, row.figure, f"{row.still:.5g}", f"{row.network:.5g}"] for row in rows))
+        words = []
+        for figure in sorted({row.figure for row in rows}):
+            own = [row for row in rows if row.figure == figure]
+            still, network = (statistics.fmean(values) for values in zip(*((row.still, row.network) for row in own)))
+            words.append(f"{figure} {network:.3f}, linear only {still:.3f} ({len(own)} pairs)")
+        self._say(f"development {self.step}: {'; '.join(words)}")
+
+    def _append(self, name: str, header: list[str], rows: Iterable[list]) -> None:
+        path = self.folder / name
+        new = not path.exists()
+        with open(path, "a", newline="") as file:
+            csv.writer(file).writerows([header, *rows] if new else rows)

@@ -17,7 +17,7 @@ VELOCITY_SCALES = (6, 12, 24, 48)
 """Voxels between the velocity's control points, at 64 voxels a side."""
 
 FULL_SCALE, LARGEST_SD = 24, 5.0
-"""What the velocity's noise is multiplied by at this scale and above, voxels at 64 a side; less below, in proportion."""
+"""What the velocity's noise is multiplied by at this scale and above (voxels, at 64 a side); below, by less."""
 
 SQUARINGS = 6
 AFFINE_SCALE, AFFINE_DEGREES, AFFINE_SHIFT = 0.10, 15.0, 0.05
