@@ -53,6 +53,8 @@ def degrade(image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     image = image + white * scale * uniform(generator, 0.0, 0.25)
     if uniform(generator, 0, 1) < 0.15:
         image = image * (1 + uniform(generator, 0, 0.4) * torch.randn(shape, generator=generator, device=image.device))
+    if uniform(generator, 0, 1) < 0.35:
+        image = _coarse(image, uniform(generator, 1.3, 2.2))                  # scans are described at twice their voxels
     if uniform(generator, 0, 1) < 0.25:
         image = _cropped(image, generator)
     return (image - image.mean()) / (image.std() + 1e-6)
@@ -64,6 +66,12 @@ def _thick_slices(image: torch.Tensor, generator: torch.Generator) -> torch.Tens
     size[axis] = max(4, round(size[axis] / factor))
     thick = F.interpolate(image[None, None], size=size, mode="area")
     return F.interpolate(thick, size=image.shape, mode="trilinear")[0, 0]
+
+
+def _coarse(image: torch.Tensor, factor: float) -> torch.Tensor:
+    """Larger voxels, interpolated back."""
+    coarse = F.interpolate(image[None, None], size=[max(4, round(n / factor)) for n in image.shape], mode="area")
+    return F.interpolate(coarse, size=image.shape, mode="trilinear")[0, 0]
 
 
 def _blurred(image: torch.Tensor, sigma: float) -> torch.Tensor:

@@ -42,7 +42,7 @@ class Recipe:
         average: Of the running average of the weights, from step to step.
         ramp: Steps over which the deformations grow to their full size.
         first_amplitude: Their size at the beginning, as a share of the generator's largest.
-        amplitude: Their full size. Less than 1: scans come to the network aligned linearly.
+        amplitude: Their full size.
         clip: Largest norm of the gradient.
         seed: Of everything.
         half: Convolutions in bfloat16: several times as fast where the processor knows it.
@@ -56,7 +56,7 @@ class Recipe:
     average: float = 0.998
     ramp: int = 2000
     first_amplitude: float = 0.3
-    amplitude: float = 0.7
+    amplitude: float = 1.0
     clip: float = 1.0
     seed: int = 0
     half: bool = True

@@ -14,7 +14,7 @@ TEMPERATURE = 0.1
 DISTANCES = (1, 3)
 """Of the wrong neighbors, voxels of the scale: near ones teach precision, far ones what a place is."""
 
-CONTRAST_WEIGHT, SMOOTHNESS_WEIGHT = 0.5, 0.02
+CONTRAST_WEIGHT, SMOOTHNESS_WEIGHT = 1.0, 0.02
 
 
 def at_stride(x: torch.Tensor, stride: int) -> torch.Tensor:

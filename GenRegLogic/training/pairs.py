@@ -43,13 +43,15 @@ def make_pair(shape: tuple[int, ...], amplitude: float, generator: torch.Generat
 
     Args:
         shape: Of the scans.
-        amplitude: 0 to 1, of the largest deformations.
+        amplitude: 0 to 1, of the largest deformations; a pair has any share of it, down to none: a network that never
+            saw scans that lie right moves them.
         generator: Decides everything.
     """
     labels, count = label_map(shape, generator)
     texture = sum(noise_field(shape, 1, scale, generator)[0] for scale in (2, 4, 8)) / 3
     means = contrasts(count, generator)
     strength = uniform(generator, 0.0, 0.15)
+    amplitude = amplitude * uniform(generator, 0.0, 1.0)
     motions = [random_motion(shape, amplitude, generator) for _ in range(2)]
     device = generator.device
     z, y, x = torch.meshgrid(*(torch.arange(n, device=device, dtype=torch.float32) for n in shape), indexing="ij")
