@@ -1,0 +1,331 @@
+"""The ablation: which runs stand for which variants, means, marks, tables, resumption, and one pair for real."""
+
+import importlib.machinery
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+COUNTS, DEFAULT = (0, 10, 40), 40
+
+
+@pytest.fixture(autouse=True)
+def scripts_on_the_path(monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPTS)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+
+@pytest.fixture
+def tables(scripts_on_the_path):
+    import ablation_tables
+
+    return ablation_tables
+
+
+@pytest.fixture
+def ablation(scripts_on_the_path):
+    loader = importlib.machinery.SourceFileLoader("script_ablation", str(SCRIPTS / "ablation"))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+    sys.modules[loader.name] = module
+    loader.exec_module(module)
+    return module
+
+
+LADDERS = {"identity": "descriptor", "search": "descriptor", "network": "descriptor"}
+
+
+def made_pair(tables, *, ladder="descriptor", chosen="network", figure="dice", base=0.7, gains=None, peak_mb=500.0):
+    """A pair whose runs all score `base`, but those in `gains`, {key: gain}; each takes 2 s, each proposal 1 s."""
+    ladders = dict.fromkeys(LADDERS, ladder)
+    gains = gains or {}
+    runs = {}
+    for start, made, count in tables.needed_runs(ladders, COUNTS):
+        key = tables.run_key(start, made, count)
+        score = {figure: base + gains.get(key, 0.0), "folds_pct": 0.0, "ndv_pct": 0.0}
+        runs[key] = {"score": score, "cpu_s": 2.0 if count else 0.0, "wall_s": 3.0, "peak_mb": peak_mb}
+    proposals = {name: {"objective": 0.5, "cpu_s": 1.0, "wall_s": 1.0, "peak_mb": 400.0} for name in tables.STARTS}
+    return {"modality": "T1-T2", "spacing_mm": 1.0, "voxels": 1000, "proposals": proposals, "ladder": ladders,
+            "chosen": {tables.WITHOUT: "search", tables.WITH: chosen}, "runs": runs}  # fmt: skip
+
+
+class TestRuns:
+    def test_no_run_is_made_twice(self, tables):
+        runs = tables.needed_runs(LADDERS, COUNTS)
+        assert len(runs) == len(set(runs))
+
+    def test_without_iterations_every_proposal_is_scored_once(self, tables):
+        assert [run for run in tables.needed_runs(LADDERS, COUNTS) if run[2] == 0] == [
+            ("identity", "", 0), ("search", "", 0), ("network", "", 0)]  # fmt: skip
+
+    def test_on_a_pair_of_two_contrasts_what_the_data_choose_is_run_already(self, tables):
+        runs = tables.needed_runs(LADDERS, [40])
+        assert {made for _, made, _ in runs} == {"mind", "network", "both", "intensity"}
+
+    def test_on_a_pair_of_one_contrast_intensities_follow_every_descriptor(self, tables):
+        runs = tables.needed_runs(LADDERS | {"search": "intensity"}, [40])
+        assert {made for start, made, _ in runs if start == "search"} == {
+            "mind", "network", "both", "intensity", "mind > intensity", "network > intensity", "both > intensity",
+        }
+
+    @pytest.mark.parametrize(("ladder", "expected"), [("descriptor", "both"), ("intensity", "mind > intensity")])
+    def test_the_network_may_describe_across_contrasts_only(self, tables, ladder, expected):
+        assert tables.made_of("auto, both across contrasts", ladder) == expected
+
+
+class TestValues:
+    def test_the_choice_of_proposals_is_the_run_of_the_chosen_one(self, tables):
+        pair = made_pair(tables, chosen="network", gains={"network | mind | 40": 0.1})
+        found = tables.value(pair, tables.WITH, "mind", 40)
+        assert found["dice"] == pytest.approx(0.8)
+        assert found["start"] == "network"
+
+    def test_the_choice_of_proposals_costs_all_of_them(self, tables):
+        pair = made_pair(tables)
+        seconds = [tables.value(pair, name, "mind", 40)["cpu_s"] for name in ("search", tables.WITHOUT, tables.WITH)]
+        assert seconds == [3.0, 4.0, 5.0]
+        assert tables.value(pair, tables.WITH, "mind", 40)["refine_cpu_s"] == 2.0
+
+    def test_the_peak_is_that_of_proposing_and_refining(self, tables):
+        assert tables.value(made_pair(tables, peak_mb=500.0), "search", "mind", 40)["peak_mb"] == 500.0
+        assert tables.value(made_pair(tables, peak_mb=300.0), "search", "mind", 40)["peak_mb"] == 400.0
+
+    def test_a_peak_that_the_system_does_not_tell_is_none(self, tables):
+        assert tables.value(made_pair(tables, peak_mb=None), "search", "mind", 40)["peak_mb"] is None
+
+    def test_each_start_has_the_ladder_that_the_data_chose_for_it(self, tables):
+        pair = made_pair(tables, ladder="intensity", gains={"search | mind > intensity | 40": 0.1})
+        assert tables.value(pair, "search", "auto", 40)["dice"] == pytest.approx(0.8)
+        assert tables.value(pair, "search", "mind", 40)["dice"] == pytest.approx(0.7)
+
+
+def by_variant(rows, *variant):
+    return next(row for row in rows if (row["proposal"], row["comparison"], row["iterations"]) == variant)
+
+
+class TestMeans:
+    @pytest.fixture
+    def pairs(self, tables):
+        return {"a": made_pair(tables, gains={"search | both | 40": 0.02}),
+                "b": made_pair(tables, ladder="intensity", gains={"search | both | 40": 0.04}),
+                "c": made_pair(tables, figure="tre_mm", base=2.0, gains={"search | both | 40": 1.0})}  # fmt: skip
+
+    def test_dice_is_related_as_a_difference_and_tre_as_a_multiple(self, tables, pairs):
+        row = by_variant(tables.results(pairs, COUNTS, DEFAULT)["means"], "search", "both", 40)
+        assert row["dice"] == pytest.approx(0.73)
+        assert row["dice_relative"] == pytest.approx(0.03)
+        assert row["tre_mm"] == pytest.approx(3.0)
+        assert row["tre_mm_relative"] == pytest.approx(1.5)
+
+    def test_folds_are_the_most_of_all_pairs(self, tables, pairs):
+        pairs["b"]["runs"]["search | both | 40"]["score"]["ndv_pct"] = 0.25
+        row = by_variant(tables.results(pairs, COUNTS, DEFAULT)["means"], "search", "both", 40)
+        assert (row["folds_pct"], row["ndv_pct"]) == (0.0, 0.25)
+
+    def test_pairs_across_contrasts_are_those_refined_by_descriptors(self, tables, pairs):
+        assert tables.across_contrasts(pairs) == ["a", "c"]
+
+    def test_means_without_any_landmarks_are_left_open(self, tables, pairs):
+        del pairs["c"]
+        row = by_variant(tables.results(pairs, COUNTS, DEFAULT)["means"], "search", "both", 40)
+        assert row["tre_mm"] is None
+        assert row["tre_mm_relative"] is None
+
+
+class TestCandidates:
+    @pytest.mark.parametrize(
+        ("figure", "base", "gain", "worse"),
+        [("dice", 0.7, -0.006, True), ("dice", 0.7, -0.004, False), ("tre_mm", 2.0, 0.05, True),
+         ("tre_mm", 2.0, 0.03, False)],
+    )  # fmt: skip
+    def test_a_pair_is_worse_beyond_the_bar_only(self, tables, figure, base, gain, worse):
+        pair = made_pair(tables, figure=figure, base=base, gains={"network | mind | 40": gain})
+        row = by_variant(tables.results({"a": pair}, COUNTS, DEFAULT)["candidates"], tables.WITH, "auto", 40)
+        assert row["worse"] == (["a"] if worse else [])
+
+    def test_seconds_are_multiples_of_those_without_the_network(self, tables):
+        pair = made_pair(tables)
+        pair["runs"]["network | mind | 10"]["cpu_s"] = 1.0
+        row = by_variant(tables.results({"a": pair}, COUNTS, DEFAULT)["candidates"], tables.WITH, "auto", 10)
+        assert row["refine_cpu_s_ratio"] == 0.5
+        assert row["cpu_s_ratio"] == 1.0
+
+    def test_the_pipeline_without_the_network_is_its_own_baseline(self, tables):
+        row = by_variant(tables.results({"a": made_pair(tables)}, COUNTS, DEFAULT)["candidates"],
+                         tables.WITHOUT, "auto", 40)  # fmt: skip
+        assert (row["dice_relative"], row["cpu_s_ratio"], row["worse"]) == (0.0, 1.0, [])
+
+
+def content(tables, pairs):
+    facts = {"created": "2000-01-01", "command": "scripts/ablation", "commit": "abc",
+             "machine": {"cpu": "a processor", "cores": 2, "memory_gb": 8.0, "system": "Linux"}}  # fmt: skip
+    facts |= {"threads": 1, "voxels": 300_000, "weights": "0123", "counts": list(COUNTS), "default": DEFAULT,
+              "versions": {"genreg": "1"}, "missing": []}  # fmt: skip
+    return facts | tables.results(pairs, COUNTS, DEFAULT) | {"cases": pairs}
+
+
+class TestPage:
+    def test_a_pair_worse_with_the_network_is_marked_with_the_proposal_it_started_from(self, tables):
+        pairs = {"a": made_pair(tables, gains={"network | mind | 40": -0.1}), "b": made_pair(tables)}
+        page = tables.to_markdown(content(tables, pairs))
+        assert "0.6000 (network) **!**" in page
+        assert page.count("**!** |") == 1
+
+    def test_every_table_has_as_many_cells_in_every_row(self, tables):
+        pairs = {"a": made_pair(tables), "b": made_pair(tables, ladder="intensity", figure="tre_mm", base=2.0)}
+        for block in tables.to_markdown(content(tables, pairs)).split("\n\n"):
+            if block.startswith("|"):
+                assert len({line.count("|") for line in block.splitlines()}) == 1
+
+    def test_pairs_that_are_missing_are_named(self, tables):
+        page = tables.to_markdown(content(tables, {"a": made_pair(tables)}) | {"missing": ["c"]})
+        assert "Not measured yet: c." in page
+
+    def test_without_pairs_of_two_contrasts_the_page_says_so(self, tables):
+        page = tables.to_markdown(content(tables, {"a": made_pair(tables, ladder="intensity")}))
+        assert "None of the pairs." in page
+
+    def test_what_is_kept_is_plain_json(self, tables):
+        kept = content(tables, {"a": made_pair(tables)})
+        assert json.loads(json.dumps(kept)) == kept
+
+    def test_the_plot_is_drawn(self, tables, tmp_path):
+        pairs = {"a": made_pair(tables), "b": made_pair(tables, figure="tre_mm", base=2.0)}
+        tables.draw(tables.results(pairs, COUNTS, DEFAULT)["means"], DEFAULT, tmp_path / "ablation.png")
+        assert (tmp_path / "ablation.png").stat().st_size > 10_000
+
+    def test_the_plot_has_a_row_for_each_figure_there_is(self, tables, tmp_path):
+        tables.draw(tables.results({"a": made_pair(tables)}, COUNTS, DEFAULT)["means"], DEFAULT, tmp_path / "one.png")
+        assert (tmp_path / "one.png").exists()
+
+
+class TestResumption:
+    @pytest.fixture
+    def plan(self, ablation, tmp_path):
+        from measuring import Finished
+
+        return ablation.Plan(None, COUNTS, 1000, ("engine", "weights=1"), Finished(tmp_path / "ablation.json"), None)
+
+    def fill(self, plan, tables, pair, *, leave=0):
+        plan.finished.put("a", "setup", *plan.made_of, run={k: v for k, v in pair.items() if k != "runs"})
+        for key in list(pair["runs"])[:len(pair["runs"]) - leave]:
+            plan.finished.put("a", key, *plan.made_of, run=pair["runs"][key])
+
+    def test_only_runs_that_are_not_finished_are_missing(self, plan, tables):
+        pair = made_pair(tables)
+        self.fill(plan, tables, pair, leave=2)
+        assert [tables.run_key(*run) for run in plan.missing("a", pair)] == list(pair["runs"])[-2:]
+
+    def test_a_pair_is_in_the_tables_when_all_its_runs_are_finished(self, ablation, plan, tables):
+        pair = made_pair(tables)
+        self.fill(plan, tables, pair, leave=1)
+        assert ablation.gather(plan, ["a"]) == {}
+        self.fill(plan, tables, pair)
+        assert ablation.gather(plan, ["a"]) == {"a": pair}
+
+    def test_other_weights_have_no_finished_runs(self, ablation, plan, tables):
+        import dataclasses
+
+        self.fill(plan, tables, made_pair(tables))
+        assert ablation.gather(dataclasses.replace(plan, made_of=("engine", "weights=2")), ["a"]) == {}
+
+    def test_everything_can_be_asked_for_again(self, plan, tables):
+        import dataclasses
+
+        pair = made_pair(tables)
+        self.fill(plan, tables, pair)
+        assert len(dataclasses.replace(plan, again=True).missing("a", pair)) == len(pair["runs"])
+
+
+def ball(bulge):
+    """A textured ball of 24 voxels, (32, 32, 32) float32, whose middle is moved by `bulge` voxels."""
+    k, j, i = np.indices((32, 32, 32)) - 15.5
+    j = j + bulge * np.exp(-(k**2 + j**2 + i**2) / 60)
+    body = 1 / (1 + np.exp(2 * (np.sqrt(k**2 + j**2 + i**2) - 12)))
+    return (100 * body * (1.5 + np.sin(k / 1.5) * np.cos(j / 1.5) + np.sin(i / 2 + j / 2))).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def pair():
+    torch = pytest.importorskip("torch")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(SCRIPTS)
+        from ablation_runs import Pair
+
+        from GenRegLogic.learned import Learned
+        from GenRegLogic.network import Network
+        from GenRegLogic.volume import Geometry, Volume
+
+        geometry = Geometry(size=(32, 32, 32), spacing=(2.0, 2.0, 2.0), origin=(0.0, 0.0, 0.0))
+        scans = [Volume(ball(bulge), geometry) for bulge in (0.0, 1.5)]
+        torch.manual_seed(0)
+        with torch.inference_mode():
+            made = Pair(*scans, Learned(Network(), torch.device("cpu")), 8000)
+            yield made, made.propose()
+
+
+class TestOnePair:
+    def test_every_proposal_is_scored_and_timed(self, pair):
+        _, setup = pair
+        assert list(setup["proposals"]) == ["identity", "search", "network"]
+        for cost in setup["proposals"].values():
+            assert np.isfinite(cost["objective"])
+            assert cost["cpu_s"] >= 0
+
+    def test_the_choice_follows_the_scores(self, pair):
+        _, setup = pair
+        scores = {name: cost["objective"] for name, cost in setup["proposals"].items()}
+        assert scores[setup["chosen"]["network+search"]] <= scores["identity"]
+        assert setup["chosen"]["identity+search"] in ("identity", "search")
+
+    def test_the_working_grid_keeps_within_the_voxels_asked_for(self, pair):
+        assert pair[1]["voxels"] <= 8000
+
+    def test_every_comparison_can_be_run(self, pair):
+        from ablation_runs import MADE
+
+        assert all(bool(pair[0].refined("identity", name, 2).tensor.isfinite().all()) for name in MADE)
+
+    def test_refining_moves_the_field(self, pair):
+        assert float(pair[0].refined("identity", "intensity", 8).tensor.abs().max()) > 0.5
+
+    def test_no_two_comparisons_are_the_same_to_the_engine(self, tables):
+        from ablation_runs import MADE
+
+        from GenRegLogic import refine
+
+        compared = {name: tuple(level.measure for level in refine.schedule(measure, 1.0, 10, descriptor=descriptor))
+                    for name, (measure, descriptor) in MADE.items()}  # fmt: skip
+        assert len(set(compared.values())) == len(compared)
+        assert compared["network > intensity"] == ("network", "network", "intensity", "intensity")
+        assert set(compared["intensity"]) == {"intensity"}
+
+    def test_a_run_is_scored_by_the_referee_from_a_file(self, pair):
+        import SimpleITK as sitk
+
+        seen = []
+
+        def score(case, path):
+            seen.append((case, sitk.ReadImage(str(path)).GetSize()))
+            return {"dice": 0.5}
+
+        run = pair[0].run(SimpleNamespace(score=score), "a", "search", "mind", 0)
+        assert seen == [("a", (32, 32, 32))]
+        assert run["score"] == {"dice": 0.5}
+
+
+class TestPeak:
+    @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the system doesn't tell peak memory")
+    def test_the_peak_is_that_of_the_step_and_not_of_those_before(self):
+        from ablation_runs import taking
+
+        def allocate(megabytes):
+            return float(np.ones(megabytes * 125_000).sum())
+
+        _, large = taking(lambda: allocate(400))
+        _, small = taking(lambda: allocate(1))
+        assert large["peak_mb"] - small["peak_mb"] > 300
