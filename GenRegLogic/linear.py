@@ -64,6 +64,7 @@ class LinearLevel:
     def __init__(self, fixed: Prepared, moving: Prepared, voxels: int, linear: np.ndarray | None = None, *,
                  described: bool = True):
         self._described = described
+        self.fixed_scan = fixed
         self.spacing = level_spacing(fixed, moving, voxels)
         self.fixed_geometry = working_grid(fixed, self.spacing, margin_voxels=2)
         if described:

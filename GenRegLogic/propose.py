@@ -20,7 +20,7 @@ from .search import search
 from .similarity import smooth
 from .volume import Geometry
 
-__all__ = ["Proposal", "Proposer", "identity", "propose", "search_proposal"]
+__all__ = ["Improver", "Proposal", "Proposer", "identity", "propose", "search_proposal"]
 
 POOLING = 2
 SEARCH_RADIUS = 4
@@ -47,6 +47,10 @@ class Proposal:
 
 Proposer = Callable[[LinearLevel, np.ndarray], Proposal]
 """Takes the pair's descriptors at a coarse scale and the linear mapping (4x4, LPS mm), returns a proposal."""
+
+
+Improver = Callable[[LinearLevel, np.ndarray, Proposal], Proposal]
+"""Takes the same and a proposal, returns a better one."""
 
 
 def identity(level: LinearLevel, linear: np.ndarray) -> Proposal:
@@ -83,17 +87,26 @@ def score(level: LinearLevel, linear: np.ndarray, proposal: Proposal) -> Proposa
     return dataclasses.replace(proposal, objective=level.mismatch(warped, valid * level.weight))
 
 
-def propose(level: LinearLevel, linear: np.ndarray, proposers: Sequence[Proposer]) -> tuple[Proposal, list[Proposal]]:
+def propose(level: LinearLevel, linear: np.ndarray, proposers: Sequence[Proposer],
+            improvers: Sequence[Improver] = ()) -> tuple[Proposal, list[Proposal]]:
     """The best of all proposals, and all of them scored.
 
     Args:
         level: descriptors of both scans at a coarse scale.
         linear: 4x4, LPS mm, fixed -> moving.
         proposers: the simplest first; a later one must be clearly better.
+        improvers: Each is given the best so far, and what it makes of it must be clearly better too.
     """
-    scored = [score(level, linear, proposer(level, linear)) for proposer in proposers]
-    best = scored[0]
-    for proposal in scored[1:]:
-        if proposal.objective < best.objective - MIN_GAIN:
-            best = proposal
+    scored: list[Proposal] = []
+    best = None
+    for proposer in proposers:
+        scored.append(score(level, linear, proposer(level, linear)))
+        best = _better(best, scored[-1])
+    for improver in improvers:
+        scored.append(score(level, linear, improver(level, linear, best)))
+        best = _better(best, scored[-1])
     return best, scored
+
+
+def _better(best: Proposal | None, other: Proposal) -> Proposal:
+    return other if best is None or other.objective < best.objective - MIN_GAIN else best

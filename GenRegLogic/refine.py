@@ -26,9 +26,14 @@ from .progress import Monitor, MonitorPart
 from .similarity import DescriptorDistance, Lncc, smooth
 from .volume import Geometry
 
-__all__ = ["DESCRIPTOR", "INTENSITY", "Constraint", "Level", "Refiner", "schedule"]
+__all__ = ["BOTH", "DESCRIPTOR", "INTENSITY", "INTENSITY_ONLY", "NETWORK", "Constraint", "Level", "Refiner", "schedule"]
 
 INTENSITY, DESCRIPTOR = "intensity", "mind-ssc"
+NETWORK, BOTH = "network", "mind-ssc+network"
+"""Descriptors to compare in DESCRIPTOR's place; they need a network."""
+
+INTENSITY_ONLY = "intensity-only"
+"""Intensities on the coarse levels too: for comparisons, not for use."""
 
 MAX_STEP = 1.0
 """Longest displacement of one step, voxels of the level."""
@@ -40,6 +45,16 @@ LNCC_NOISE = 1e-4
 EXTENT_EVERY = 4
 """Steps between two looks at which voxels lie within the moving scan: it changes at the rim only."""
 
+CHANNELS = 12
+"""That a network's descriptors are reduced to, so that a step costs what one with MIND-SSC does."""
+
+FINEST_LEARNED = 2.0
+"""The network's descriptors find the place, and are no better than MIND-SSC at the last half voxel, where they cost
+most (Resources/benchmark/ablation.md)."""
+
+NETWORK_WEIGHT = 0.75
+"""Of a network's channels beside those of MIND-SSC."""
+
 STALL_STEPS, STALL_GAIN = 6, 2e-3
 """A level ends when this many steps gain less than this share of what the level has gained."""
 
@@ -48,7 +63,7 @@ class Level:
     """One scale of the refinement.
 
     Attributes:
-        measure: what is compared.
+        measure: what is compared: INTENSITY or a descriptor.
         spacing: voxel size, mm.
         iterations: at most so many steps.
         step_sigma: Gaussian smoothing of each step, voxels.
@@ -81,22 +96,34 @@ _LADDERS = {
     DESCRIPTOR: (*_COARSE, _Rung(DESCRIPTOR, 1.4, 0.25, 5.0, 2.5)),
     INTENSITY: (*_COARSE, _Rung(INTENSITY, 2, 0.5, 1.73, 0.71), _Rung(INTENSITY, 1, 0.5, 1.25, 0.4)),
 }
+_LADDERS[INTENSITY_ONLY] = (_Rung(INTENSITY, 4, 1.0, 1.73, 0.71), *_LADDERS[INTENSITY][2:])
 
 
-def schedule(measure: str, finest: float, iterations: int, *, coarsest_only: int | None = None) -> list[Level]:
+def schedule(measure: str, finest: float, iterations: int, *, descriptor: str = DESCRIPTOR,
+             finest_learned: float = FINEST_LEARNED, coarsest_only: int | None = None) -> list[Level]:
     """Levels from coarse to fine.
 
     Args:
         measure: what the finest levels compare; the coarse ones compare descriptors, which see farther.
         finest: voxel size, mm, that the scans carry.
         iterations: of the coarsest level; 0 gives no level.
+        descriptor: which ones: DESCRIPTOR, NETWORK or BOTH.
+        finest_learned: voxel size, as a multiple of the finest, of the last level that compares a network's
+            descriptors; finer ones compare MIND-SSC.
         coarsest_only: keep only so many levels.
     """
     if iterations == 0:
         return []
     rungs = _LADDERS[measure][:coarsest_only]
-    return [Level(r.measure, finest * r.factor, max(1, round(iterations * r.share)), r.step_sigma, r.field_sigma)
-            for r in rungs]
+    return [Level(descriptor if r.measure == DESCRIPTOR and r.factor >= finest_learned else r.measure,
+                  finest * r.factor, max(1, round(iterations * r.share)), r.step_sigma, r.field_sigma) for r in rungs]
+
+
+class Describer(Protocol):
+    """A network at work (`learned.Learned`)."""
+
+    def describe(self, image: torch.Tensor) -> torch.Tensor:
+        """Descriptors ``(C, D, H, W)`` of an image ``(D, H, W)``."""
 
 
 class Constraint(Protocol):
@@ -119,12 +146,13 @@ class Refiner:
         landmarks: pull of corresponding points, or None.
         constraint: what the field must obey at every step, or None.
         max_step: longest displacement of one step, voxels of the level.
+        describer: describes where levels ask for NETWORK or BOTH.
     """
 
     def __init__(self, fixed: Prepared, moving: Prepared, linear: np.ndarray, *, smoothness: float = 1.0,
                  landmarks: LandmarkPull | None = None, constraint: Constraint | None = None,
-                 max_step: float = MAX_STEP):
-        self.max_step = max_step
+                 max_step: float = MAX_STEP, describer: Describer | None = None):
+        self.max_step, self.describer = max_step, describer
         self.constraint = constraint
         self.fixed, self.moving, self.linear = fixed, moving, linear
         self.smoothness, self.landmarks = smoothness, landmarks
@@ -162,9 +190,9 @@ class Refiner:
         return field
 
     def _level(self, level: Level, number: int, geometry: Geometry, u: torch.Tensor, tell: Callable) -> torch.Tensor:
-        axes = turned_axes(self.linear, geometry) if level.measure == DESCRIPTOR else None
+        axes = None if level.measure == INTENSITY else turned_axes(self.linear, geometry)
         moving = moving_level(self.moving, level.spacing, axes=axes)
-        measure = _measure(level, resample(self.fixed.image, geometry).tensor, mask_on(self.fixed, geometry))
+        measure = self._measure(level, resample(self.fixed.image, geometry).tensor, mask_on(self.fixed, geometry))
         channels = measure.channels(moving.image.tensor)
         sampler = Sampler(geometry, moving.image.geometry, self.linear, self.device, moving.extent)
         composer = Composer(geometry, self.device)
@@ -195,11 +223,19 @@ class Refiner:
                 u = self.constraint.keep(u, before, geometry)
         return best_u if self.landmarks is None else u
 
+    def _measure(self, level: Level, fixed: torch.Tensor, weight: torch.Tensor):
+        if level.measure == INTENSITY:
+            return Lncc(fixed, LNCC_RADIUS, weight, LNCC_NOISE)
+        if level.measure == DESCRIPTOR:
+            return DescriptorDistance(mind_ssc, fixed, weight)
+        learned = self.describer.describe
+        if level.measure == NETWORK:
+            return DescriptorDistance(learned, fixed, weight, channels=CHANNELS)
 
-def _measure(level: Level, fixed: torch.Tensor, weight: torch.Tensor):
-    if level.measure == INTENSITY:
-        return Lncc(fixed, LNCC_RADIUS, weight, LNCC_NOISE)
-    return DescriptorDistance(mind_ssc, fixed, weight)
+        def both(image: torch.Tensor) -> torch.Tensor:
+            return torch.cat([mind_ssc(image), learned(image).mul_(NETWORK_WEIGHT)])
+
+        return DescriptorDistance(both, fixed, weight, channels=CHANNELS)
 
 
 def _stalled(values: list[float]) -> bool:

@@ -27,12 +27,13 @@ from .grid import Image, canonical_geometry, resample
 from .inverse import accurate_inverse, fit_affine
 from .judge import Findings, body_points, make_report
 from .landmarks import LandmarkPull, rigid_fit
+from .learned import Learned, shipped
 from .linear import Candidate, LinearLevel, align
 from .points import check_landmarks
 from .prepare import Prepared, prepare, working_grid
 from .progress import Monitor, Progress
 from .propose import Proposal, Proposer, identity, propose, search_proposal
-from .refine import DESCRIPTOR, INTENSITY, Refiner, schedule
+from .refine import BOTH, DESCRIPTOR, INTENSITY, Refiner, schedule
 from .report import plain, record_stages
 from .rigidity import RigidBodies, check_rigid, rigid_field
 from .settings import Settings
@@ -238,16 +239,21 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
         linear, level = align(fixed, moving, init=settings.init, given=_given_starts(inputs), tell=monitor.tell)
         _check_overlap(level, linear)
     with monitor.stage("propose"):
-        proposal, proposals = propose(level, linear.matrix, _proposers(inputs, monitor))
+        learned = _network(settings, device)
+        improvers = [learned.improve] if settings.proposes and learned is not None else []
+        proposal, proposals = propose(level, linear.matrix, _proposers(inputs, monitor), improvers)
     measure = _measure(level, fixed, linear, proposal)
+    learning = settings.describes and measure == DESCRIPTOR
     spacing, sentence = _finest_spacing(fixed, moving, settings, max_voxels)
     notes += sentence
-    levels = [] if settings.linear_only else schedule(measure, spacing, settings.coarse_iterations)
+    levels = [] if settings.linear_only else schedule(
+        measure, spacing, settings.coarse_iterations, descriptor=BOTH if learning else DESCRIPTOR)
     pull = None
     if inputs.fixed_landmarks is not None and not settings.linear_only:
         pull = LandmarkPull(inputs.fixed_landmarks, inputs.moving_landmarks, linear.matrix)
     bodies = None if inputs.keep_rigid is None else RigidBodies(inputs.keep_rigid, linear.matrix, device)
-    refiner = Refiner(fixed, moving, linear.matrix, smoothness=settings.smoothness, landmarks=pull, constraint=bodies)
+    refiner = Refiner(fixed, moving, linear.matrix, smoothness=settings.smoothness, landmarks=pull, constraint=bodies,
+                      describer=learned)
     with monitor.stage("refine"):
         field = refiner.run(levels, proposal.field, monitor, lambda u: to_displacement(u, linear.matrix))
     with monitor.stage("finish"):
@@ -291,6 +297,13 @@ def _coarsely(transform: Transform, geometry: Geometry) -> DisplacementField:
     spacing = tuple(s * (n - 1) / (m - 1) for s, n, m in zip(grid.spacing, grid.size, size))
     return sample_transform(transform, Geometry(size=size, spacing=spacing, origin=grid.origin,
                                                 direction=grid.direction))
+
+
+def _network(settings: Settings, device: torch.device) -> Learned | None:
+    """The network, where it has something to do."""
+    if settings.linear_only or not (settings.proposes or (settings.describes and settings.coarse_iterations)):
+        return None
+    return shipped(device)
 
 
 def _proposers(inputs: _Inputs, monitor: Monitor) -> list[Proposer]:

@@ -8,13 +8,15 @@ import re
 
 from .errors import InputError
 
-__all__ = ["DEFAULT_ITERATIONS", "INITS", "Settings"]
+__all__ = ["DEFAULT_ITERATIONS", "INITS", "NETWORK_USES", "Settings"]
 
 DEFAULT_ITERATIONS = 40
 """The last doubling that pays (Resources/benchmark/iterations.md): from 20 to 40 the mean gains 0.0023 Dice, from
 40 to 80 0.0010 for half as much time again."""
 
 INITS = ("auto", "header", "center", "none")
+
+NETWORK_USES = ("auto", "off", "propose", "describe", "both")
 MAX_ITERATIONS = 10_000
 SMOOTHNESS_RANGE = (0.25, 4.0)
 DEVICE_PATTERN = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
@@ -32,6 +34,9 @@ class Settings:
         linear_only: Stop after the linear alignment.
         smoothness: Factor on the smoothing of the deformation, 0.25 to 4; 1 is the default.
         resolution_mm: Finest voxel size to work at, mm. None: from the scans and the memory there is.
+        network: What the trained network does: "propose" a field to start from, which is scored like the others;
+            "describe" tissue beside MIND-SSC; "both", or nothing ("off"). "auto" is the default, chosen by measurement
+            (Resources/benchmark/ablation.md): see `proposes` and `describes`.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         seed: Recorded in the report. The engine draws no random numbers on its default path.
         threads: CPU threads. None: as torch finds them.
@@ -45,6 +50,7 @@ class Settings:
     linear_only: bool = False
     smoothness: float = 1.0
     resolution_mm: float | None = None
+    network: str = "auto"
     device: str = "auto"
     seed: int = 0
     threads: int | None = None
@@ -56,8 +62,10 @@ class Settings:
             raise InputError(f"The seed must be a whole number from 0, not {self.seed!r}.")
         if not isinstance(self.linear_only, bool):
             raise InputError(f"linear_only must be True or False, not {self.linear_only!r}.")
-        if self.init not in INITS:
-            raise InputError(f"init must be one of {', '.join(INITS)}, not {self.init!r}.")
+        for name, known in (("init", INITS), ("network", NETWORK_USES)):
+            value = getattr(self, name)
+            if value not in known:
+                raise InputError(f"{name} must be one of {', '.join(known)}, not {value!r}.")
         if not _is_number(self.smoothness) or not SMOOTHNESS_RANGE[0] <= self.smoothness <= SMOOTHNESS_RANGE[1]:
             low, high = SMOOTHNESS_RANGE
             raise InputError(f"The smoothness must be a number from {low} to {high}, not {self.smoothness!r}.")
@@ -65,6 +73,16 @@ class Settings:
             raise InputError(f"The resolution must be a positive number of mm, not {self.resolution_mm!r}.")
         if not isinstance(self.device, str) or not DEVICE_PATTERN.fullmatch(self.device):
             raise InputError(f"Unknown device {self.device!r}; use auto, cpu, cuda, cuda:N or mps.")
+
+    @property
+    def proposes(self) -> bool:
+        """Whether the network's field is one of the proposals."""
+        return self.network in ("auto", "propose", "both")
+
+    @property
+    def describes(self) -> bool:
+        """Whether the network's descriptor is compared beside MIND-SSC, where descriptors are."""
+        return self.network in ("auto", "describe", "both")
 
     @property
     def coarse_iterations(self) -> int:

@@ -156,16 +156,26 @@ class DescriptorDistance:
         describe: ``(D, H, W) -> (C, D, H, W)``.
         fixed: ``(D, H, W)``.
         weight: ``(D, H, W)``, 0 outside the mask.
+        channels: Reduce the descriptors to the so many principal components of the fixed image's; None: keep all.
     """
 
-    def __init__(self, describe: Callable[[torch.Tensor], torch.Tensor], fixed: torch.Tensor, weight: torch.Tensor):
-        self._describe = describe
+    def __init__(self, describe: Callable[[torch.Tensor], torch.Tensor], fixed: torch.Tensor, weight: torch.Tensor,
+                 *, channels: int | None = None):
+        self._describe, self._basis = describe, None
         self.fixed = describe(fixed)
         self.weight = weight
+        if channels is not None and channels < len(self.fixed):
+            self._basis = _principal(self.fixed, weight, channels)
+            self.fixed = self._reduced(self.fixed)
 
     def channels(self, moving: torch.Tensor) -> torch.Tensor:
         """Descriptors of the moving image ``(C, D, H, W)``."""
-        return self._describe(moving)
+        return self._reduced(self._describe(moving))
+
+    def _reduced(self, descriptors: torch.Tensor) -> torch.Tensor:
+        if self._basis is None:
+            return descriptors
+        return (self._basis @ descriptors.flatten(1)).reshape(-1, *descriptors.shape[1:])
 
     def pull(self, warped: torch.Tensor, valid: torch.Tensor | None) -> tuple[float, torch.Tensor]:
         """Objective, and its derivative ``(3, D, H, W)`` by a displacement of each voxel (per voxel)."""
@@ -179,6 +189,19 @@ class DescriptorDistance:
             _add_slopes(out, channel, weighted)
         channels = warped.shape[0]
         return float(total / channels / weight.sum().clamp(min=1)), out.mul_(1.0 / channels)
+
+
+def _principal(descriptors: torch.Tensor, weight: torch.Tensor, count: int) -> torch.Tensor:
+    """``(count, C)``: the orthonormal directions along which descriptors vary most over a weight's voxels.
+
+    Distances between descriptors projected on them are the closest to the whole ones that so few channels allow.
+    """
+    values, counted = descriptors.flatten(1), weight.flatten()
+    total = counted.sum().clamp(min=1)
+    middle = values @ counted / total
+    covariance = (values * counted) @ values.T / total - torch.outer(middle, middle)
+    _, directions = torch.linalg.eigh(covariance.double().cpu())                # ascending; MPS has no double precision
+    return directions[:, -count:].T.to(values).contiguous()
 
 
 def _add_slopes(out: torch.Tensor, image: torch.Tensor, factor: torch.Tensor) -> None:

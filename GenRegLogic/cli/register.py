@@ -93,6 +93,11 @@ def _add_run(group) -> None:
         "--resolution", metavar="MM", type=float, help="finest voxel size to work at, mm (default: from the scans)"
     )
     group.add_argument(
+        "--network", choices=("auto", "off", "propose", "describe", "both"), default="auto",
+        help="what the trained network does: propose a field to start from, describe tissue for the comparison, both, "
+        "or nothing (default: auto, chosen by measurement)",
+    )  # fmt: skip
+    group.add_argument(
         "--device", metavar="auto|cpu|cuda[:N]|mps", default="auto", help="where to compute (default: auto)"
     )
     group.add_argument("--seed", metavar="N", type=int, default=0, help="the same seed gives the same result")
@@ -156,6 +161,7 @@ def _settings(args: argparse.Namespace):
         linear_only=args.linear_only,
         smoothness=args.smoothness,
         resolution_mm=args.resolution,
+        network=args.network,
         device=args.device,
         seed=args.seed,
         threads=args.threads,

@@ -54,7 +54,7 @@ def degrade(image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     if uniform(generator, 0, 1) < 0.15:
         image = image * (1 + uniform(generator, 0, 0.4) * torch.randn(shape, generator=generator, device=image.device))
     if uniform(generator, 0, 1) < 0.35:
-        image = _coarse(image, uniform(generator, 1.3, 2.2))                  # scans are described at twice their voxels
+        image = _coarse(image, uniform(generator, 1.3, 2.2))                  # scans are shown at twice their voxels
     if uniform(generator, 0, 1) < 0.25:
         image = _cropped(image, generator)
     return (image - image.mean()) / (image.std() + 1e-6)

@@ -1,9 +1,12 @@
 """Proposals: the best is used, and a bad one never."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
+from GenRegLogic import propose as propose_module
 from GenRegLogic.grid import Image
 from GenRegLogic.linear import LinearLevel
 from GenRegLogic.prepare import prepare
@@ -136,3 +139,31 @@ class TestInTheRun:
             raise AssertionError("was asked")
 
         register(pair.fixed, pair.moving, Settings(linear_only=True), proposers=[fail])
+
+
+class TestImprovers:
+    """What is made of the best proposal is scored like a proposal."""
+
+    def scored_as(self, monkeypatch, objectives):
+        monkeypatch.setattr(propose_module, "score", lambda level, linear, proposal: dataclasses.replace(
+            proposal, objective=objectives[proposal.name]))
+
+    def named(self, name):
+        return lambda *_: Proposal(name, None)
+
+    def test_the_best_proposal_is_what_they_are_given(self, monkeypatch):
+        self.scored_as(monkeypatch, {"a": 0.5, "b": 0.3, "c": 0.4, "d": 0.2})
+        given = []
+
+        def improver(level, linear, proposal):
+            given.append(proposal.name)
+            return Proposal("d", None)
+
+        best, scored = propose(None, NO_MOVE, [self.named(n) for n in "abc"], [improver])
+        assert given == ["b"]
+        assert best.name == "d"
+        assert [p.name for p in scored] == ["a", "b", "c", "d"]
+
+    def test_one_that_makes_it_hardly_better_is_not_used(self, monkeypatch):
+        self.scored_as(monkeypatch, {"a": 0.5, "d": 0.499})
+        assert propose(None, NO_MOVE, [self.named("a")], [self.named("d")])[0].name == "a"

@@ -13,6 +13,7 @@ GOOD = {
     "linear_only": [True, False],
     "smoothness": [0.25, 1, 1.5, 4.0],
     "resolution_mm": [None, 0.05, 1, 8.0],
+    "network": ["auto", "off", "propose", "describe", "both"],
     "device": ["auto", "cpu", "cuda", "cuda:0", "cuda:12", "mps"],
     "seed": [0, 1, 2**62],
     "threads": [None, 1, 64],
@@ -22,6 +23,7 @@ BAD = {
     "init": ["", "headers", "AUTO", None, 1],
     "smoothness": [0.0, -1.0, 0.2, 4.1, float("nan"), float("inf"), "1", None, True],
     "resolution_mm": [0.0, -1.0, float("nan"), float("inf"), "1", True],
+    "network": ["", "on", True, None, 1],
     "device": ["", "gpu", "cuda:", "cuda:x", "cuda:-1", "CPU", "cpu ", None, 0],
     "seed": [-1, 1.0, "0", None, True, 2**63],
     "threads": [0, -1, 1.5, "2", True, 5000],
@@ -71,3 +73,10 @@ def test_no_iterations_given_means_the_default():
     assert Settings().coarse_iterations == DEFAULT_ITERATIONS
     assert Settings(iterations=0).coarse_iterations == 0
     assert Settings(iterations=7).coarse_iterations == 7
+
+
+@pytest.mark.parametrize(("network", "proposes", "describes"), [
+    ("off", False, False), ("propose", True, False), ("describe", False, True), ("both", True, True)])
+def test_the_network_does_what_it_is_asked_for(network, proposes, describes):
+    settings = Settings(network=network)
+    assert (settings.proposes, settings.describes) == (proposes, describes)

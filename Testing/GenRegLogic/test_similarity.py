@@ -206,3 +206,27 @@ class TestLocalCorrelation:
     def test_it_has_the_sign_of_the_contrast(self):
         a = random_image(0)
         assert float(local_correlation(a, -a, 2, 1e-12).max()) == pytest.approx(-1, abs=1e-4)
+
+
+class TestReducedDescriptors:
+    def test_all_components_keep_every_distance(self):
+        fixed, moving = torch.randn(2, 9, 10, 11)
+        weight = torch.ones_like(fixed)
+
+        def describe(image):
+            return torch.stack([image, image.roll(1, 0), image.roll(1, 1), 2 * image])     # three dimensions in four
+
+        values = []
+        for channels in (None, 3):
+            measure = DescriptorDistance(describe, fixed, weight, channels=channels)
+            descriptors = measure.channels(moving)
+            values.append(len(descriptors) * measure.pull(descriptors, None)[0])
+        assert values[0] == pytest.approx(values[1], rel=1e-4)
+
+    def test_the_components_kept_are_those_that_vary_most_inside_the_mask(self):
+        image = torch.randn(8, 9, 10)
+        weight = torch.zeros_like(image)
+        weight[:4] = 1
+        loud = torch.where(weight > 0, 0.0, 100.0) * torch.randn_like(image)
+        measure = DescriptorDistance(lambda x: torch.stack([loud, 3 * x]), image, weight, channels=1)
+        assert measure.fixed[0].abs().allclose((3 * image).abs(), atol=1e-3)
