@@ -1,6 +1,6 @@
 """One pair of the ablation: prepared, aligned and proposed for once, then refined in many ways; with what each took.
 
-Key names: `Pair`, `taking` (CPU seconds, wall seconds and peak memory of one step).
+Key names: `Pair`, `Referee` (scores of a mapping), `taking` (CPU seconds, wall seconds and peak memory of a step).
 """
 
 from __future__ import annotations
@@ -12,29 +12,49 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from ablation_tables import CHOICES, DESCRIPTOR, DESCRIPTORS, IDENTITY, INTENSITY, MIXED, NETWORK, SEARCH
-from measuring import ENGINE, Bench, fingerprint
+from ablation_tables import (
+    CHOICES,
+    COARSE_BOTH,
+    DESCRIPTOR,
+    IDENTITY,
+    IMPROVED,
+    INTENSITY,
+    MIXED,
+    NETWORK,
+    SEARCH,
+    WITHOUT,
+)
+from measuring import DEFAULT_DIGITS, ENGINE, Bench, fingerprint
 
 from GenRegLogic import refine, register
+from GenRegLogic.field import DisplacementField
 from GenRegLogic.files import write_transform
 from GenRegLogic.finish import full_field
 from GenRegLogic.grid import Image
 from GenRegLogic.linear import align
+from GenRegLogic.measure import jacobian_figures
 from GenRegLogic.prepare import prepare, working_grid
-from GenRegLogic.propose import Proposal, Proposer, identity, propose, score, search_proposal
+from GenRegLogic.propose import Proposal, identity, propose, score, search_proposal
 from GenRegLogic.settings import Settings
 from GenRegLogic.volume import Volume
 
-DESCRIBED_BY = dict(zip(DESCRIPTORS, (refine.DESCRIPTOR, refine.NETWORK, refine.BOTH)))
 LADDERS = {refine.DESCRIPTOR: DESCRIPTOR, refine.INTENSITY: INTENSITY}
-MADE = {name: (refine.DESCRIPTOR, descriptor) for name, descriptor in DESCRIBED_BY.items()}
-MADE |= {MIXED.format(name): (refine.INTENSITY, descriptor) for name, descriptor in DESCRIBED_BY.items()}
-MADE |= {"intensity": (refine.INTENSITY_ONLY, refine.DESCRIPTOR)}
-"""What a run compares, as `refine.schedule` takes it: the ladder, and the descriptor of its descriptor rungs."""
+ALL_SCALES = 0.0
+"""Voxels, as a multiple of the finest, from which on the network describes: all of them."""
+
+MADE: dict[str, tuple[str, dict]] = {
+    "mind": (refine.DESCRIPTOR, {}),
+    "network": (refine.DESCRIPTOR, {"descriptor": refine.NETWORK, "finest_learned": ALL_SCALES}),
+    "both": (refine.DESCRIPTOR, {"descriptor": refine.BOTH, "finest_learned": ALL_SCALES}),
+    COARSE_BOTH: (refine.DESCRIPTOR, {"descriptor": refine.BOTH}),
+    "intensity": (refine.INTENSITY_ONLY, {}),
+    MIXED: (refine.INTENSITY, {}),
+}
+"""What a run compares, as `refine.schedule` takes it: the ladder, and what its descriptor rungs compare."""
 
 RESET_PEAK = "5"
 """Written to clear_refs, it makes the largest resident size that of this moment (proc(5))."""
@@ -76,6 +96,66 @@ def _peak_mb() -> float | None:
     return None
 
 
+# Scores -------------------------------------------------------------------------------------------------------------
+
+
+class Referee:
+    """The referee's Dice and TRE of one pair, and the engine's own shares of folds.
+
+    The referee's nine determinants per voxel would take longer than most runs, and reading the scans again each time
+    as well: its figures of folds are replaced for the call, and what it reads of the pair is kept.
+    """
+
+    def __init__(self, bench: Bench, case: str) -> None:
+        self._bench, self._case = bench, case
+        self._kept: dict[tuple, object] = {}
+
+    def score(self, forward: DisplacementField) -> dict:
+        """Figures of a mapping on the fixed scan's grid; they are of the file that it's written to."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "field.nii"
+            write_transform(forward, path)
+            with self._quick():
+                figures = self._bench.score(self._case, path)
+        folds = jacobian_figures(forward)
+        return figures | {key: round(folds[key], DEFAULT_DIGITS) for key in ("folds_pct", "ndv_pct")}
+
+    @contextlib.contextmanager
+    def _quick(self) -> Iterator[None]:
+        referee = self._bench.referee
+        before = referee.sitk, referee.jacobian_figures
+        referee.sitk, referee.jacobian_figures = _Reading(before[0], self), lambda *_: {}
+        try:
+            yield
+        finally:
+            referee.sitk, referee.jacobian_figures = before
+
+    def read(self, sitk, path: str, *kind) -> object:
+        """An image; those of the pair are read once."""
+        if not Path(path).is_relative_to(self._bench.data):
+            return sitk.ReadImage(path, *kind)
+        if (path, *kind) not in self._kept:
+            self._kept[(path, *kind)] = narrowed(sitk, sitk.ReadImage(path, *kind))
+        return self._kept[(path, *kind)]
+
+
+class _Reading:
+    """SimpleITK, but images are read by a `Referee`."""
+
+    def __init__(self, sitk, referee: Referee) -> None:
+        self._sitk, self.ReadImage = sitk, lambda path, *kind: referee.read(sitk, path, *kind)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._sitk, name)
+
+
+def narrowed(sitk, image):
+    """A label map in one byte a voxel, if its labels fit: they are compared faster. Other images as they are."""
+    values = sitk.GetArrayViewFromImage(image)
+    fits = values.dtype.kind in "iu" and values.min() >= 0 and values.max() <= np.iinfo(np.uint8).max
+    return sitk.Cast(image, sitk.sitkUInt8) if fits else image
+
+
 # A pair -------------------------------------------------------------------------------------------------------------
 
 
@@ -106,42 +186,51 @@ class Pair:
 
     def propose(self) -> dict:
         """Make every proposal; what the tables need to know of them and of the choices between them."""
-        makers: dict[str, Proposer] = {IDENTITY: identity, SEARCH: search_proposal, NETWORK: self._learned.propose}
+        makers = {IDENTITY: identity, SEARCH: search_proposal, NETWORK: self._learned.propose, IMPROVED: self._improved}
         costs = {}
         for name, maker in makers.items():
-            made, cost = taking(lambda maker=maker: self._scored(maker))
+            made, cost = taking(lambda maker=maker: score(*self._where, maker(*self._where)))
             self.proposals[name] = made
             costs[name] = cost | {"objective": round(made.objective, 5)}
         return {"spacing_mm": round(self.spacing, 4), "voxels": self.voxels, "proposals": costs,
-                "chosen": {choice: self._chosen(names) for choice, names in CHOICES.items()},
+                "chosen": {choice: self._chosen(*names) for choice, names in CHOICES.items()},
                 "ladder": {name: self._ladder(proposal) for name, proposal in self.proposals.items()}}  # fmt: skip
 
-    def _scored(self, maker: Proposer) -> Proposal:
-        return score(self._level, self._linear.matrix, maker(self._level, self._linear.matrix))
+    @property
+    def _where(self) -> tuple:
+        """What a proposer is given."""
+        return self._level, self._linear.matrix
 
-    def _chosen(self, names: Sequence[str]) -> str:
-        """By the pipeline's own rule."""
-        ready = [lambda level, linear, name=name: self.proposals[name] for name in names]
-        return propose(self._level, self._linear.matrix, ready)[0].name
+    def _improved(self, *where) -> Proposal:
+        """The network's improvement of the better one of the simple proposals, as the pipeline makes it."""
+        return self._learned.improve(*where, self.proposals[self._chosen(*CHOICES[WITHOUT])])
+
+    def _chosen(self, proposers: Sequence[str], improvers: Sequence[str]) -> str:
+        """By the pipeline's own rule, the name that it has here."""
+        best, _ = propose(*self._where, [lambda *_, name=name: self.proposals[name] for name in proposers],
+                          [lambda *_, name=name: self.proposals[name] for name in improvers])
+        return next(name for name in (*proposers, *improvers) if self.proposals[name].field is best.field)
 
     def _ladder(self, proposal: Proposal) -> str:
         return LADDERS[register._measure(self._level, self._fixed, self._linear, proposal)]
 
-    def refined(self, start: str, made: str, count: int) -> Image:
+    def warm_up(self) -> None:
+        """Untimed: the first steps on a pair pay for what the others find ready."""
+        self.propose()
+        self.refined(IDENTITY, "both", 1, coarsest_only=1)
+
+    def refined(self, start: str, made: str, count: int, *, coarsest_only: int | None = None) -> Image:
         """A proposal after so many iterations (of the coarsest scale) of a comparison."""
         field = self.proposals[start].field
         if count == 0:
             return field
-        measure, descriptor = MADE[made]
-        levels = refine.schedule(measure, self.spacing, count, descriptor=descriptor)
+        measure, described = MADE[made]
+        levels = refine.schedule(measure, self.spacing, count, coarsest_only=coarsest_only, **described)
         refiner = refine.Refiner(self._fixed, self._moving, self._linear.matrix, describer=self._learned)
         return refiner.run(levels, field)
 
-    def run(self, bench: Bench, case: str, start: str, made: str, count: int) -> dict:
-        """One run: what it took, and the referee's score of the whole mapping."""
+    def run(self, referee: Referee, start: str, made: str, count: int) -> dict:
+        """One run: what it took, and the score of the whole mapping."""
         field, cost = taking(lambda: self.refined(start, made, count))
         forward, repaired = full_field(field, self._linear.matrix, self._geometry)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "field.nii"
-            write_transform(forward, path)
-            return {"score": bench.score(case, path), "repaired": repaired} | cost
+        return {"score": referee.score(forward), "repaired": repaired} | cost

@@ -18,26 +18,35 @@ from pathlib import Path
 from benchmark_tables import BEHIND, DICE, FIGURES, TRE, Figure
 from measuring import counted, markdown_provenance, markdown_table, mean, median, shown
 
-STARTS = IDENTITY, SEARCH, NETWORK = "identity", "search", "network"
-WITHOUT, WITH = "identity+search", "network+search"
-"""The choices of the pipeline: the best of the proposals without the network's, and with it."""
+STARTS = IDENTITY, SEARCH, NETWORK, IMPROVED = "identity", "search", "network", "improved"
+WITHOUT, WITH = "identity+search", "search+network"
+"""The choices of the pipeline: the best of the proposals without the network's, and with its improvement of that."""
 
-CHOICES = {WITHOUT: (IDENTITY, SEARCH), WITH: STARTS}
-PROPOSALS = (*STARTS, WITH)
+CHOICES = {WITHOUT: ((IDENTITY, SEARCH), ()), WITH: ((IDENTITY, SEARCH), (IMPROVED,))}
+"""Proposers and improvers."""
+
+PROPOSALS = (IDENTITY, SEARCH, NETWORK, WITH)
 
 DESCRIPTOR, INTENSITY = "descriptor", "intensity"
 """The ladders between which the pipeline decides by the data: descriptors at all scales, or intensities at the fine."""
 
-MIXED = "{} > intensity"
-"""A run that compares descriptors at the coarse scales and intensities at the fine ones."""
+MIXED = "mind > intensity"
+"""A run that compares MIND-SSC at the coarse scales and intensities at the fine ones."""
+
+COARSE_BOTH = "both > mind"
+"""A run that compares the network's descriptors beside MIND-SSC, but at the fine scales MIND-SSC alone."""
 
 DESCRIPTORS = ("mind", "network", "both")
-AUTO = "auto"
-AUTOMATIC = {AUTO: ("mind", "mind"), "auto+network": ("network", "network"), "auto+both": ("both", "both"),
-             "auto, both across contrasts": ("both", "mind")}  # fmt: skip
-"""What the descriptor rungs compare, on a pair of two contrasts and on a pair of one."""
+AUTO, AUTO_BOTH = "auto", "auto+both"
+AUTOMATIC = {AUTO: "mind", AUTO_BOTH: COARSE_BOTH}
+"""The run that these are on a pair of two contrasts; on a pair of one they are both MIXED."""
 
-COMPARISONS = (*DESCRIPTORS, "intensity", AUTO, "auto+network", "auto+both")
+COMPARISONS = (*DESCRIPTORS, "intensity", AUTO, AUTO_BOTH)
+ACROSS = (*DESCRIPTORS, AUTO_BOTH)
+BASELINE = (WITHOUT, AUTO)
+USES = {"with": (WITH, AUTO_BOTH), "only proposes": (WITH, AUTO), "only describes": (WITHOUT, AUTO_BOTH)}
+"""What the network may do in the pipeline, by proposal and comparison; BASELINE is the pipeline without it."""
+
 REFERENCE = (SEARCH, "mind")
 """Proposal and comparison that the means are related to, at the default iterations."""
 
@@ -59,22 +68,38 @@ def made_of(comparison: str, ladder: str) -> str:
     """The run that a comparison is, on a pair for which the data chose this ladder."""
     if comparison not in AUTOMATIC:
         return comparison
-    across, same = AUTOMATIC[comparison]
-    return across if ladder == DESCRIPTOR else MIXED.format(same)
+    return AUTOMATIC[comparison] if ladder == DESCRIPTOR else MIXED
 
 
-def needed_runs(ladders: Mapping[str, str], counts: Iterable[int]) -> list[tuple[str, str, int]]:
-    """(start, run, iterations) of everything to run on a pair, each once."""
-    wanted = [(start, made_of(comparison, ladders[start]) if count else "", count)
-              for start in STARTS for count in counts for comparison in COMPARISONS]
+def run_of(pair: Mapping, proposal: str, comparison: str, count: int) -> tuple[str, str, int]:
+    """The run that a variant is on a pair."""
+    start = pair["chosen"].get(proposal, proposal)
+    return start, made_of(comparison, pair["ladder"][start]) if count else "", count
+
+
+def urgent_runs(pair: Mapping, counts: Iterable[int], *, across: bool = True) -> list[tuple[str, str, int]]:
+    """Of everything to run on a pair what the pipeline's uses of the network, and its descriptors, are judged by."""
+    wanted = [run_of(pair, *use, count) for count in counts if count for use in (BASELINE, *USES.values())]
+    if across and is_across(pair):
+        wanted += [run_of(pair, SEARCH, comparison, count) for count in counts if count for comparison in ACROSS]
     return list(dict.fromkeys(wanted))
 
 
-def value(pair: Mapping, proposal: str, comparison: str, count: int) -> dict:
-    """Score and cost of a variant on a pair: making the proposals it needs, and refining the one it starts from."""
-    start = pair["chosen"].get(proposal, proposal)
-    run = pair["runs"][run_key(start, made_of(comparison, pair["ladder"][start]), count)]
-    makers = [pair["proposals"][name] for name in CHOICES.get(proposal, (proposal,))]
+def needed_runs(pair: Mapping, counts: Iterable[int]) -> list[tuple[str, str, int]]:
+    """(start, run, iterations) of everything to run on a pair, each once."""
+    return list(dict.fromkeys(run_of(pair, *variant) for variant in variants(counts)))
+
+
+def value(pair: Mapping, proposal: str, comparison: str, count: int) -> dict | None:
+    """Score and cost of a variant on a pair: making the proposals it needs, and refining the one it starts from.
+
+    None if the run it is isn't finished.
+    """
+    start, made, _ = run_of(pair, proposal, comparison, count)
+    run = pair["runs"].get(run_key(start, made, count))
+    if run is None:
+        return None
+    makers = [pair["proposals"][name] for names in CHOICES.get(proposal, ((proposal,),)) for name in names]
     peaks = [cost["peak_mb"] for cost in (*makers, run)]
     return run["score"] | {"start": start, "refine_cpu_s": run["cpu_s"],
                            "cpu_s": sum(cost["cpu_s"] for cost in (*makers, run)),
@@ -93,10 +118,19 @@ def relative(figure: Figure, own: float, other: float) -> float:
     return own - other if figure.key == DICE.key else own / other
 
 
+def comparable(pairs: Pairs, rows: Iterable[tuple[str, str, int]]) -> dict[str, Mapping]:
+    """The pairs that have all the variants that any pair has: over these, means can be compared."""
+    have = [{case for case, pair in pairs.items() if value(pair, *variant)} for variant in rows]
+    common = set(pairs).intersection(*(cases for cases in have if cases)) if any(have) else set()
+    return {case: pair for case, pair in pairs.items() if case in common}
+
+
 def summarized(pairs: Pairs, variant: tuple[str, str, int], reference: tuple[str, str, int]) -> dict:
-    """A variant over all pairs: means, means against a reference, the most folds, what it took."""
+    """A variant over pairs that have it, or none of which has: means, means against a reference, most folds, cost."""
     found = {case: (value(pair, *variant), value(pair, *reference)) for case, pair in pairs.items()}
-    row = {"proposal": variant[0], "comparison": variant[1], "iterations": variant[2]}
+    found = {case: both for case, both in found.items() if None not in both}
+    row = {"proposal": variant[0], "comparison": variant[1], "iterations": variant[2], "against": reference[2],
+           "pairs": len(found)}  # fmt: skip
     worse = []
     for figure in FIGURES:
         both = {case: (own[figure.key], other[figure.key]) for case, (own, other) in found.items() if figure.key in own}
@@ -111,23 +145,34 @@ def summarized(pairs: Pairs, variant: tuple[str, str, int], reference: tuple[str
     return row | {"worse": list(dict.fromkeys(worse))}
 
 
+def is_across(pair: Mapping) -> bool:
+    """Whether the pipeline without the network decides for descriptors at all scales."""
+    return pair["ladder"][pair["chosen"][WITHOUT]] == DESCRIPTOR
+
+
 def across_contrasts(pairs: Pairs) -> list[str]:
-    """The pairs on which the pipeline without the network decides for descriptors at all scales."""
-    return [case for case, pair in pairs.items() if pair["ladder"][pair["chosen"][WITHOUT]] == DESCRIPTOR]
+    return [case for case, pair in pairs.items() if is_across(pair)]
 
 
-def candidates(counts: Sequence[int]) -> list[tuple[str, str, int]]:
-    """Variants that may become the default."""
-    return [(proposal, comparison, count) for count in sorted(counts, reverse=True) if count
-            for proposal in (WITHOUT, WITH) for comparison in AUTOMATIC]
+def uses(pairs: Pairs, counts: Sequence[int], default: int) -> list[dict]:
+    """What the network does in the pipeline against the pipeline without it: as many iterations, and the default's."""
+    rows = []
+    for count in sorted((count for count in counts if count), reverse=True):
+        for against in dict.fromkeys((count, default)):
+            compared = comparable(pairs, [(*BASELINE, against), *((*use, count) for use in USES.values())])
+            rows += [summarized(compared, (*use, count), (*BASELINE, against)) | {"use": name}
+                     for name, use in USES.items()]
+    return rows
 
 
-def results(pairs: Pairs, counts: Sequence[int], default: int) -> dict:
-    """All that the tables say: the means, the pairs across contrasts, the candidates for the default."""
-    baseline = (WITHOUT, AUTO, default)
-    return {"means": [summarized(pairs, variant, (*REFERENCE, default)) for variant in variants(counts)],
-            "across_contrasts": across_contrasts(pairs),
-            "candidates": [summarized(pairs, variant, baseline) for variant in candidates(counts)]}  # fmt: skip
+def results(pairs: Pairs, counts: Sequence[int], default: int, *, default_only: bool = False) -> dict:
+    """All that the tables say: the network's uses; and unless only these, the means and the pairs across contrasts."""
+    found = {"uses": uses(pairs, counts, default)}
+    if default_only:
+        return found
+    compared = comparable(pairs, variants(counts))
+    return found | {"means": [summarized(compared, variant, (*REFERENCE, default)) for variant in variants(counts)],
+                    "across_contrasts": across_contrasts(pairs)}  # fmt: skip
 
 
 # Markdown -----------------------------------------------------------------------------------------------------------
@@ -136,17 +181,18 @@ MEANING = """\
 Every pair is prepared and aligned linearly once; that is not counted. From there on:
 
 - **proposal**: the field that the refinement starts from. `identity`: none; `search`: the discrete search; `network`:
-  the network's; `{with_}`: the best scored of these three, by the pipeline's own rule. It equals a run already made
-  and was not run again; its seconds are those of all three proposals and of the refinement. Likewise
-  `{without}`, the pipeline without the network.
+  the network's; `{without}`: the better scored of the first two, by the pipeline's own rule; `{with_}`: that one
+  composed with the network's field for what it leaves to do (`improved`), if that is scored better. A choice that
+  equals a run already made was not run again; its seconds are those of all its proposals and of the refinement.
 - **comparison**: what the refinement compares. `mind`, `network` and `both`: MIND-SSC, the network's descriptors, the
-  two together, at all scales; `intensity`: intensities at all scales; `auto`: the pipeline decides by the data whether
-  MIND-SSC is followed by intensities at the fine scales; `auto+network` and `auto+both` decide in the same way and
-  compare these descriptors where `auto` compares MIND-SSC; `auto, both across contrasts` does so only on pairs for
-  which the data say descriptors at all scales. Where two comparisons are the same on a pair, they are one run.
+  two together, at all scales; `intensity`: intensities at all scales; `auto`: the pipeline without the network's
+  descriptors, which decides by the data whether MIND-SSC is followed by intensities at the fine scales; `auto+both`:
+  the same, but where it decides for descriptors at all scales, the network's join MIND-SSC at the coarse ones. Where
+  two comparisons are the same on a pair, they are one run.
 - **iterations**: of the refinement at its coarsest scale; the default is {default}. Without iterations the proposal is
   the answer, and nothing is compared.
-- **Dice, TRE**: by the referee, means over the pairs that have labels or landmarks.
+- **Dice, TRE**: by the referee, means over the pairs that have labels or landmarks. The folds are counted by the engine
+  (`measure.jacobian_figures`) on the same voxels, which takes a tenth of the referee's time.
 - **folds, strict folds**: voxels with a determinant that isn't positive, in percent: by central differences, and in any
   of the eight one-sided ones. The largest of all pairs.
 - **CPU s**: processor seconds of making and scoring the proposals and of refining, median of the pairs; **refining**:
@@ -156,33 +202,36 @@ Every pair is prepared and aligned linearly once; that is not counted. From ther
 
 
 def to_markdown(content: Mapping) -> str:
-    """The page: means, pairs across contrasts, candidates for the default, every pair."""
+    """The page: the network's uses, pairs across contrasts, means, every pair; or the first of these alone."""
     pairs, counts, default = content["cases"], content["counts"], content["default"]
-    parts = ["# Proposals, comparisons and iterations",
-             "![Dice and TRE against CPU seconds, for every proposal and comparison](ablation.png)",
-             f"{counted(len(pairs), 'real pair')}, {counted(content['threads'], 'thread')}, one pair after the other "
-             f"in one process. The finest working grid has at most {content['voxels']:,} voxels, fewer than the "
-             f"pipeline uses by default. The network's weights: SHA-256 {content['weights']}…. "
-             + markdown_provenance(content, content["versions"]),
-             MEANING.format(with_=WITH, without=WITHOUT, default=default)]  # fmt: skip
+    parts = ["# Proposals, comparisons and iterations"]
+    if "means" in content:
+        parts.append("![Dice and TRE against CPU seconds, for every proposal and comparison](ablation.png)")
+    parts += [f"{counted(len(pairs), 'real pair')}, {counted(content['threads'], 'thread')}. The finest working grid "
+              f"has at most {content['voxels']:,} voxels. The network's weights: SHA-256 {content['weights']}…. "
+              + markdown_provenance(content, content["versions"]),
+              MEANING.format(with_=WITH, without=WITHOUT, default=default)]  # fmt: skip
     if content["missing"]:
-        parts.append(f"Not measured yet: {', '.join(content['missing'])}.")
-    parts += ["## Means", _means(content["means"], default)]
-    parts += _across(pairs, content["across_contrasts"], default)
-    parts += _candidates(pairs, content["candidates"], default)
+        parts.append(f"Not measured yet: {', '.join(content['missing'])}. Means are over the pairs that have all that "
+                     "is compared; what no pair has is a dash.")
+    parts += _uses(pairs, content["uses"], default)
+    if "means" in content:
+        parts += _across(pairs, content["across_contrasts"], default)
+        parts += ["## Means", _means(content["means"], default)]
     parts.append("## Every pair")
     for case, pair in pairs.items():
-        parts += [f"### {case}", _facts(pair), _pair_table(pair, counts)]
+        parts += [f"### {case}", _facts(pair), *([_pair_table(pair, counts)] if "means" in content else [])]
     return "\n\n".join(parts) + "\n"
 
 
-def _means(rows: Iterable[Mapping], default: int) -> str:
+def _means(rows: Sequence[Mapping], default: int) -> str:
     table = [[row["proposal"], row["comparison"] if row["iterations"] else "–", str(row["iterations"]),
               shown(row["dice"], 4), shown(row["dice_relative"], 4, sign=True), shown(row["tre_mm"], 3),
               shown(row["tre_mm_relative"], 3), shown(row["folds_pct"], 4), shown(row["ndv_pct"], 4),
               shown(row["cpu_s"], 1), shown(row["refine_cpu_s"], 1), shown(row["peak_mb"], 0)] for row in rows]
     reference = f"{REFERENCE[0]} × {REFERENCE[1]} × {default}"
-    return ("The two columns beside Dice and TRE relate every pair to its own value with "
+    return (f"Over {counted(max(row['pairs'] for row in rows), 'pair')}. "
+            "The two columns beside Dice and TRE relate every pair to its own value with "
             f"{reference}: mean difference of Dice, mean multiple of TRE.\n\n"
             + markdown_table(["proposal", "comparison", "iterations", "Dice", "against the reference", "TRE, mm",
                               "× the reference", "folds, %", "strict folds, %", "CPU s", "refining", "peak MB"], table))
@@ -190,54 +239,67 @@ def _means(rows: Iterable[Mapping], default: int) -> str:
 
 def _across(pairs: Pairs, cases: Sequence[str], default: int) -> list[str]:
     parts = ["## Across contrasts",
-             f"The pairs on which the data decide for descriptors at all scales, {default} iterations: which "
-             "descriptor to compare."]  # fmt: skip
+             f"The pairs on which the data decide for descriptors at all scales, from the proposal `{SEARCH}`, "
+             f"{default} iterations: which descriptor to compare."]  # fmt: skip
     for figure in FIGURES:
-        rows = {case: [value(pairs[case], proposal, comparison, default).get(figure.key)
-                       for proposal in (SEARCH, WITH) for comparison in DESCRIPTORS] for case in cases}
-        rows = {case: values for case, values in rows.items() if None not in values}
+        rows = {case: [(value(pairs[case], SEARCH, comparison, default) or {}).get(figure.key) for comparison in ACROSS]
+                for case in cases}
+        rows = {case: values for case, values in rows.items() if any(value is not None for value in values)}
         if rows:
-            rows["mean"] = [mean(column) for column in zip(*rows.values())]
-            header = [figure.title, *(f"{proposal}, {comparison}" for proposal in (SEARCH, WITH)
-                                      for comparison in DESCRIPTORS)]
-            parts.append(markdown_table(header, [[case, *(shown(v, figure.digits) for v in values)]
-                                                 for case, values in rows.items()]))
+            whole = [values for values in rows.values() if None not in values]
+            means = [mean(column) for column in zip(*whole)] or [None] * len(ACROSS)
+            rows[f"mean of {counted(len(whole), 'pair')}"] = means
+            parts.append(markdown_table([figure.title, *ACROSS], [[case, *(shown(v, figure.digits) for v in values)]
+                                                                  for case, values in rows.items()]))
     return parts if len(parts) > 2 else [*parts, "None of the pairs."]
 
 
-def _candidates(pairs: Pairs, rows: Sequence[Mapping], default: int) -> list[str]:
-    table = [[row["proposal"], row["comparison"], str(row["iterations"]), shown(row["dice_relative"], 4, sign=True),
-              shown(row["tre_mm_relative"], 3), shown(row["cpu_s_ratio"], 2), shown(row["refine_cpu_s_ratio"], 2),
-              str(len(row["worse"]))] for row in rows]
-    parts = ["## With and without the network",
-             f"Candidates for the default against {WITHOUT} × {AUTO} × {default}, the pipeline without the network, "
-             "pair by pair: mean difference of Dice, mean multiple of TRE, median multiple of the CPU seconds (all, "
+def _uses(pairs: Pairs, rows: Sequence[Mapping], default: int) -> list[str]:
+    table = [[row["use"], str(row["iterations"]), str(row["against"]), str(row["pairs"]),
+              shown(row["dice_relative"], 4, sign=True), shown(row["tre_mm_relative"], 3),
+              shown(row["cpu_s_ratio"], 2), shown(row["refine_cpu_s_ratio"], 2),
+              str(len(row["worse"])) if row["pairs"] else "–"] for row in rows]
+    names = "; ".join(f"**{name}** {use[0]} × {use[1]}" for name, use in USES.items())
+    parts = ["## The default with the network",
+             f"Against **without**, {BASELINE[0]} × {BASELINE[1]} with as many iterations or the default's: {names}. "
+             "Pair by pair: mean difference of Dice, mean multiple of TRE, median multiple of the CPU seconds (all, "
              "and refining alone), and on how many pairs it is worse by more than "
              f"{BARS[DICE.key].absolute_tolerance:g} Dice or {100 * BARS[TRE.key].relative_tolerance:g} % TRE.",
-             markdown_table(["proposal", "comparison", "iterations", "Dice", "× TRE", "× CPU s", "× refining",
-                             "pairs worse"], table),
-             f"Pair by pair with {default} iterations; **!** marks a pair that is worse by more than that. In brackets "
-             "the proposal that was chosen, where it isn't the one chosen without the network."]  # fmt: skip
-    columns = [(proposal, comparison) for proposal, comparison, count in candidates([default])]
-    for figure in FIGURES:
-        body = [[case, *(_compared(pair, figure, variant, default) for variant in columns)]
-                for case, pair in pairs.items() if _has(pair, figure)]
-        if body:
-            header = [figure.title, *(f"{proposal}, {comparison}" for proposal, comparison in columns)]
-            parts.append(markdown_table(header, body))
+             markdown_table(["network", "iterations", "without: iterations", "pairs", "Dice", "× TRE", "× CPU s",
+                             "× refining", "pairs worse"], table)]  # fmt: skip
+    for count in dict.fromkeys(row["iterations"] for row in rows):
+        parts.append(f"With {count} iterations, all against as many without; **!** marks a pair that is worse by more "
+                     "than that. In brackets the proposal that was chosen, where it isn't the one chosen without the "
+                     "network; × refining are the CPU seconds of the refinement.")
+        for figure in FIGURES:
+            body = [[case, *_compared(pair, figure, count)] for case, pair in pairs.items() if _has(pair, figure)]
+            if body:
+                header = [figure.title, "without", *USES, *(f"× refining, {name}" for name in USES)]
+                parts.append(markdown_table(header, body))
     return parts
 
 
-def _compared(pair: Mapping, figure: Figure, variant: tuple[str, str], default: int) -> str:
-    own, base = value(pair, *variant, default), value(pair, WITHOUT, AUTO, default)
-    text = shown(own[figure.key], figure.digits)
-    if own["start"] != base["start"]:
-        text += f" ({own['start']})"
-    return text + " **!**" * (BARS[figure.key].standing(own[figure.key], base[figure.key]) == BEHIND)
+def _compared(pair: Mapping, figure: Figure, count: int) -> list[str]:
+    """Without the network, its uses, and what these take."""
+    base = value(pair, *BASELINE, count)
+    cells, seconds = [shown(base and base[figure.key], figure.digits)], []
+    for use in USES.values():
+        own = value(pair, *use, count)
+        if own is None or base is None:
+            cells.append(shown(own and own[figure.key], figure.digits))
+            seconds.append(shown(None, 2))
+            continue
+        text = shown(own[figure.key], figure.digits)
+        if own["start"] != base["start"]:
+            text += f" ({own['start']})"
+        worse = BARS[figure.key].standing(own[figure.key], base[figure.key]) == BEHIND
+        cells.append(text + " **!**" * worse)
+        seconds.append(shown(own["refine_cpu_s"] / base["refine_cpu_s"] if base["refine_cpu_s"] else None, 2))
+    return cells + seconds
 
 
 def _has(pair: Mapping, figure: Figure) -> bool:
-    return all(figure.key in run["score"] for run in pair["runs"].values())
+    return any(figure.key in run["score"] for run in pair["runs"].values())
 
 
 def _facts(pair: Mapping) -> str:
@@ -258,19 +320,20 @@ def _pair_table(pair: Mapping, counts: Iterable[int]) -> str:
     rows = []
     for count in counts:
         for comparison in COMPARISONS if count else COMPARISONS[:1]:
-            found = [value(pair, proposal, comparison, count) for proposal in PROPOSALS]
+            found = [value(pair, proposal, comparison, count) or {} for proposal in PROPOSALS]
             row = [comparison if count else "–", str(count)]
-            row += [shown(one[figure.key], figure.digits) for figure in figures for one in found]
-            row += [shown(max(one["ndv_pct"] for one in found), 4), *(shown(one["cpu_s"], 1) for one in found)]
-            peaks = [one["peak_mb"] for one in found]
-            rows.append([*row, shown(None if None in peaks else max(peaks), 0)])
+            row += [shown(one.get(figure.key), figure.digits) for figure in figures for one in found]
+            row += [shown(max((one["ndv_pct"] for one in found if one), default=None), 4)]
+            row += [shown(one.get("cpu_s"), 1) for one in found]
+            peaks = [one["peak_mb"] for one in found if one]
+            rows.append([*row, shown(None if None in peaks else max(peaks, default=None), 0)])
     return markdown_table(header, rows)
 
 
 # The plot -----------------------------------------------------------------------------------------------------------
 
 COLORS = {"mind": "tab:blue", "network": "tab:orange", "both": "tab:green", "intensity": "0.55", AUTO: "black",
-          "auto+network": "tab:red", "auto+both": "tab:purple"}  # fmt: skip
+          AUTO_BOTH: "tab:purple"}  # fmt: skip
 TITLES = {DICE.key: "Dice, difference", TRE.key: "TRE, multiple"}
 MARGIN, CORNER = 0.1, 0.25
 """Of the drawn range, room at the better end and, for what is written there, at the worse one."""
@@ -288,6 +351,7 @@ def draw(rows: Sequence[Mapping], default: int, path: Path) -> None:
     import matplotlib.pyplot as plt
     from matplotlib.ticker import LogLocator
 
+    rows = [row for row in rows if row["pairs"]]
     figures = [figure for figure in FIGURES if any(row[f"{figure.key}_relative"] is not None for row in rows)]
     grid, axes = plt.subplots(len(figures), len(PROPOSALS), figsize=(15, 4.2 * len(figures) + 0.8), squeeze=False,
                               sharex=True, sharey="row", constrained_layout=True)
@@ -315,9 +379,10 @@ def draw(rows: Sequence[Mapping], default: int, path: Path) -> None:
 
 
 def _panel(axis, rows: Sequence[Mapping], key: str, limits: tuple[float, float]) -> None:
-    alone = next(row for row in rows if not row["iterations"])
-    axis.axhline(alone[key], color="0.5", linestyle=":")  # a median of no seconds has no place on a logarithmic axis
-    notes = [f"0 iterations: {alone[key]:.3f}, {alone['cpu_s']:.1f} s"]
+    notes = []
+    for alone in (row for row in rows if not row["iterations"]):
+        axis.axhline(alone[key], color="0.5", linestyle=":")  # a median of no seconds has no place on a log axis
+        notes.append(f"0 iterations: {alone[key]:.3f}, {alone['cpu_s']:.1f} s")
     for comparison, color in COLORS.items():
         points = [row for row in rows if row["comparison"] == comparison and row["iterations"]]
         style = "--" if comparison.startswith(AUTO) else "-"
