@@ -1,7 +1,7 @@
 """The network in the pipeline: it describes tissue, and proposes a field to start from.
 
-Off unless asked for (`Settings.compare`, `Settings.proposals`): what it is worth on real pairs, and what not, stands in
-Resources/benchmark/ablation.md.
+`Settings.network` says which of the two it does. What each is worth on real pairs stands in
+Resources/benchmark/ablation.md, how the network was made in Resources/training/README.md.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from .weights import load_weights
 __all__ = ["WEIGHTS", "Learned", "shipped", "standardized", "strided"]
 
 WEIGHTS = Path(__file__).parent / "network.npz"
-SHA256 = "90018c0c2c1bb553f6a513957efaf14cdddcb28f36552e417c76336e0c1ee1ca"
+SHA256 = "16c3c7d7eb7511eb681252db4ea9c0b5cf1566c378fe5e27d3a12fa3ee38cdd2"
 """Of the weights; Resources/training/README.md says how they were made."""
 
 
-LARGEST_DESCRIBED = 1_500_000
-"""Voxels, of an image that is described at its full resolution: the memory for it is 1 GB."""
+LARGEST_DESCRIBED = 500_000
+"""Voxels, of an image that is described at its full resolution. Each takes about 850 bytes meanwhile."""
 
 SMALLEST = 32
 """Voxels along each axis that the network is given at least: its coarsest scale then has two."""
@@ -69,6 +69,8 @@ class Learned:
 
     def __init__(self, network: Network, device: torch.device) -> None:
         self.network = network.to(device).eval()
+        if device.type == "cuda":
+            self.network.compute_in(torch.bfloat16)
 
     def describe(self, image: torch.Tensor) -> torch.Tensor:
         """Descriptors ``(16, D, H, W)`` of unit length of an image ``(D, H, W)``; scale and offset do not matter.

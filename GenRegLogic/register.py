@@ -242,12 +242,12 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
         learned = _network(settings, device)
         improvers = [learned.improve] if settings.proposes and learned is not None else []
         proposal, proposals = propose(level, linear.matrix, _proposers(inputs, monitor), improvers)
-    measure = _measure(level, fixed, linear, proposal)
-    learning = settings.describes and measure == DESCRIPTOR
+    ladder = _measure(level, fixed, linear, proposal)
+    measure = BOTH if ladder == DESCRIPTOR and settings.describes else ladder
     spacing, sentence = _finest_spacing(fixed, moving, settings, max_voxels)
     notes += sentence
     levels = [] if settings.linear_only else schedule(
-        measure, spacing, settings.coarse_iterations, descriptor=BOTH if learning else DESCRIPTOR)
+        ladder, spacing, settings.coarse_iterations, descriptor=BOTH if measure == BOTH else DESCRIPTOR)
     pull = None
     if inputs.fixed_landmarks is not None and not settings.linear_only:
         pull = LandmarkPull(inputs.fixed_landmarks, inputs.moving_landmarks, linear.matrix)

@@ -34,9 +34,10 @@ class Settings:
         linear_only: Stop after the linear alignment.
         smoothness: Factor on the smoothing of the deformation, 0.25 to 4; 1 is the default.
         resolution_mm: Finest voxel size to work at, mm. None: from the scans and the memory there is.
-        network: What the trained network does: "propose" a field to start from, which is scored like the others;
-            "describe" tissue beside MIND-SSC; "both", or nothing ("off"). "auto" is the default, chosen by measurement
-            (Resources/benchmark/ablation.md): see `proposes` and `describes`.
+        network: What the trained network does: "propose" a better start than the best found without it, used where it
+            scores better; "describe" tissue, beside MIND-SSC on the coarse scales, where the two scans' contrasts
+            differ; "both", or nothing ("off"). "auto" is the default, chosen by measurement
+            (Resources/benchmark/ablation.md): both.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         seed: Recorded in the report. The engine draws no random numbers on its default path.
         threads: CPU threads. None: as torch finds them.

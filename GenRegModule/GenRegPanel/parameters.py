@@ -47,6 +47,7 @@ class GenRegParameterNode:
         resolution: Finest voxel size, mm; 0 leaves it to the engine.
         device: "auto", "cpu", "mps" or "cuda:N".
         seed: Noted with the result.
+        useNetwork: The trained network takes part.
         keepWarm: The worker keeps the GPU's memory between runs.
         keepLog: The log becomes a text node.
         preview: The alignment is shown while it comes in.
@@ -82,6 +83,7 @@ class GenRegParameterNode:
     resolution: Annotated[float, WithinRange(0.0, MAX_RESOLUTION_MM)] = 0.0
     device: str = "auto"
     seed: Annotated[int, WithinRange(0, MAX_SEED)] = 0
+    useNetwork: bool = True
     keepWarm: bool = False
     keepLog: bool = False
     preview: bool = True
@@ -115,6 +117,7 @@ def settingsOf(parameters):
         iterations=parameters.iterations,
         smoothness=parameters.smoothness,
         resolution_mm=parameters.resolution or None,
+        network="auto" if parameters.useNetwork else "off",
         device=parameters.device or "auto",
         seed=parameters.seed,
     )

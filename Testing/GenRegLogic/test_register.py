@@ -45,7 +45,7 @@ class TestResult:
 
     def test_two_contrasts_come_nearer_to_the_truth(self, two_contrasts):
         result = register(two_contrasts.fixed, two_contrasts.moving)
-        assert result.report["descriptor"] == "mind-ssc"
+        assert result.report["descriptor"] == "mind-ssc+network"
         assert two_contrasts.error(result.forward).mean() < 0.7 * two_contrasts.start.mean()
 
     def test_one_contrast_is_compared_by_intensity(self, registered):
@@ -208,7 +208,6 @@ class TestKnobs:
         assert result.report["jacobian"]["sdlogj"] < 1e-3
 
     def test_no_iterations_keep_the_proposal(self, pair, monkeypatch):
-        result = register(pair.fixed, pair.moving, Settings(iterations=0))
         proposals = []
 
         def bump(level, linear):
@@ -218,7 +217,7 @@ class TestKnobs:
             return Proposal("bump", smoothed(proposals[0]))
 
         monkeypatch.setattr("GenRegLogic.register._proposers", lambda inputs, monitor: [bump])
-        result = register(pair.fixed, pair.moving, Settings(iterations=0))
+        result = register(pair.fixed, pair.moving, Settings(iterations=0, network="off"))
         expected = to_displacement(smoothed(proposals[0]), result.linear.matrix, FIXED_GRID)
         assert result.report["objective"] == []
         np.testing.assert_allclose(result.forward.array, expected.array, atol=2e-3)

@@ -78,6 +78,9 @@ class TestFromParametersToARun:
         settings = part("parameters").settingsOf(parameters)
         assert (settings.iterations, settings.smoothness, settings.resolution_mm) == (7, 2.0, 1.5)
         assert (settings.device, settings.seed) == ("cuda:1", 3)
+        assert (settings.proposes, settings.describes) == (True, True)
+        parameters.useNetwork = False
+        assert part("parameters").settingsOf(parameters).network == "off"
 
     def test_a_device_that_nobody_knows_is_refused_in_one_sentence(self, parameters, part):
         from GenRegLogic.errors import InputError
@@ -105,6 +108,7 @@ class TestThePanel:
         assert not ui.applyCheckBox.checked
         assert ui.keepLogCheckBox.checked
         assert ui.keepWarmCheckBox.checked
+        assert ui.networkCheckBox.checked
         assert not ui.previewCheckBox.checked
 
     def test_the_parameters_follow_every_widget(self, panel, scene, addVolume):
@@ -124,7 +128,9 @@ class TestThePanel:
         ui.resolutionSpinBox.value, ui.seedSpinBox.value = 2.0, 5
         ui.applyCheckBox.checked, ui.previewCheckBox.checked = False, False
         ui.keepLogCheckBox.checked, ui.keepWarmCheckBox.checked = True, True
+        ui.networkCheckBox.checked = False
         panel.settle()
+        assert parameters.useNetwork is False
         assert parameters.fixedVolume is parameters.movingVolume is parameters.warpedVolume is volume
         assert parameters.fixedMask is parameters.movingMask is mask
         assert parameters.fixedLandmarks is parameters.movingLandmarks is points
