@@ -52,6 +52,11 @@ FINEST_LEARNED = 2.0
 """The network's descriptors find the place, and are no better than MIND-SSC at the last half voxel, where they cost
 most (Resources/benchmark/ablation.md)."""
 
+LEAST_DESCRIBED = 17
+"""Voxels along each axis of both scans that a network describes at least: fewer have to be padded for it. It sees far,
+and scans that end within its sight look alike at their ends: it would stretch one field of view onto the other (the
+spinal cord of the real pairs). Smaller scales compare MIND-SSC."""
+
 NETWORK_WEIGHT = 0.75
 """Of a network's channels beside those of MIND-SSC."""
 
@@ -192,6 +197,8 @@ class Refiner:
     def _level(self, level: Level, number: int, geometry: Geometry, u: torch.Tensor, tell: Callable) -> torch.Tensor:
         axes = None if level.measure == INTENSITY else turned_axes(self.linear, geometry)
         moving = moving_level(self.moving, level.spacing, axes=axes)
+        if level.measure in (NETWORK, BOTH) and min(*geometry.size, *moving.image.geometry.size) < LEAST_DESCRIBED:
+            level = dataclasses.replace(level, measure=DESCRIPTOR)
         measure = self._measure(level, resample(self.fixed.image, geometry).tensor, mask_on(self.fixed, geometry))
         channels = measure.channels(moving.image.tensor)
         sampler = Sampler(geometry, moving.image.geometry, self.linear, self.device, moving.extent)

@@ -11,7 +11,7 @@ from GenRegLogic.grid import Image
 from GenRegLogic.measure import jacobian_figures
 from GenRegLogic.prepare import prepare, working_grid
 from GenRegLogic.progress import Monitor
-from GenRegLogic.refine import DESCRIPTOR, INTENSITY, MAX_STEP, Composer, Refiner, schedule
+from GenRegLogic.refine import BOTH, DESCRIPTOR, INTENSITY, MAX_STEP, NETWORK, Composer, Refiner, schedule
 from GenRegLogic.volume import Geometry
 
 CPU = torch.device("cpu")
@@ -157,3 +157,35 @@ class TestComposer:
         got = Composer(self.GRID, CPU)(u, v) - 2.5 * v
         inner = (slice(None), *[slice(1, -1)] * 3)
         torch.testing.assert_close(got[inner], expected[inner], atol=1e-4, rtol=0)
+
+
+class TestNetworkDescriptors:
+    class Describer:
+        """Counts, and describes by the intensity and its slopes."""
+
+        def __init__(self):
+            self.shapes = []
+
+        def describe(self, image):
+            self.shapes.append(tuple(image.shape))
+            return torch.stack([image, *torch.gradient(image)])
+
+    def test_they_are_compared_on_the_coarse_levels_only(self):
+        levels = schedule(DESCRIPTOR, 1.0, 8, descriptor=BOTH)
+        assert [level.measure for level in levels] == [BOTH, BOTH, DESCRIPTOR]
+        assert all(level.measure == NETWORK for level in schedule(DESCRIPTOR, 1.0, 8, descriptor=NETWORK,
+                                                                  finest_learned=0))
+
+    @pytest.mark.parametrize("measure", [NETWORK, BOTH])
+    def test_they_draw_the_scans_together(self, scans, zero, measure):
+        describer = self.Describer()
+        level = dataclasses.replace(schedule(DESCRIPTOR, FINEST, 20, descriptor=measure)[1])
+        _, history = refined(scans, [level], zero, describer=describer)
+        assert len(describer.shapes) == 2
+        assert min(each["objective"] for each in history) < 0.9 * history[0]["objective"]
+
+    def test_scans_that_end_within_a_networks_sight_are_not_shown_to_it(self, scans, zero):
+        describer = self.Describer()
+        level = dataclasses.replace(schedule(DESCRIPTOR, FINEST, 3, descriptor=BOTH)[0], spacing=8 * FINEST)
+        refined(scans, [level], zero, describer=describer)
+        assert describer.shapes == []
