@@ -200,8 +200,8 @@ def _principal(descriptors: torch.Tensor, weight: torch.Tensor, count: int) -> t
     total = counted.sum().clamp(min=1)
     middle = values @ counted / total
     covariance = (values * counted) @ values.T / total - torch.outer(middle, middle)
-    _, directions = torch.linalg.eigh(covariance.double().cpu())                # ascending; MPS has no double precision
-    return directions[:, -count:].T.to(values).contiguous()
+    _, directions = torch.linalg.eigh(covariance.cpu().double())                # ascending; MPS has no double precision
+    return directions[:, -count:].T.float().to(values).contiguous()
 
 
 def _add_slopes(out: torch.Tensor, image: torch.Tensor, factor: torch.Tensor) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ def load_weights(path: str | Path, sha256: str | None = None) -> Network:
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+    except (OSError, ValueError, TypeError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error):
         raise InputError(f"The network's weights ({path.name}) are damaged; install GenReg again.") from None
     if {name: value.shape for name, value in arrays.items()} != {name: tuple(v.shape) for name, v in expected.items()}:
         raise InputError(f"The network's weights ({path.name}) are those of another network; install GenReg again.")

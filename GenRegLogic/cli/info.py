@@ -32,11 +32,24 @@ def run(args: argparse.Namespace) -> int:
     print("\nDevices")
     for name, description, free_bytes in _devices():
         print(f"  {name:<8} {description}, {free_bytes / 2**30:.1f} GiB free")
-    print("\nWeights\n  none: this version proposes by search, without a trained network")
+    print(f"\nWeights\n  {_weights()}")
     print("\nDependencies")
     for name, version in found.items():
         print(f"  {name:<10} {version}")
     return DONE
+
+
+def _weights() -> str:
+    """The network's weights, and whether they are those of this version."""
+    from ..errors import InputError
+    from ..learned import SHA256, WEIGHTS
+    from ..weights import load_weights
+
+    try:
+        load_weights(WEIGHTS, SHA256)
+    except InputError as error:
+        return str(error)
+    return f"{WEIGHTS.name}, {WEIGHTS.stat().st_size / 1e6:.1f} MB, SHA-256 {SHA256[:12]}"
 
 
 def _devices() -> Iterator[tuple[str, str, int]]:

@@ -49,6 +49,12 @@ class TestRefusals:
         with pytest.raises(InputError, match="damaged"):
             load_weights(path)
 
+    def test_a_single_array_instead_of_an_archive(self, tmp_path):
+        path = tmp_path / "network.npy"
+        np.save(path, np.zeros(3))
+        with pytest.raises(InputError, match="damaged"):
+            load_weights(path)
+
     def test_other_keys(self, saved, tmp_path):
         arrays = dict(np.load(saved[1]))
         arrays.pop(next(iter(arrays)))
