@@ -30,6 +30,9 @@ SHA256 = "16c3c7d7eb7511eb681252db4ea9c0b5cf1566c378fe5e27d3a12fa3ee38cdd2"
 LARGEST_DESCRIBED = 500_000
 """Voxels, of an image that is described at its full resolution. Each takes about 850 bytes meanwhile."""
 
+NATIVE_BFLOAT16 = 8
+"""Compute capability from which CUDA devices know bfloat16; older ones imitate it, slowly."""
+
 SMALLEST = 32
 """Voxels along each axis that the network is given at least: its coarsest scale then has two."""
 
@@ -69,7 +72,7 @@ class Learned:
 
     def __init__(self, network: Network, device: torch.device) -> None:
         self.network = network.to(device).eval()
-        if device.type == "cuda":
+        if device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= NATIVE_BFLOAT16:
             self.network.compute_in(torch.bfloat16)
 
     def describe(self, image: torch.Tensor) -> torch.Tensor:

@@ -152,6 +152,9 @@ class Refiner:
         constraint: what the field must obey at every step, or None.
         max_step: longest displacement of one step, voxels of the level.
         describer: describes where levels ask for NETWORK or BOTH.
+
+    Attributes:
+        compared: What each level did compare; not always what it asked for (LEAST_DESCRIBED).
     """
 
     def __init__(self, fixed: Prepared, moving: Prepared, linear: np.ndarray, *, smoothness: float = 1.0,
@@ -163,6 +166,7 @@ class Refiner:
         self.smoothness, self.landmarks = smoothness, landmarks
         self.device = fixed.image.tensor.device
         self.history: list[dict] = []
+        self.compared: list[str] = []
 
     def run(self, levels: list[Level], start: Image, monitor: Monitor | MonitorPart | None = None,
             export: Callable[[Image], object] | None = None, first: int = 0) -> Image:
@@ -199,6 +203,7 @@ class Refiner:
         moving = moving_level(self.moving, level.spacing, axes=axes)
         if level.measure in (NETWORK, BOTH) and min(*geometry.size, *moving.image.geometry.size) < LEAST_DESCRIBED:
             level = dataclasses.replace(level, measure=DESCRIPTOR)
+        self.compared.append(level.measure)
         measure = self._measure(level, resample(self.fixed.image, geometry).tensor, mask_on(self.fixed, geometry))
         channels = measure.channels(moving.image.tensor)
         sampler = Sampler(geometry, moving.image.geometry, self.linear, self.device, moving.extent)

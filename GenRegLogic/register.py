@@ -231,6 +231,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str], monitor: Monitor) -> Registration:
     settings = inputs.settings
+    learned = _network(settings, device)                                       # what is wrong with it, it says at once
     with monitor.stage("prepare"):
         fixed = prepare(inputs.fixed, mask=inputs.fixed_mask, device=device)
         monitor.tell(0.5)
@@ -239,15 +240,14 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
         linear, level = align(fixed, moving, init=settings.init, given=_given_starts(inputs), tell=monitor.tell)
         _check_overlap(level, linear)
     with monitor.stage("propose"):
-        learned = _network(settings, device)
         improvers = [learned.improve] if settings.proposes and learned is not None else []
         proposal, proposals = propose(level, linear.matrix, _proposers(inputs, monitor), improvers)
     ladder = _measure(level, fixed, linear, proposal)
-    measure = BOTH if ladder == DESCRIPTOR and settings.describes else ladder
     spacing, sentence = _finest_spacing(fixed, moving, settings, max_voxels)
     notes += sentence
     levels = [] if settings.linear_only else schedule(
-        ladder, spacing, settings.coarse_iterations, descriptor=BOTH if measure == BOTH else DESCRIPTOR)
+        ladder, spacing, settings.coarse_iterations,
+        descriptor=BOTH if ladder == DESCRIPTOR and settings.describes else DESCRIPTOR)
     pull = None
     if inputs.fixed_landmarks is not None and not settings.linear_only:
         pull = LandmarkPull(inputs.fixed_landmarks, inputs.moving_landmarks, linear.matrix)
@@ -265,7 +265,8 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
         confidence = estimate_confidence(fixed, moving, linear.matrix, field, settings, monitor)
         monitor.tell(0.7)
         findings = Findings(
-            linear=linear, proposal=proposal, proposals=proposals, measure=measure, history=refiner.history,
+            linear=linear, proposal=proposal, proposals=proposals,
+            measure=BOTH if BOTH in refiner.compared else ladder, history=refiner.history,
             repaired=repaired, stopped_early=monitor.keep, notes=notes, level=level, field=field,
             confidence=confidence)
         report = make_report(inputs, fixed, forward, findings, device_name(device))

@@ -10,6 +10,7 @@ from GenRegLogic.errors import InputError
 from GenRegLogic.field import AffineTransform, CompositeTransform, sample_transform
 from GenRegLogic.finish import to_displacement
 from GenRegLogic.grid import Image
+from GenRegLogic.learned import Learned
 from GenRegLogic.propose import Proposal
 from GenRegLogic.register import register
 from GenRegLogic.settings import Settings
@@ -47,6 +48,32 @@ class TestResult:
         result = register(two_contrasts.fixed, two_contrasts.moving)
         assert result.report["descriptor"] == "mind-ssc+network"
         assert two_contrasts.error(result.forward).mean() < 0.7 * two_contrasts.start.mean()
+
+    @pytest.mark.parametrize(("knobs", "described", "improved", "named"), [
+        ({}, True, True, "mind-ssc+network"),
+        ({"network": "describe"}, True, False, "mind-ssc+network"),
+        ({"network": "propose"}, False, True, "mind-ssc"),
+        ({"network": "off"}, False, False, "mind-ssc"),
+        ({"iterations": 0}, False, True, "mind-ssc"),
+        ({"linear_only": True}, False, False, "mind-ssc"),
+    ])
+    def test_the_network_is_asked_for_what_the_report_says_and_the_settings_want(
+            self, two_contrasts, monkeypatch, knobs, described, improved, named):
+        asked = set()
+        for part in ("describe", "improve"):
+            whole = getattr(Learned, part)
+            monkeypatch.setattr(Learned, part, lambda *given, part=part, whole=whole: asked.add(part) or whole(*given))
+        report = register(two_contrasts.fixed, two_contrasts.moving, Settings(**{"iterations": 2, **knobs})).report
+        assert ("describe" in asked, "improve" in asked) == (described, improved)
+        assert report["descriptor"] == named
+
+    def test_weights_of_another_network_are_told_before_anything_is_computed(self, pair, monkeypatch, tmp_path):
+        monkeypatch.setattr("GenRegLogic.learned.WEIGHTS", tmp_path / "network.npz")
+        stages = []
+        with pytest.raises(InputError, match="weights are missing"):
+            register(pair.fixed, pair.moving, on_progress=stages.append)
+        assert stages == []
+        assert register(pair.fixed, pair.moving, Settings(network="off", linear_only=True)).report
 
     def test_one_contrast_is_compared_by_intensity(self, registered):
         assert registered.report["descriptor"] == "intensity"
