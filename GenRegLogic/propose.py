@@ -1,7 +1,7 @@
 """Stage 4, propose: fields to start the refinement from, and the choice between them.
 
 A proposer is anything that makes a displacement field for a pair under a linear mapping: the discrete search is one,
-a network joins as another. All are scored on one objective over the body, identity among them, so that a bad
+the network's improvement of the best one is scored too. All are scored on one objective over the body, identity among them, so that a bad
 proposal is never used.
 """
 

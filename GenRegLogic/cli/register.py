@@ -94,7 +94,7 @@ def _add_run(group) -> None:
     )
     group.add_argument(
         "--network", choices=("auto", "off", "propose", "describe", "both"), default="auto",
-        help="what the trained network does: propose a field to start from, describe tissue for the comparison, both, "
+        help="what the trained network does: propose a better start, describe tissue for the comparison, both, "
         "or nothing (default: auto, chosen by measurement)",
     )  # fmt: skip
     group.add_argument(
