@@ -1,7 +1,7 @@
 """Stage 4, propose: fields to start the refinement from, and the choice between them.
 
-A proposer is anything that makes a displacement field for a pair under a linear mapping, such as the discrete search; an
-improver, such as the network, is given the best one so far. All are scored on one objective over the body, identity
+A proposer is anything that makes a displacement field for a pair under a linear mapping, such as the discrete search.
+An improver, such as the network, is given the best one so far. All are scored on one objective over the body, identity
 among them, so that a bad proposal is never used.
 """
 
