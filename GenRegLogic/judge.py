@@ -52,7 +52,7 @@ def make_report(inputs, fixed: Prepared, forward: DisplacementField, found: Find
     return build_report(
         fixed=inputs.fixed.geometry,
         moving=inputs.moving.geometry,
-        settings=dataclasses.asdict(inputs.settings) | {"iterations": inputs.settings.coarse_iterations},
+        settings=inputs.settings.resolved(),
         device=device,
         descriptor=found.measure,
         linear_matrix=found.linear.matrix,

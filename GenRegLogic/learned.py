@@ -20,12 +20,14 @@ from .propose import Proposal
 from .volume import Geometry
 from .weights import load_weights
 
-__all__ = ["WEIGHTS", "Learned", "shipped", "standardized", "strided"]
+__all__ = ["SHA256", "SHOWN_DIGITS", "WEIGHTS", "Learned", "shipped", "standardized", "strided"]
 
 WEIGHTS = Path(__file__).parent / "network.npz"
 SHA256 = "16c3c7d7eb7511eb681252db4ea9c0b5cf1566c378fe5e27d3a12fa3ee38cdd2"
 """Of the weights; Resources/training/README.md says how they were made."""
 
+SHOWN_DIGITS = 12
+"""Of the checksum, where it only has to tell one network from another."""
 
 LARGEST_DESCRIBED = 500_000
 """Voxels, of an image that is described at its full resolution. Each takes about 850 bytes meanwhile."""

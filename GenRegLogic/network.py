@@ -127,8 +127,7 @@ class Head(nn.Module):
     def forward(self, correlation: torch.Tensor, fixed: torch.Tensor) -> torch.Tensor:
         likely = torch.softmax(correlation * self.sharpness, dim=1)
         mean = torch.einsum("nkdhw,kc->ncdhw", likely, self.offsets.to(likely.dtype))
-        within = self.layers(torch.cat([correlation, fixed, mean], dim=1))
-        step = self.gain * mean + self.last(within)
+        step = self.gain * mean + self.last(self.layers(torch.cat([correlation, fixed, mean], dim=1)))
         return LONGEST_STEP * torch.tanh(step / LONGEST_STEP)
 
 

@@ -27,7 +27,7 @@ from .grid import Image, canonical_geometry, resample
 from .inverse import accurate_inverse, fit_affine
 from .judge import Findings, body_points, make_report
 from .landmarks import LandmarkPull, rigid_fit
-from .learned import Learned, shipped
+from .learned import SHA256, SHOWN_DIGITS, Learned, shipped
 from .linear import Candidate, LinearLevel, align
 from .points import check_landmarks
 from .prepare import Prepared, prepare, working_grid
@@ -272,6 +272,8 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
         report = make_report(inputs, fixed, forward, findings, device_name(device))
         monitor.tell(1.0)
     record_stages(report, monitor.stages)
+    if learned is not None:
+        report["versions"]["network"] = SHA256[:SHOWN_DIGITS]
     return Registration(forward, AffineTransform(linear.matrix), confidence, report, inputs.moving,
                         body_points(fixed, forward))
 

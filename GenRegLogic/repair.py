@@ -365,7 +365,7 @@ class _Repair:
         u = self._displacement(forward, self.level.fixed_geometry)
         return build_report(
             fixed=self.fixed.geometry, moving=self.moving.geometry,
-            settings=dataclasses.asdict(self.settings) | {"iterations": self.settings.coarse_iterations},
+            settings=self.settings.resolved() | {"network": "off"},                     # a repair compares without it
             device=device_name(self.device), descriptor=self.measure, linear_matrix=self.linear,
             objective=self.history,
             similarity_before=similarity(self.level, f, np.eye(4), None),

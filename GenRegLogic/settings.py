@@ -77,18 +77,23 @@ class Settings:
 
     @property
     def proposes(self) -> bool:
-        """Whether the network's field is one of the proposals."""
+        """Whether the network may improve the best proposal."""
         return self.network in ("auto", "propose", "both")
 
     @property
     def describes(self) -> bool:
-        """Whether the network's descriptor is compared beside MIND-SSC, where descriptors are."""
+        """Whether the network's descriptor joins MIND-SSC on the coarse scales, where contrasts differ."""
         return self.network in ("auto", "describe", "both")
 
     @property
     def coarse_iterations(self) -> int:
         """Iterations at the coarsest scale, with the default filled in."""
         return DEFAULT_ITERATIONS if self.iterations is None else self.iterations
+
+    def resolved(self) -> dict:
+        """Every setting as a report has it: with the defaults that were chosen in the place of None and "auto"."""
+        network = "both" if self.network == "auto" else self.network
+        return dataclasses.asdict(self) | {"iterations": self.coarse_iterations, "network": network}
 
 
 def _check_count(name: str, value, low: int, high: int) -> None:

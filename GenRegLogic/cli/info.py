@@ -42,14 +42,14 @@ def run(args: argparse.Namespace) -> int:
 def _weights() -> str:
     """The network's weights, and whether they are those of this version."""
     from ..errors import InputError
-    from ..learned import SHA256, WEIGHTS
+    from ..learned import SHA256, SHOWN_DIGITS, WEIGHTS
     from ..weights import load_weights
 
     try:
         load_weights(WEIGHTS, SHA256)
     except InputError as error:
         return str(error)
-    return f"{WEIGHTS.name}, {WEIGHTS.stat().st_size / 1e6:.1f} MB, SHA-256 {SHA256[:12]}"
+    return f"{WEIGHTS.name}, {WEIGHTS.stat().st_size / 1e6:.1f} MB, SHA-256 {SHA256[:SHOWN_DIGITS]}"
 
 
 def _devices() -> Iterator[tuple[str, str, int]]:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from ..errors import InputError
 from ..network import Network
 from ..weights import load_weights, save_weights
 from .development import DevelopmentPair, Row, validate
@@ -27,6 +28,9 @@ __all__ = ["Recipe", "Trainer"]
 
 VALIDATION_SEED = 10**9
 """Where the seeds of the held-aside pairs begin; training never gets there."""
+
+SEED_STRIDE = 10**7
+"""Between the first pairs of two trainings."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +64,11 @@ class Recipe:
     clip: float = 1.0
     seed: int = 0
     half: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < VALIDATION_SEED // SEED_STRIDE:
+            raise InputError(f"The seed of a training must be from 0 to {VALIDATION_SEED // SEED_STRIDE - 1}, not "
+                             f"{self.seed}; the seeds above are those of the pairs it is tried on.")
 
 
 class Trainer:
@@ -123,7 +132,7 @@ class Trainer:
         amplitude = recipe.first_amplitude + (recipe.amplitude - recipe.first_amplitude) * grown
         total: dict[str, float] = {}
         for number in range(recipe.batch):
-            pair = self._pair(recipe.seed * 10**7 + self.step * recipe.batch + number, amplitude)
+            pair = self._pair(recipe.seed * SEED_STRIDE + self.step * recipe.batch + number, amplitude)
             loss, figures = losses(self.network(pair.fixed, pair.moving), pair)
             (loss / recipe.batch).backward()
             for name, value in figures.items():

@@ -43,6 +43,18 @@ def scans():
     return pair, *(prepare(scan, mask=None, device=CPU) for scan in (pair.fixed, pair.moving))
 
 
+def saying(learned, voxels, axis):
+    """The same with a network that says so many voxels along one axis, everywhere."""
+    def says(fixed, moving):
+        field = torch.zeros(1, 3, *(-(-n // 2) for n in fixed.shape[2:]))
+        field[:, axis] = voxels
+        return Output([field], [], [])
+
+    stand_in = copy.copy(learned)
+    stand_in.network = says
+    return stand_in
+
+
 class TestDescribe:
     @pytest.mark.parametrize("shape", [(20, 24, 28), (5, 33, 40), (2, 17, 16)])
     def test_every_voxel_of_any_image_is_described_by_a_unit_vector(self, untrained, shape):
@@ -83,17 +95,9 @@ class TestDescribe:
 
 class TestPropose:
     def test_the_fields_unit_and_grid_are_those_of_the_level(self, scans, untrained):
-        """A network that always says two voxels along x."""
-        def says(fixed, moving):
-            field = torch.zeros(1, 3, *(-(-n // 2) for n in fixed.shape[2:]))
-            field[:, 0] = 2.0
-            return Output([field], [], [])
-
         level = LinearLevel(*scans[1:], 20_000)
-        stand_in = copy.copy(untrained)
-        stand_in.network = says
         with torch.inference_mode():
-            proposal = stand_in.propose(level, np.eye(4))
+            proposal = saying(untrained, 2.0, axis=0).propose(level, np.eye(4))
         assert proposal.name == "network"
         assert proposal.field.tensor[0].eq(2 * level.spacing).all()
         assert proposal.field.tensor[1:].eq(0).all()
@@ -114,19 +118,12 @@ class TestPropose:
         assert left < 0.6 * whole
 
     def test_an_improved_proposal_goes_first_where_the_network_says_and_then_where_it_went(self, scans, untrained):
-        def says(fixed, moving):
-            field = torch.zeros(1, 3, *(-(-n // 2) for n in fixed.shape[2:]))
-            field[:, 2] = 1.0
-            return Output([field], [], [])
-
         level = LinearLevel(*scans[1:], 20_000)
         z = torch.arange(level.fixed_geometry.shape[0], dtype=torch.float32).view(-1, 1, 1)
         start = torch.zeros(3, *level.fixed_geometry.shape)
         start[1] += 0.1 * level.spacing * z
-        stand_in = copy.copy(untrained)
-        stand_in.network = says
         with torch.inference_mode():
-            better = stand_in.improve(level, np.eye(4), Proposal("search", Image(start, level.fixed_geometry)))
+            better = saying(untrained, 1.0, axis=2).improve(level, np.eye(4), Proposal("search", Image(start, level.fixed_geometry)))
         assert better.name == "search+network"
         inner = (slice(None), slice(2, -3), slice(2, -2), slice(2, -2))
         moved = better.field.tensor[inner] / level.spacing

@@ -10,7 +10,7 @@ from GenRegLogic.errors import InputError
 from GenRegLogic.field import AffineTransform, CompositeTransform, sample_transform
 from GenRegLogic.finish import to_displacement
 from GenRegLogic.grid import Image
-from GenRegLogic.learned import Learned
+from GenRegLogic.learned import SHA256, Learned
 from GenRegLogic.propose import Proposal
 from GenRegLogic.register import register
 from GenRegLogic.settings import Settings
@@ -66,6 +66,7 @@ class TestResult:
         report = register(two_contrasts.fixed, two_contrasts.moving, Settings(**{"iterations": 2, **knobs})).report
         assert ("describe" in asked, "improve" in asked) == (described, improved)
         assert report["descriptor"] == named
+        assert report["versions"].get("network") == (SHA256[:12] if described or improved else None)
 
     def test_weights_of_another_network_are_told_before_anything_is_computed(self, pair, monkeypatch, tmp_path):
         monkeypatch.setattr("GenRegLogic.learned.WEIGHTS", tmp_path / "network.npz")

@@ -75,6 +75,12 @@ def test_no_iterations_given_means_the_default():
     assert Settings(iterations=7).coarse_iterations == 7
 
 
+def test_a_report_has_the_defaults_that_were_chosen():
+    resolved = Settings().resolved()
+    assert (resolved["iterations"], resolved["network"]) == (DEFAULT_ITERATIONS, "both")
+    assert Settings(iterations=3, network="off").resolved()["network"] == "off"
+
+
 @pytest.mark.parametrize(("network", "proposes", "describes"), [
     ("off", False, False), ("propose", True, False), ("describe", False, True), ("both", True, True)])
 def test_the_network_does_what_it_is_asked_for(network, proposes, describes):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from GenRegLogic.errors import InputError
 from GenRegLogic.training.loop import Recipe, Trainer
 
 RECIPE = Recipe(size=32, warm_up=2)
@@ -34,6 +35,12 @@ def test_a_run_in_two_parts_gives_the_weights_of_one_run(tmp_path):
     whole.run(4)
     for one, other in zip(second.averaged.parameters(), whole.averaged.parameters()):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("seed", [-1, 100])
+def test_a_seed_whose_pairs_would_be_those_it_is_tried_on_is_refused(seed):
+    with pytest.raises(InputError, match="must be from 0 to 99"):
+        Recipe(seed=seed)
 
 
 def test_every_step_stands_in_the_learning_curve(tmp_path):
