@@ -112,15 +112,21 @@ def estimate_confidence(
 def gather(
     fixed: Prepared, moving: Prepared, linear: np.ndarray, field: Image, settings: Settings, monitor: Monitor
 ) -> Signs:
-    """Register the other way round, coarsely and independently, and see how the scans match; see `estimate_confidence`.
-    """
+    """Register the other way round, coarsely, and compare; see `estimate_confidence`."""
     forward, backward = there_and_back(fixed, moving, linear, field, settings, monitor)
     level = LinearLevel(fixed, moving, VOXELS, linear)
     geometry = level.fixed_geometry
     u = resample(forward, geometry, smooth=False)
     warped, inside = level.intensities(linear, u.tensor)
-    return Signs(geometry, resample(fixed.image, geometry).tensor, warped, inside, level.weight, u.tensor,
-                 disagreement(linear, u, backward))
+    return Signs(
+        geometry,
+        resample(fixed.image, geometry).tensor,
+        warped,
+        inside,
+        level.weight,
+        u.tensor,
+        disagreement(linear, u, backward),
+    )
 
 
 def evidence(signs: Signs) -> dict[str, torch.Tensor]:
@@ -149,7 +155,7 @@ def _pull(signs: Signs) -> torch.Tensor:
     offsets = list(itertools.product((-1, 0, 1), repeat=3))
     costs = []
     for z, y, x in offsets:
-        beside = padded[:, 1 + z:1 + z + d, 1 + y:1 + y + h, 1 + x:1 + x + w]
+        beside = padded[:, 1 + z : 1 + z + d, 1 + y : 1 + y + h, 1 + x : 1 + x + w]
         mismatch = (beside - fixed).square_().mean(dim=0).div_(chance)
         costs.append(smooth(mismatch * signs.inside + (1 - signs.inside), PULL_SIGMA))
     likely = torch.softmax(torch.stack(costs).mul_(-PULL_SHARPNESS), dim=0)
@@ -218,8 +224,10 @@ def confidence_of(
         InputError: A scan is unusable.
     """
     device = device or torch.device("cpu")
-    scans = [prepare(check_registrable(scan, role), mask=None, device=device, role=role)
-             for scan, role in ((fixed, "fixed"), (moving, "moving"))]  # fmt: skip
+    scans = [
+        prepare(check_registrable(scan, role), mask=None, device=device, role=role)
+        for scan, role in ((fixed, "fixed"), (moving, "moving"))
+    ]
     linear = fit_affine(transform).matrix
     grid = working_grid(scans[0], LinearLevel(*scans, VOXELS, linear).spacing)
     monitor = Monitor(device, lambda progress: tell(min(1.0, progress.fraction / SHARES["finish"])))
@@ -249,7 +257,7 @@ def disagreement(linear: np.ndarray, forward: Image, backward: Image) -> torch.T
     geometry = forward.geometry
     u = forward.tensor
     sampler = Sampler(geometry, backward.geometry, linear, u.device)
-    w = sample(backward.tensor, sampler.coordinates(u))                       # mm along the moving axes
+    w = sample(backward.tensor, sampler.coordinates(u))  # mm along the moving axes
     # A^-1 (A (x + R u) + R' w) - x = R u + A^-1 R' w
     axes = torch.from_numpy(geometry.direction.T @ np.linalg.inv(linear[:3, :3]) @ backward.geometry.direction)
     return u + (axes.float().to(u.device) @ w.reshape(3, -1)).reshape(w.shape)

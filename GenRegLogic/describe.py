@@ -20,8 +20,7 @@ VARIANCE_BOUNDS = (1e-3, 1e3)
 LARGEST_EXPONENT = 16.0
 
 _NEIGHBORS = [(0, 0, -1), (0, -1, 0), (-1, 0, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0)]
-_PAIRS = [(a, b) for a, b in itertools.combinations(_NEIGHBORS, 2)
-          if sum((p - q) ** 2 for p, q in zip(a, b)) == 2]
+_PAIRS = [(a, b) for a, b in itertools.combinations(_NEIGHBORS, 2) if sum((p - q) ** 2 for p, q in zip(a, b)) == 2]
 
 
 def _shifted(x: torch.Tensor, offset: tuple[int, int, int], dilation: int) -> torch.Tensor:

@@ -14,8 +14,15 @@ try:
 except ImportError:  # Windows
     resource = None
 
-__all__ = ["MemoryPlan", "choose_device", "device_name", "free_memory", "peak_memory_mb", "plan_memory",
-           "tune_allocator"]  # fmt: skip
+__all__ = [
+    "MemoryPlan",
+    "choose_device",
+    "device_name",
+    "free_memory",
+    "peak_memory_mb",
+    "plan_memory",
+    "tune_allocator",
+]
 
 
 def choose_device(name: str) -> torch.device:

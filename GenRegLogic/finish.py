@@ -38,7 +38,7 @@ def to_displacement(field: Image, linear: np.ndarray, geometry: Geometry | None 
     u = resample(field, target, smooth=False).tensor
     index = target.index_to_world
     matrix = torch.from_numpy(linear[:3, :3] @ target.direction).float().to(u.device)
-    offset = (linear - np.eye(4)) @ index                                     # index -> displacement of A alone
+    offset = (linear - np.eye(4)) @ index  # index -> displacement of A alone
     d, h, w = target.shape
     out = (matrix @ u.reshape(3, -1)).reshape(3, d, h, w)
     for column, (count, shape) in enumerate(((w, (1, 1, w)), (h, (1, h, 1)), (d, (d, 1, 1)))):
@@ -107,5 +107,5 @@ def bad_voxels(field: DisplacementField, limit: float) -> np.ndarray:
     """(k, j, i) bool: any of the eight one-sided determinants is at or below the limit."""
     bad = np.zeros(field.geometry.shape, bool)
     for start, _, least in determinants(field):
-        bad[start:start + len(least)] = (least <= limit).numpy()
+        bad[start : start + len(least)] = (least <= limit).numpy()
     return bad

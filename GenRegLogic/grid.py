@@ -79,7 +79,7 @@ class Image:
 
 def canonical_image(volume: Volume, device: torch.device) -> Image:
     """The volume as float32 on its canonical axes."""
-    array = np.array(canonical_array(volume.array, volume.geometry), dtype=np.float32, order="C")   # always a copy
+    array = np.array(canonical_array(volume.array, volume.geometry), dtype=np.float32, order="C")  # always a copy
     return Image(torch.from_numpy(array).to(device), canonical_geometry(volume.geometry))
 
 
@@ -94,8 +94,12 @@ def subgrid(geometry: Geometry, low: np.ndarray, high: np.ndarray, spacing: tupl
     size = np.maximum(np.ceil(extent / np.array(spacing) - 1e-6).astype(int) + 1, 2)
     center = geometry.index_to_world[:3, :3] @ ((low + high) / 2) + geometry.index_to_world[:3, 3]
     half = geometry.direction @ ((size - 1) / 2 * np.array(spacing))
-    return Geometry(size=tuple(int(s) for s in size), spacing=tuple(float(s) for s in spacing),
-                    origin=tuple(float(v) for v in center - half), direction=geometry.direction)
+    return Geometry(
+        size=tuple(int(s) for s in size),
+        spacing=tuple(float(s) for s in spacing),
+        origin=tuple(float(v) for v in center - half),
+        direction=geometry.direction,
+    )
 
 
 def _axis_matrix(count_in: int, positions: np.ndarray, sigma: float) -> torch.Tensor:
@@ -132,7 +136,7 @@ def resample(image: Image, target: Geometry, *, smooth: bool = True) -> Image:
     if not np.allclose(source.direction, target.direction, atol=1e-4):
         raise ValueError("resample wants a target on the image's own axes")
     start = source.direction.T @ (np.array(target.origin) - np.array(source.origin))
-    for axis in (2, 1, 0):                       # z first: the slowest axis shrinks the most contiguous work
+    for axis in (2, 1, 0):  # z first: the slowest axis shrinks the most contiguous work
         step = target.spacing[axis] / source.spacing[axis]
         positions = (start[axis] / source.spacing[axis]) + step * np.arange(target.size[axis])
         if len(positions) == source.size[axis] and np.allclose(positions, np.arange(len(positions)), atol=1e-4):
@@ -146,7 +150,7 @@ def resample(image: Image, target: Geometry, *, smooth: bool = True) -> Image:
 def _apply(x: torch.Tensor, matrix: torch.Tensor, dim: int) -> torch.Tensor:
     if dim == x.ndim - 1:
         return x @ matrix.T
-    lead, tail = x.shape[:dim], x.shape[dim + 1:]
+    lead, tail = x.shape[:dim], x.shape[dim + 1 :]
     y = torch.matmul(matrix, x.reshape(*lead, x.shape[dim], -1))
     return y.reshape(*lead, matrix.shape[0], *tail)
 
@@ -164,10 +168,16 @@ class Sampler:
         extent: geometry of the voxels there are, if `moving` is a grid laid around them on other axes.
     """
 
-    def __init__(self, fixed: Geometry, moving: Geometry, linear: np.ndarray, device: torch.device,
-                 extent: Geometry | None = None):
-        to_moving = moving.world_to_index @ linear @ fixed.index_to_world          # fixed index -> moving index
-        scale = 2.0 / np.maximum(np.array(moving.size) - 1, 1)                     # index -> [-1, 1]
+    def __init__(
+        self,
+        fixed: Geometry,
+        moving: Geometry,
+        linear: np.ndarray,
+        device: torch.device,
+        extent: Geometry | None = None,
+    ):
+        to_moving = moving.world_to_index @ linear @ fixed.index_to_world  # fixed index -> moving index
+        scale = 2.0 / np.maximum(np.array(moving.size) - 1, 1)  # index -> [-1, 1]
         self._matrix = (scale[:, None] * to_moving[:3, :3]) / np.array(fixed.spacing)
         self._shape = fixed.shape
         d, h, w = fixed.shape
@@ -178,14 +188,18 @@ class Sampler:
             line = torch.arange(count, dtype=torch.float64)[None] * torch.from_numpy(column)[:, None]
             return line.reshape(shape)
 
-        base = (ramp(w, columns[:, 0], (3, 1, 1, w)) + ramp(h, columns[:, 1], (3, 1, h, 1))
-                + ramp(d, columns[:, 2], (3, d, 1, 1)) + torch.from_numpy(shift).reshape(3, 1, 1, 1))
+        base = (
+            ramp(w, columns[:, 0], (3, 1, 1, w))
+            + ramp(h, columns[:, 1], (3, 1, h, 1))
+            + ramp(d, columns[:, 2], (3, d, 1, 1))
+            + torch.from_numpy(shift).reshape(3, 1, 1, 1)
+        )
         self._base = base.to(torch.float32).to(device).reshape(3, -1)
         self._linear = torch.from_numpy(self._matrix).to(torch.float32).to(device)
         self._to_extent = None
         if extent is not None and extent is not moving:
             unit = np.eye(4)
-            unit[:3, :3], unit[:3, 3] = np.diag(1 / scale), 1 / scale                # unit coordinates -> index
+            unit[:3, :3], unit[:3, 3] = np.diag(1 / scale), 1 / scale  # unit coordinates -> index
             extent_scale = 2.0 / np.maximum(np.array(extent.size) - 1, 1)
             matrix = extent_scale[:, None] * (extent.world_to_index @ moving.index_to_world @ unit)[:3]
             matrix[:, 3] -= 1
@@ -213,6 +227,7 @@ def sample(image: torch.Tensor, coordinates: torch.Tensor) -> torch.Tensor:
     d = grid.shape[0]
     halves = 2 if d >= 8 and d % 2 == 0 else 1
     grid = grid.reshape(halves, d // halves, *grid.shape[1:])
-    out = F.grid_sample(image.expand(halves, *image.shape), grid, mode="bilinear", padding_mode="border",
-                        align_corners=True)
+    out = F.grid_sample(
+        image.expand(halves, *image.shape), grid, mode="bilinear", padding_mode="border", align_corners=True
+    )
     return out.transpose(0, 1).reshape(image.shape[0], *coordinates.shape[1:])

@@ -72,8 +72,9 @@ def make_report(inputs, fixed: Prepared, forward: DisplacementField, found: Find
 
 def _choices(found: Findings) -> list[str]:
     scores = ", ".join(f"{p.name} {p.objective:.3f}" for p in found.proposals)
-    notes = [f"Linear start: {found.linear.name}. Proposal: {found.proposal.name} (mismatch as a share of chance: "
-             f"{scores})."]
+    notes = [
+        f"Linear start: {found.linear.name}. Proposal: {found.proposal.name} (mismatch as a share of chance: {scores})."
+    ]
     if found.repaired:
         notes.append(f"{found.repaired} voxels were smoothed so that the field doesn't fold there.")
     return notes
@@ -83,8 +84,7 @@ def _similarities(fixed: Prepared, found: Findings) -> tuple[dict, dict]:
     level = found.level
     f = resample(fixed.image, level.fixed_geometry).tensor
     u = resample(found.field, level.fixed_geometry, smooth=False).tensor
-    return tuple(similarity(level, f, matrix, field)
-                 for matrix, field in ((np.eye(4), None), (found.linear.matrix, u)))
+    return tuple(similarity(level, f, matrix, field) for matrix, field in ((np.eye(4), None), (found.linear.matrix, u)))
 
 
 def similarity(level: LinearLevel, f: torch.Tensor, matrix: np.ndarray, u: torch.Tensor | None) -> dict:
@@ -108,7 +108,7 @@ def body_points(fixed: Prepared, forward: DisplacementField) -> np.ndarray:
     """(n, 3) fixed points inside the body, LPS mm: centers of the coarse mask's voxels that lie in the scan."""
     z, y, x = np.nonzero(fixed.mask.tensor.cpu().numpy())
     points = fixed.mask.geometry.to_world(np.stack([x, y, z], axis=1))
-    return points[forward.geometry.contains(points)]          # the mask's grid may stand out by a part of a voxel
+    return points[forward.geometry.contains(points)]  # the mask's grid may stand out by a part of a voxel
 
 
 def _inverse_error(points: np.ndarray, forward: DisplacementField, moving: Geometry) -> dict:
@@ -133,8 +133,12 @@ def _confidence_figures(fixed: Prepared, confidence: Volume) -> dict:
     if inside.size == 0:
         inside = confidence.array
     median, p95 = np.percentile(inside, [50, 95])
-    return {"mean_mm": float(inside.mean()), "median_mm": float(median), "p95_mm": float(p95),
-            "grid_mm": float(confidence.geometry.spacing[0])}
+    return {
+        "mean_mm": float(inside.mean()),
+        "median_mm": float(median),
+        "p95_mm": float(p95),
+        "grid_mm": float(confidence.geometry.spacing[0]),
+    }
 
 
 def _landmarks(inputs, forward: DisplacementField) -> dict | None:

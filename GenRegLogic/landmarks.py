@@ -29,7 +29,7 @@ class LandmarkPull:
     def __init__(self, fixed: np.ndarray, moving: np.ndarray, linear: np.ndarray):
         self._fixed = np.asarray(fixed, float)
         back = np.linalg.inv(linear)
-        self._target = np.asarray(moving, float) @ back[:3, :3].T + back[:3, 3]   # before the linear part
+        self._target = np.asarray(moving, float) @ back[:3, :3].T + back[:3, 3]  # before the linear part
 
     def blend(self, step: torch.Tensor, u: torch.Tensor, geometry: Geometry) -> torch.Tensor:
         """A step ``(3, D, H, W)`` in voxels that near landmarks follows them.
@@ -46,15 +46,15 @@ class LandmarkPull:
         low = np.minimum(np.floor(index[inside]).astype(int), np.array(geometry.size) - 2)
         corners, weights = _trilinear(low, index[inside] - low, geometry.shape)
         corners, weights = corners.to(u.device), weights.to(u.device)
-        present = (u.reshape(3, -1)[:, corners] * weights).sum(dim=2)                         # (3, n) mm
+        present = (u.reshape(3, -1)[:, corners] * weights).sum(dim=2)  # (3, n) mm
         wanted = torch.from_numpy(((self._target - self._fixed)[inside] @ geometry.direction).T).float().to(u.device)
         pull = (wanted - present) * (STRENGTH / geometry.spacing[0])
-        pull = pull / pull.norm(dim=0).clamp(min=1.0)                                         # at most one voxel
+        pull = pull / pull.norm(dim=0).clamp(min=1.0)  # at most one voxel
         splat = u.new_zeros(4, u[0].numel())
         values = torch.cat([pull, torch.ones_like(pull[:1])])[:, :, None] * weights
         splat.index_add_(1, corners.reshape(-1), values.reshape(4, -1))
         splat = smooth(splat.reshape(4, *u.shape[1:]), REACH_SIGMA)
-        peak = (2 * np.pi * REACH_SIGMA**2) ** -1.5                                           # of a single landmark
+        peak = (2 * np.pi * REACH_SIGMA**2) ** -1.5  # of a single landmark
         share = (splat[3] / peak).clamp_(max=1.0)
         follow = splat[:3] / splat[3].clamp(min=1e-6 * peak)
         return step * (1 - share) + follow * share

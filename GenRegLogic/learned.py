@@ -56,8 +56,12 @@ def _interpolated(image: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
 def strided(geometry: Geometry, stride: int) -> Geometry:
     """The grid of every stride-th voxel."""
     size = tuple(-(-n // stride) for n in geometry.size)
-    return Geometry(size=size, spacing=tuple(s * stride for s in geometry.spacing), origin=geometry.origin,
-                    direction=geometry.direction)
+    return Geometry(
+        size=size,
+        spacing=tuple(s * stride for s in geometry.spacing),
+        origin=geometry.origin,
+        direction=geometry.direction,
+    )
 
 
 def shipped(device: torch.device) -> Learned:

@@ -61,8 +61,15 @@ class LinearLevel:
         described: False leaves the descriptors out, where intensities are all that is wanted.
     """
 
-    def __init__(self, fixed: Prepared, moving: Prepared, voxels: int, linear: np.ndarray | None = None, *,
-                 described: bool = True):
+    def __init__(
+        self,
+        fixed: Prepared,
+        moving: Prepared,
+        voxels: int,
+        linear: np.ndarray | None = None,
+        *,
+        described: bool = True,
+    ):
         self._described = described
         self.fixed_scan = fixed
         self.spacing = level_spacing(fixed, moving, voxels)
@@ -144,7 +151,7 @@ class LinearLevel:
         warped, weight = self.warped(matrix)
         best, damping = self.mismatch(warped, weight), 1e-2
         if float(weight.sum()) < 1:
-            return matrix, best                                               # no overlap: nothing says where to go
+            return matrix, best  # no overlap: nothing says where to go
         system = self._system(warped, weight)
         for _ in range(steps):
             trial = matrix @ self._step(*system, damping, freedom)
@@ -164,10 +171,10 @@ class LinearLevel:
 
     def _system(self, warped: torch.Tensor, weight: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Normal equations of the 12 affine parameters (row-major: 3 components x (1, x, y, z))."""
-        places = self._places                                                 # (4, N): 1, x, y, z
+        places = self._places  # (4, N): 1, x, y, z
         pulls = warped.new_zeros((3, *weight.shape))
         products = warped.new_zeros((6, *weight.shape))
-        for channel, fixed in zip(warped, self.fixed):                        # one by one, to stay in the cache
+        for channel, fixed in zip(warped, self.fixed):  # one by one, to stay in the cache
             slopes = gradient(channel)
             pulls.addcmul_(slopes, channel - fixed)
             for number, (a, b) in enumerate(_SYMMETRIC):
@@ -212,8 +219,10 @@ def _place_scale(geometry: Geometry) -> float:
 
 def _normalized_places(geometry: Geometry, device: torch.device) -> torch.Tensor:
     scale = _place_scale(geometry)
-    lines = [(torch.arange(n, dtype=torch.float32) - (n - 1) / 2) * s / scale
-             for n, s in zip(geometry.size, geometry.spacing)]
+    lines = [
+        (torch.arange(n, dtype=torch.float32) - (n - 1) / 2) * s / scale
+        for n, s in zip(geometry.size, geometry.spacing)
+    ]
     z, y, x = torch.meshgrid(lines[2], lines[1], lines[0], indexing="ij")
     return torch.stack([torch.ones_like(x), x, y, z]).reshape(4, -1).to(device)
 
@@ -235,10 +244,10 @@ _SYMMETRIC = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 def _rotation(skew: np.ndarray) -> np.ndarray:
     """Exponential of the skew part: the nearest rotation of a small linear step."""
     w = (skew - skew.T) / 2
-    angle = math.sqrt((w ** 2).sum() / 2)
+    angle = math.sqrt((w**2).sum() / 2)
     if angle < 1e-12:
         return np.eye(3)
-    return np.eye(3) + math.sin(angle) / angle * w + (1 - math.cos(angle)) / angle ** 2 * (w @ w)
+    return np.eye(3) + math.sin(angle) / angle * w + (1 - math.cos(angle)) / angle**2 * (w @ w)
 
 
 def level_spacing(fixed: Prepared, moving: Prepared, voxels: int) -> float:
@@ -275,8 +284,12 @@ def translation_peaks(level: LinearLevel, matrix: np.ndarray, count: int) -> lis
     along = corners @ axes
     size = np.maximum(np.ceil((along.max(0) - along.min(0)) / h).astype(int) + 1, 2)
     middle = axes @ ((along.max(0) + along.min(0)) / 2)
-    grid = Geometry(size=tuple(int(s) for s in size), spacing=(h, h, h),
-                    origin=tuple(float(v) for v in middle - axes @ ((size - 1) / 2 * h)), direction=axes)
+    grid = Geometry(
+        size=tuple(int(s) for s in size),
+        spacing=(h, h, h),
+        origin=tuple(float(v) for v in middle - axes @ ((size - 1) / 2 * h)),
+        direction=axes,
+    )
     sampler = Sampler(grid, level.moving_geometry, matrix, level.device)
     coordinates = sampler.coordinates(None)
     m = sample(level.moving, coordinates)
@@ -286,7 +299,7 @@ def translation_peaks(level: LinearLevel, matrix: np.ndarray, count: int) -> lis
     peaks = []
     for _ in range(count):
         at = np.array(np.unravel_index(int(gain.argmax()), tuple(shape)))
-        lag = np.where(at >= np.array(grid.shape), at - shape, at)             # voxels, (z, y, x)
+        lag = np.where(at >= np.array(grid.shape), at - shape, at)  # voxels, (z, y, x)
         shift = np.array(grid.origin) + axes @ (lag[::-1] * h) - np.array(level.fixed_geometry.origin)
         start = np.eye(4)
         start[:3, 3] = shift
@@ -348,7 +361,7 @@ def _shift(offset: np.ndarray) -> np.ndarray:
 
 def _body_center(prepared: Prepared) -> np.ndarray:
     geometry = prepared.mask.geometry
-    z, y, x = torch.nonzero(prepared.mask.tensor.cpu(), as_tuple=True)          # MPS has no double precision
+    z, y, x = torch.nonzero(prepared.mask.tensor.cpu(), as_tuple=True)  # MPS has no double precision
     index = np.array([float(v.double().mean()) for v in (x, y, z)]) if len(x) else (np.array(geometry.size) - 1) / 2
     return geometry.index_to_world[:3, :3] @ index + geometry.index_to_world[:3, 3]
 

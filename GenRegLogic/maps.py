@@ -117,8 +117,9 @@ def local_similarity(fixed: Volume, moving: Volume, transform: Transform) -> Vol
     """
     with torch.inference_mode():
         cpu = torch.device("cpu")
-        prepared = [prepare(scan, mask=None, device=cpu, role=role)
-                    for scan, role in ((fixed, "fixed"), (moving, "moving"))]  # fmt: skip
+        prepared = [
+            prepare(scan, mask=None, device=cpu, role=role) for scan, role in ((fixed, "fixed"), (moving, "moving"))
+        ]
         similarity = _similarity(*prepared, transform)
         target = map_grid(fixed.geometry)
         array = resample(similarity, canonical_geometry(target), smooth=False).tensor.numpy()
@@ -184,8 +185,9 @@ def confidence_on(confidence: Volume, geometry: Geometry) -> Volume:
     return Volume(out, geometry)
 
 
-def worst_places(confidence: Volume, *, count: int = 10, apart_mm: float = 15.0,
-                 similarity: Volume | None = None) -> list[Place]:  # fmt: skip
+def worst_places(
+    confidence: Volume, *, count: int = 10, apart_mm: float = 15.0, similarity: Volume | None = None
+) -> list[Place]:
     """The places where the expected error is largest, the worst first.
 
     Args:

@@ -58,12 +58,16 @@ class _MemoryStatus(ctypes.Structure):
     """MEMORYSTATUSEX of the Windows API."""
 
     _fields_ = (
-        ("length", ctypes.c_uint32), ("load", ctypes.c_uint32),
-        ("total_physical", ctypes.c_uint64), ("available_physical", ctypes.c_uint64),
-        ("total_page", ctypes.c_uint64), ("available_page", ctypes.c_uint64),
-        ("total_virtual", ctypes.c_uint64), ("available_virtual", ctypes.c_uint64),
+        ("length", ctypes.c_uint32),
+        ("load", ctypes.c_uint32),
+        ("total_physical", ctypes.c_uint64),
+        ("available_physical", ctypes.c_uint64),
+        ("total_page", ctypes.c_uint64),
+        ("available_page", ctypes.c_uint64),
+        ("total_virtual", ctypes.c_uint64),
+        ("available_virtual", ctypes.c_uint64),
         ("available_extended", ctypes.c_uint64),
-    )  # fmt: skip
+    )
 
 
 def _available_ram() -> int:

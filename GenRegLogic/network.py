@@ -74,9 +74,10 @@ class _Convolution(nn.Conv3d):
 class _Block(nn.Sequential):
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__(
-            _Convolution(inputs, outputs, 3, stride, 1, bias=False), nn.InstanceNorm3d(outputs, affine=True),
+            _Convolution(inputs, outputs, 3, stride, 1, bias=False),
+            nn.InstanceNorm3d(outputs, affine=True),
             nn.LeakyReLU(0.1, inplace=True),
-        )  # fmt: skip
+        )
 
 
 class Encoder(nn.Module):
@@ -85,9 +86,7 @@ class Encoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         widths = (1, *WIDTHS)
-        self.down = nn.ModuleList(
-            nn.Sequential(_Block(a, b, 2), _Block(b, b)) for a, b in itertools.pairwise(widths)
-        )
+        self.down = nn.ModuleList(nn.Sequential(_Block(a, b, 2), _Block(b, b)) for a, b in itertools.pairwise(widths))
         self.lateral = nn.ModuleList(_Convolution(width, PYRAMID_WIDTH, 1) for width in WIDTHS)
         self.blend = nn.ModuleList(_Block(PYRAMID_WIDTH, PYRAMID_WIDTH) for _ in WIDTHS)
         self.out = nn.ModuleList(_Convolution(PYRAMID_WIDTH, DESCRIPTOR_CHANNELS, 1) for _ in WIDTHS)
@@ -173,7 +172,10 @@ def local_correlation(fixed: torch.Tensor, moving: torch.Tensor) -> torch.Tensor
     d, h, w = fixed.shape[2:]
     padded = F.pad(moving, [1] * 6, mode="replicate")
     return torch.stack(
-        [(fixed * padded[:, :, 1 + z:1 + z + d, 1 + y:1 + y + h, 1 + x:1 + x + w]).sum(dim=1) for z, y, x in WINDOW],
+        [
+            (fixed * padded[:, :, 1 + z : 1 + z + d, 1 + y : 1 + y + h, 1 + x : 1 + x + w]).sum(dim=1)
+            for z, y, x in WINDOW
+        ],
         dim=1,
     )
 
@@ -191,8 +193,9 @@ def sample_places(image: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     """(N, C, D, H, W) at (N, 3, d, h, w) voxel coordinates (x, y, z); linear, the edge is repeated."""
     size = torch.tensor(image.shape[:1:-1], device=image.device, dtype=torch.float32).view(1, 3, 1, 1, 1)
     unit = places * (2 / (size - 1).clamp(min=1)) - 1
-    return F.grid_sample(image, unit.permute(0, 2, 3, 4, 1).to(image.dtype), mode="bilinear", padding_mode="border",
-                         align_corners=True)
+    return F.grid_sample(
+        image, unit.permute(0, 2, 3, 4, 1).to(image.dtype), mode="bilinear", padding_mode="border", align_corners=True
+    )
 
 
 def compose(first: torch.Tensor, step: torch.Tensor) -> torch.Tensor:

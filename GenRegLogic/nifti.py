@@ -79,7 +79,7 @@ def check_nifti(path: Path) -> None:
 
 
 def _byte_order(header: bytes) -> str | None:
-    """"<" or ">" as `struct` writes it; None where the header isn't NIfTI-1's."""
+    """ "<" or ">" as `struct` writes it; None where the header isn't NIfTI-1's."""
     if len(header) < HEADER_BYTES:
         return None
     return next((c for c in "<>" if struct.unpack_from(c + "i", header)[0] == HEADER_BYTES), None)

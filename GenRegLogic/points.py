@@ -85,8 +85,12 @@ def write_points(points: np.ndarray, path: str | Path) -> None:
 
 
 def check_landmarks(
-    fixed_points: np.ndarray, moving_points: np.ndarray, fixed_geometry: Geometry, moving_geometry: Geometry,
-    *, least: int = MIN_LANDMARKS,
+    fixed_points: np.ndarray,
+    moving_points: np.ndarray,
+    fixed_geometry: Geometry,
+    moving_geometry: Geometry,
+    *,
+    least: int = MIN_LANDMARKS,
 ) -> None:
     """Refuse landmarks that cannot guide or judge a registration.
 

@@ -67,7 +67,7 @@ def prepare(volume: Volume, *, mask: Volume | None, device: torch.device, role: 
     """
     image = canonical_image(volume, device)
     low, high = _robust_range(image.tensor)
-    if high <= low:                                       # almost all voxels have one value
+    if high <= low:  # almost all voxels have one value
         low, high = float(image.tensor.min()), float(image.tensor.max())
     image = Image(image.tensor.clamp_(low, high).sub_(low).div_(max(high - low, 1e-20)), image.geometry)
     coarse = _coarse_geometry(image.geometry, MASK_VOXELS)
@@ -77,16 +77,17 @@ def prepare(volume: Volume, *, mask: Volume | None, device: torch.device, role: 
         given = canonical_image(mask, device)
         binary = Image((given.tensor != 0).float(), given.geometry)
         share = resample(binary, coarse).tensor
-        found = share > min(0.25, 0.5 * float(share.max()))          # thin masks are less than a coarse voxel
+        found = share > min(0.25, 0.5 * float(share.max()))  # thin masks are less than a coarse voxel
         if not bool((found & _body(resample(image, coarse))).any()):
-            raise InputError(f"The {role} mask does not lie over the body in the {role} image; check that it belongs "
-                             "to this scan.")
+            raise InputError(
+                f"The {role} mask does not lie over the body in the {role} image; check that it belongs to this scan."
+            )
     return Prepared(image, Image(found, coarse), _box(found, coarse, image.geometry), mask is None)
 
 
 def _robust_range(x: torch.Tensor) -> tuple[float, float]:
     """The clamp percentiles, from a regular subsample of at most a million voxels."""
-    step = max(1, x.numel() // 1_000_000) | 1              # odd, so as not to keep step with the rows
+    step = max(1, x.numel() // 1_000_000) | 1  # odd, so as not to keep step with the rows
     values = torch.sort(x.reshape(-1)[::step]).values
     last = values.numel() - 1
     return tuple(float(values[round(p / 100 * last)]) for p in CLAMP_PERCENTILES)
@@ -153,8 +154,9 @@ class MovingLevel:
     extent: Geometry
 
 
-def moving_level(prepared: Prepared, spacing: float, *, axes: np.ndarray | None = None,
-                 margin_voxels: float = 12) -> MovingLevel:
+def moving_level(
+    prepared: Prepared, spacing: float, *, axes: np.ndarray | None = None, margin_voxels: float = 12
+) -> MovingLevel:
     """The moving scan around its body at `spacing` mm, or at its own spacing where that is coarser.
 
     Args:
@@ -171,7 +173,7 @@ def moving_level(prepared: Prepared, spacing: float, *, axes: np.ndarray | None 
     high = np.minimum(prepared.box[1] + margin, np.array(geometry.size) - 1)
     step = spacing * FINER_BEFORE_TURNING if turned else spacing
     own = subgrid(geometry, low, high, tuple(float(max(step, s)) for s in geometry.spacing))
-    while np.prod(own.size, dtype=float) > MAX_MOVING_VOXELS:        # a small fixed scan within a much larger one
+    while np.prod(own.size, dtype=float) > MAX_MOVING_VOXELS:  # a small fixed scan within a much larger one
         step *= 1.1
         own = subgrid(geometry, low, high, tuple(float(max(step, s)) for s in geometry.spacing))
     spacing = max(spacing, step)
@@ -182,8 +184,9 @@ def moving_level(prepared: Prepared, spacing: float, *, axes: np.ndarray | None 
     size = np.maximum(np.ceil((corners.max(0) - corners.min(0)) / spacing).astype(int) + 1, 2)
     middle = (corners.max(0) + corners.min(0)) / 2
     origin = axes @ (middle - (size - 1) / 2 * spacing)
-    target = Geometry(size=tuple(int(n) for n in size), spacing=(spacing,) * 3,
-                      origin=tuple(float(v) for v in origin), direction=axes)
+    target = Geometry(
+        size=tuple(int(n) for n in size), spacing=(spacing,) * 3, origin=tuple(float(v) for v in origin), direction=axes
+    )
     sampler = Sampler(target, own, np.eye(4), image.tensor.device)
     coordinates = sampler.coordinates(None)
     both = sample(torch.stack([image.tensor, weight]), coordinates)

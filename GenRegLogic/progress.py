@@ -95,8 +95,15 @@ class Monitor:
         """
         return MonitorPart(self, start, stop, whole_truth)
 
-    def tell(self, fraction: float, objective: float | None = None, field: Callable | None = None,
-             *, level: int | None = None, iteration: int | None = None) -> None:  # fmt: skip
+    def tell(
+        self,
+        fraction: float,
+        objective: float | None = None,
+        field: Callable | None = None,
+        *,
+        level: int | None = None,
+        iteration: int | None = None,
+    ) -> None:
         """Report that a fraction of the present stage is done.
 
         Raises:
@@ -112,8 +119,7 @@ class Monitor:
         left = None
         if total > ESTIMATE_FROM:
             left = (self._clock() - self._start) * (1 - total) / total
-        self._on_progress(Progress(self._stage, total, left, objective, field or (lambda: None),
-                                   level, iteration))
+        self._on_progress(Progress(self._stage, total, left, objective, field or (lambda: None), level, iteration))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,8 +136,15 @@ class MonitorPart:
         """The caller said "keep"."""
         return self.whole.keep
 
-    def tell(self, fraction: float, objective: float | None = None, field: Callable | None = None,
-             *, level: int | None = None, iteration: int | None = None) -> None:  # fmt: skip
+    def tell(
+        self,
+        fraction: float,
+        objective: float | None = None,
+        field: Callable | None = None,
+        *,
+        level: int | None = None,
+        iteration: int | None = None,
+    ) -> None:
         """Report that a fraction of the part is done; what else is told goes on only where it is the run's own."""
         fraction = self.start + (self.stop - self.start) * fraction
         if self.whole_truth:

@@ -74,8 +74,12 @@ def pooled_geometry(geometry: Geometry, shape: tuple[int, ...]) -> Geometry:
     """The grid of cells of POOLING voxels."""
     spacing = tuple(s * POOLING for s in geometry.spacing)
     shift = geometry.direction @ (np.array(geometry.spacing) * (POOLING - 1) / 2)
-    return Geometry(size=tuple(reversed(shape)), spacing=spacing, direction=geometry.direction,
-                    origin=tuple(float(v) for v in np.array(geometry.origin) + shift))
+    return Geometry(
+        size=tuple(reversed(shape)),
+        spacing=spacing,
+        direction=geometry.direction,
+        origin=tuple(float(v) for v in np.array(geometry.origin) + shift),
+    )
 
 
 def score(level: LinearLevel, linear: np.ndarray, proposal: Proposal) -> Proposal:
@@ -87,8 +91,9 @@ def score(level: LinearLevel, linear: np.ndarray, proposal: Proposal) -> Proposa
     return dataclasses.replace(proposal, objective=level.mismatch(warped, valid * level.weight))
 
 
-def propose(level: LinearLevel, linear: np.ndarray, proposers: Sequence[Proposer],
-            improvers: Sequence[Improver] = ()) -> tuple[Proposal, list[Proposal]]:
+def propose(
+    level: LinearLevel, linear: np.ndarray, proposers: Sequence[Proposer], improvers: Sequence[Improver] = ()
+) -> tuple[Proposal, list[Proposal]]:
     """The best of all proposals, and all of them scored.
 
     Args:

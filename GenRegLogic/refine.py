@@ -63,6 +63,7 @@ NETWORK_WEIGHT = 0.75
 STALL_STEPS, STALL_GAIN = 6, 2e-3
 """A level ends when this many steps gain less than this share of what the level has gained."""
 
+
 @dataclasses.dataclass(frozen=True)
 class Level:
     """One scale of the refinement.
@@ -104,8 +105,15 @@ _LADDERS = {
 _LADDERS[INTENSITY_ONLY] = (_Rung(INTENSITY, 4, 1.0, 1.73, 0.71), *_LADDERS[INTENSITY][2:])
 
 
-def schedule(measure: str, finest: float, iterations: int, *, descriptor: str = DESCRIPTOR,
-             finest_learned: float = FINEST_LEARNED, coarsest_only: int | None = None) -> list[Level]:
+def schedule(
+    measure: str,
+    finest: float,
+    iterations: int,
+    *,
+    descriptor: str = DESCRIPTOR,
+    finest_learned: float = FINEST_LEARNED,
+    coarsest_only: int | None = None,
+) -> list[Level]:
     """Levels from coarse to fine.
 
     Args:
@@ -120,8 +128,16 @@ def schedule(measure: str, finest: float, iterations: int, *, descriptor: str = 
     if iterations == 0:
         return []
     rungs = _LADDERS[measure][:coarsest_only]
-    return [Level(descriptor if r.measure == DESCRIPTOR and r.factor >= finest_learned else r.measure,
-                  finest * r.factor, max(1, round(iterations * r.share)), r.step_sigma, r.field_sigma) for r in rungs]
+    return [
+        Level(
+            descriptor if r.measure == DESCRIPTOR and r.factor >= finest_learned else r.measure,
+            finest * r.factor,
+            max(1, round(iterations * r.share)),
+            r.step_sigma,
+            r.field_sigma,
+        )
+        for r in rungs
+    ]
 
 
 class Describer(Protocol):
@@ -157,9 +173,18 @@ class Refiner:
         compared: What each level did compare; not always what it asked for (LEAST_DESCRIBED).
     """
 
-    def __init__(self, fixed: Prepared, moving: Prepared, linear: np.ndarray, *, smoothness: float = 1.0,
-                 landmarks: LandmarkPull | None = None, constraint: Constraint | None = None,
-                 max_step: float = MAX_STEP, describer: Describer | None = None):
+    def __init__(
+        self,
+        fixed: Prepared,
+        moving: Prepared,
+        linear: np.ndarray,
+        *,
+        smoothness: float = 1.0,
+        landmarks: LandmarkPull | None = None,
+        constraint: Constraint | None = None,
+        max_step: float = MAX_STEP,
+        describer: Describer | None = None,
+    ):
         self.max_step, self.describer = max_step, describer
         self.constraint = constraint
         self.fixed, self.moving, self.linear = fixed, moving, linear
@@ -168,8 +193,14 @@ class Refiner:
         self.history: list[dict] = []
         self.compared: list[str] = []
 
-    def run(self, levels: list[Level], start: Image, monitor: Monitor | MonitorPart | None = None,
-            export: Callable[[Image], object] | None = None, first: int = 0) -> Image:
+    def run(
+        self,
+        levels: list[Level],
+        start: Image,
+        monitor: Monitor | MonitorPart | None = None,
+        export: Callable[[Image], object] | None = None,
+        first: int = 0,
+    ) -> Image:
         """Refine `start` (displacement in mm on canonical fixed axes, ``(3, D, H, W)``) through all levels.
 
         The history counts them from `first`.
@@ -179,15 +210,23 @@ class Refiner:
         done = 0.0
         for number, level in enumerate(levels):
             geometry = working_grid(self.fixed, level.spacing)
-            u = (resample(field, geometry, smooth=False).tensor if self.constraint is None
-                 else self.constraint.enter(field, geometry))
+            u = (
+                resample(field, geometry, smooth=False).tensor
+                if self.constraint is None
+                else self.constraint.enter(field, geometry)
+            )
             share = work[number] / sum(work)
 
             def tell(fraction, objective, u, geometry=geometry, base=done, share=share):
                 if monitor is not None:
                     current = Image(u, geometry)
-                    monitor.tell(base + share * fraction, objective, (lambda: export(current)) if export else None,
-                                 level=self.history[-1]["level"], iteration=self.history[-1]["iteration"])
+                    monitor.tell(
+                        base + share * fraction,
+                        objective,
+                        (lambda: export(current)) if export else None,
+                        level=self.history[-1]["level"],
+                        iteration=self.history[-1]["iteration"],
+                    )
                     return monitor.keep
                 return False
 

@@ -41,8 +41,9 @@ def check_region(region: Volume, fixed: Volume) -> Volume:
     if not region.geometry.is_close(fixed.geometry):
         binary = warp_labels(binary, AffineTransform.identity(), fixed.geometry)
     if not binary.array.any():
-        raise InputError("The region to refine does not lie over the fixed image; draw it where the alignment is "
-                         "wrong.")
+        raise InputError(
+            "The region to refine does not lie over the fixed image; draw it where the alignment is wrong."
+        )
     if int(binary.array.sum(dtype=np.int64)) < MIN_REGION_VOXELS:
         raise InputError("The region to refine is only a few voxels small; draw it larger.")
     return Volume(binary.array, fixed.geometry)
@@ -70,7 +71,7 @@ def region_around(
         high = np.clip(np.ceil(index + reach).astype(int) + 1, 1, np.array(fixed.size))
         x, y, z = (((np.arange(a, b) - c) * s) ** 2 for a, b, c, s in zip(low, high, index, fixed.spacing))
         ball = z[:, None, None] + y[:, None] + x <= radius**2
-        inside[low[2]:high[2], low[1]:high[1], low[0]:high[0]] |= ball
+        inside[low[2] : high[2], low[1] : high[1], low[0] : high[0]] |= ball
     return Volume(inside, fixed)
 
 
@@ -94,8 +95,10 @@ class Region:
         inside = np.pad(np.ascontiguousarray(self._inside[box]), 1)
         # Past the edge of the scan there is nothing that would have to stay: only there the rim may be missing.
         for axis in range(3):
-            for first, edge, index in ((0, self.low[2 - axis] == 0, 1),
-                                       (-1, self.high[2 - axis] == self._inside.shape[axis] - 1, -2)):
+            for first, edge, index in (
+                (0, self.low[2 - axis] == 0, 1),
+                (-1, self.high[2 - axis] == self._inside.shape[axis] - 1, -2),
+            ):
                 if edge:
                     target, source = [slice(None)] * 3, [slice(None)] * 3
                     target[axis], source[axis] = first, index

@@ -106,13 +106,17 @@ def volume_change(mask: np.ndarray, geometry: Geometry, field: np.ndarray, grid:
     values = determinants_in(box, geometry, field, grid)[mask[box]]
     voxel_ml = geometry.voxel_volume / 1000
     return VolumeChange(
-        len(values) * voxel_ml, float(values.sum()) * voxel_ml, float(values.min()), float(values.max()),
+        len(values) * voxel_ml,
+        float(values.sum()) * voxel_ml,
+        float(values.min()),
+        float(values.max()),
         100 * float((values <= 0).mean()),
-    )  # fmt: skip
+    )
 
 
-def determinants_in(box: tuple[slice, slice, slice], geometry: Geometry, field: np.ndarray,
-                    grid: Geometry) -> np.ndarray:  # fmt: skip
+def determinants_in(
+    box: tuple[slice, slice, slice], geometry: Geometry, field: np.ndarray, grid: Geometry
+) -> np.ndarray:
     """det J of a field at the voxels of a part of another grid: central differences over one voxel of that grid.
 
     Args:
@@ -125,7 +129,7 @@ def determinants_in(box: tuple[slice, slice, slice], geometry: Geometry, field: 
     size = tuple(part.stop - part.start + 2 * PAD for part in box)[::-1]
     part = Geometry(size, geometry.spacing, tuple(geometry.to_world(np.array(low[::-1], float))), geometry.direction)
     u = sampled(field, grid, part).astype(np.float64)
-    along = [np.gradient(u, axis=axis) for axis in (2, 1, 0)]              # d/di, d/dj, d/dk
+    along = [np.gradient(u, axis=axis) for axis in (2, 1, 0)]  # d/di, d/dj, d/dk
     gradient = np.stack([each / step for each, step in zip(along, part.spacing)], axis=-1)
     jacobian = np.eye(3) + gradient @ part.direction.T
     return np.linalg.det(jacobian)[PAD:-PAD, PAD:-PAD, PAD:-PAD]
@@ -142,7 +146,7 @@ def sampled(field: np.ndarray, grid: Geometry, part: Geometry) -> np.ndarray:
     index = grid.to_index(part.corners())
     low = np.clip(np.floor(index.min(axis=0)).astype(int) - 1, 0, np.array(grid.size) - 2)
     high = np.clip(np.ceil(index.max(axis=0)).astype(int) + 2, low + 2, grid.size)
-    piece = np.ascontiguousarray(field[low[2]:high[2], low[1]:high[1], low[0]:high[0]], np.float32)
+    piece = np.ascontiguousarray(field[low[2] : high[2], low[1] : high[1], low[0] : high[0]], np.float32)
     image = sitk.GetImageFromArray(piece, isVector=True)
     image.SetOrigin(tuple(grid.to_world(low.astype(float))))
     image.SetSpacing(grid.spacing)

@@ -1,10 +1,10 @@
 """The pipeline: prepare, align linearly, describe, propose, refine, finish.
 
-    >>> from GenRegLogic.register import register
-    >>> from GenRegLogic.volume import Volume
-    >>> result = register(Volume.from_file("fixed.nii.gz"), Volume.from_file("moving.nii.gz"))
-    >>> result.report["verdict"]["status"]
-    'trustworthy'
+>>> from GenRegLogic.register import register
+>>> from GenRegLogic.volume import Volume
+>>> result = register(Volume.from_file("fixed.nii.gz"), Volume.from_file("moving.nii.gz"))
+>>> result.report["verdict"]["status"]
+'trustworthy'
 """
 
 from __future__ import annotations
@@ -151,8 +151,20 @@ def register(
         Cancelled: `cancel` said "abort".
     """
     settings = settings or Settings()
-    inputs = _check(_Inputs(fixed, moving, settings, initial, fixed_mask, moving_mask,
-                            fixed_landmarks, moving_landmarks, tuple(proposers), keep_rigid))  # fmt: skip
+    inputs = _check(
+        _Inputs(
+            fixed,
+            moving,
+            settings,
+            initial,
+            fixed_mask,
+            moving_mask,
+            fixed_landmarks,
+            moving_landmarks,
+            tuple(proposers),
+            keep_rigid,
+        )
+    )
     device = choose_device(settings.device)
     with computing(settings):
         return _within_memory(inputs, device, on_progress, cancel)
@@ -165,7 +177,7 @@ def computing(settings: Settings) -> Iterator[None]:
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     try:
-        with torch.inference_mode(), torch.random.fork_rng(devices=[]):        # the caller's generator is left alone
+        with torch.inference_mode(), torch.random.fork_rng(devices=[]):  # the caller's generator is left alone
             torch.manual_seed(settings.seed)
             yield
     finally:
@@ -180,11 +192,20 @@ def _check(inputs: _Inputs) -> _Inputs:
     if landmarks[0] is not None:
         landmarks = tuple(as_points(points) for points in landmarks)
         check_landmarks(*landmarks, fixed.geometry, moving.geometry)
-    masks = [None if mask is None else check_mask(mask, image, role)
-             for mask, image, role in ((inputs.fixed_mask, fixed, "fixed"), (inputs.moving_mask, moving, "moving"))]
-    return dataclasses.replace(inputs, fixed=fixed, moving=moving, fixed_mask=masks[0], moving_mask=masks[1],
-                               fixed_landmarks=landmarks[0], moving_landmarks=landmarks[1],
-                               keep_rigid=None if inputs.keep_rigid is None else check_rigid(inputs.keep_rigid, fixed))
+    masks = [
+        None if mask is None else check_mask(mask, image, role)
+        for mask, image, role in ((inputs.fixed_mask, fixed, "fixed"), (inputs.moving_mask, moving, "moving"))
+    ]
+    return dataclasses.replace(
+        inputs,
+        fixed=fixed,
+        moving=moving,
+        fixed_mask=masks[0],
+        moving_mask=masks[1],
+        fixed_landmarks=landmarks[0],
+        moving_landmarks=landmarks[1],
+        keep_rigid=None if inputs.keep_rigid is None else check_rigid(inputs.keep_rigid, fixed),
+    )
 
 
 def _within_memory(inputs: _Inputs, device: torch.device, on_progress, cancel) -> Registration:
@@ -195,7 +216,7 @@ def _within_memory(inputs: _Inputs, device: torch.device, on_progress, cancel) -
     except ResourceError:
         if inputs.settings.device != "auto" or device.type == "cpu":
             raise
-        device = torch.device("cpu")                                           # the GPU is too small for these scans
+        device = torch.device("cpu")  # the GPU is too small for these scans
         plan = plan_memory(scan_voxels, _wanted_voxels(inputs), free_memory(device))
     try:
         return _run(inputs, device, plan.max_voxels, list(plan.notes), Monitor(device, on_progress, cancel))
@@ -206,13 +227,16 @@ def _within_memory(inputs: _Inputs, device: torch.device, on_progress, cancel) -
         torch.cuda.empty_cache()
     notes = ["Memory ran out on the first try, so a coarser working grid was used; more memory gives finer detail."]
     try:
-        return _run(inputs, device, max(int(plan.max_voxels * RETRY_SHARE), 1), notes,
-                    Monitor(device, on_progress, cancel))
+        return _run(
+            inputs, device, max(int(plan.max_voxels * RETRY_SHARE), 1), notes, Monitor(device, on_progress, cancel)
+        )
     except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        raise ResourceError("The memory is too small even for a coarse registration of these scans; close other "
-                            "programs, crop the scans or resample them to larger voxels.") from None
+        raise ResourceError(
+            "The memory is too small even for a coarse registration of these scans; close other "
+            "programs, crop the scans or resample them to larger voxels."
+        ) from None
 
 
 def _wanted_voxels(inputs: _Inputs) -> int:
@@ -231,7 +255,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str], monitor: Monitor) -> Registration:
     settings = inputs.settings
-    learned = _network(settings, device)                                       # what is wrong with it, it says at once
+    learned = _network(settings, device)  # what is wrong with it, it says at once
     with monitor.stage("prepare"):
         fixed = prepare(inputs.fixed, mask=inputs.fixed_mask, device=device)
         monitor.tell(0.5)
@@ -245,15 +269,29 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
     ladder = _measure(level, fixed, linear, proposal)
     spacing, sentence = _finest_spacing(fixed, moving, settings, max_voxels)
     notes += sentence
-    levels = [] if settings.linear_only else schedule(
-        ladder, spacing, settings.coarse_iterations,
-        descriptor=BOTH if ladder == DESCRIPTOR and settings.describes else DESCRIPTOR)
+    levels = (
+        []
+        if settings.linear_only
+        else schedule(
+            ladder,
+            spacing,
+            settings.coarse_iterations,
+            descriptor=BOTH if ladder == DESCRIPTOR and settings.describes else DESCRIPTOR,
+        )
+    )
     pull = None
     if inputs.fixed_landmarks is not None and not settings.linear_only:
         pull = LandmarkPull(inputs.fixed_landmarks, inputs.moving_landmarks, linear.matrix)
     bodies = None if inputs.keep_rigid is None else RigidBodies(inputs.keep_rigid, linear.matrix, device)
-    refiner = Refiner(fixed, moving, linear.matrix, smoothness=settings.smoothness, landmarks=pull, constraint=bodies,
-                      describer=learned)
+    refiner = Refiner(
+        fixed,
+        moving,
+        linear.matrix,
+        smoothness=settings.smoothness,
+        landmarks=pull,
+        constraint=bodies,
+        describer=learned,
+    )
     with monitor.stage("refine"):
         field = refiner.run(levels, proposal.field, monitor, lambda u: to_displacement(u, linear.matrix))
     with monitor.stage("finish"):
@@ -265,17 +303,26 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
         confidence = estimate_confidence(fixed, moving, linear.matrix, field, settings, monitor)
         monitor.tell(0.7)
         findings = Findings(
-            linear=linear, proposal=proposal, proposals=proposals,
-            measure=BOTH if BOTH in refiner.compared else ladder, history=refiner.history,
-            repaired=repaired, stopped_early=monitor.keep, notes=notes, level=level, field=field,
-            confidence=confidence)
+            linear=linear,
+            proposal=proposal,
+            proposals=proposals,
+            measure=BOTH if BOTH in refiner.compared else ladder,
+            history=refiner.history,
+            repaired=repaired,
+            stopped_early=monitor.keep,
+            notes=notes,
+            level=level,
+            field=field,
+            confidence=confidence,
+        )
         report = make_report(inputs, fixed, forward, findings, device_name(device))
         monitor.tell(1.0)
     record_stages(report, monitor.stages)
     if learned is not None:
         report["versions"]["network"] = SHA256[:SHOWN_DIGITS]
-    return Registration(forward, AffineTransform(linear.matrix), confidence, report, inputs.moving,
-                        body_points(fixed, forward))
+    return Registration(
+        forward, AffineTransform(linear.matrix), confidence, report, inputs.moving, body_points(fixed, forward)
+    )
 
 
 def _given_starts(inputs: _Inputs) -> list[tuple[str, np.ndarray]]:
@@ -298,8 +345,9 @@ def _coarsely(transform: Transform, geometry: Geometry) -> DisplacementField:
     factor = max((np.prod(grid.size) / INITIAL_VOXELS) ** (1 / 3), 1.0)
     size = tuple(max(2, int(np.ceil((n - 1) / factor)) + 1) for n in grid.size)
     spacing = tuple(s * (n - 1) / (m - 1) for s, n, m in zip(grid.spacing, grid.size, size))
-    return sample_transform(transform, Geometry(size=size, spacing=spacing, origin=grid.origin,
-                                                direction=grid.direction))
+    return sample_transform(
+        transform, Geometry(size=size, spacing=spacing, origin=grid.origin, direction=grid.direction)
+    )
 
 
 def _network(settings: Settings, device: torch.device) -> Learned | None:
@@ -348,8 +396,10 @@ class _InitialField:
 def _check_overlap(level: LinearLevel, linear: Candidate) -> None:
     _, weight = level.warped(linear.matrix)
     if float(weight.sum()) < 1:
-        raise InputError("The two scans do not overlap after the initialization; use --init auto, or give an initial "
-                         "transform that brings them together.")
+        raise InputError(
+            "The two scans do not overlap after the initialization; use --init auto, or give an initial "
+            "transform that brings them together."
+        )
 
 
 def _measure(level: LinearLevel, fixed: Prepared, linear: Candidate, proposal: Proposal) -> str:
@@ -358,9 +408,7 @@ def _measure(level: LinearLevel, fixed: Prepared, linear: Candidate, proposal: P
     return INTENSITY if agreement > SAME_CONTRAST else DESCRIPTOR
 
 
-def _finest_spacing(
-    fixed: Prepared, moving: Prepared, settings: Settings, max_voxels: int
-) -> tuple[float, list[str]]:
+def _finest_spacing(fixed: Prepared, moving: Prepared, settings: Settings, max_voxels: int) -> tuple[float, list[str]]:
     """The coarser scan's voxel size (geometric mean), or what was asked, or what the plan allows; mm, and a note."""
     wanted = settings.resolution_mm
     if wanted is None:

@@ -198,8 +198,9 @@ class _Repair:
             report = self._report(forward)
             self.monitor.tell(1.0)
         record_stages(report, self.monitor.stages)
-        return Registration(forward, AffineTransform(self.linear), None, report, self.moving,
-                            body_points(self.whole[0], forward))
+        return Registration(
+            forward, AffineTransform(self.linear), None, report, self.moving, body_points(self.whole[0], forward)
+        )
 
     def _prepare(self) -> None:
         """Both scans, cut down to the region and where it leads, and the old field in the same form."""
@@ -235,16 +236,19 @@ class _Repair:
         body = inside & (mask_on(fixed, geometry) > 0)
         if int(body.sum()) * 4 < int(inside.sum()):
             body = inside
-        return dataclasses.replace(fixed, mask=Image(body, geometry),
-                                   box=(self.region.low.astype(float), self.region.high.astype(float)))
+        return dataclasses.replace(
+            fixed, mask=Image(body, geometry), box=(self.region.low.astype(float), self.region.high.astype(float))
+        )
 
     def _around_moving(self, moving: Prepared) -> Prepared:
         """The moving scan cut down to where the region leads, and half as much again."""
         box = canonical_array(self.old.array, self.old.geometry)[_slices(self.region.low, self.region.high)]
         steps = [max(1, n // 24) for n in box.shape[:3]]
         cut = tuple(slice(None, None, s) for s in steps)
-        places = [np.arange(low, high + 1)[::step]
-                  for low, high, step in zip(self.region.low, self.region.high, reversed(steps))]
+        places = [
+            np.arange(low, high + 1)[::step]
+            for low, high, step in zip(self.region.low, self.region.high, reversed(steps))
+        ]
         z, y, x = np.meshgrid(*reversed(places), indexing="ij")
         points = self.region.geometry.to_world(np.stack([x, y, z], axis=-1)) + box[cut]
         geometry = moving.image.geometry
@@ -254,8 +258,9 @@ class _Repair:
         limit = np.array(geometry.size) - 1.0
         low, high = np.clip(low - room, 0, limit), np.clip(high + room, 0, limit)
         if (high - low < 1).any():
-            raise InputError("The region to refine leads outside the moving image; draw it where both scans show the "
-                             "patient.")
+            raise InputError(
+                "The region to refine leads outside the moving image; draw it where both scans show the patient."
+            )
         return dataclasses.replace(moving, box=(low, high))
 
     def _displacement(self, field: DisplacementField, geometry: Geometry) -> torch.Tensor:
@@ -287,9 +292,15 @@ class _Repair:
             return self.field
 
         def refined(levels: list[Level], start: Image, first: int, share: tuple[float, float]) -> Image:
-            refiner = Refiner(*self.local, self.linear, smoothness=self.settings.smoothness, landmarks=pull,
-                              constraint=hold, max_step=MAX_STEP)
-            part = self.monitor.within(*share, whole_truth=share[0] > 0)          # one curve, not one for each start
+            refiner = Refiner(
+                *self.local,
+                self.linear,
+                smoothness=self.settings.smoothness,
+                landmarks=pull,
+                constraint=hold,
+                max_step=MAX_STEP,
+            )
+            part = self.monitor.within(*share, whole_truth=share[0] > 0)  # one curve, not one for each start
             field = refiner.run(levels, start, part, self._whole_field, first=first)
             self.history = [each for each in self.history if each["level"] < first] + refiner.history
             return field
@@ -364,9 +375,12 @@ class _Repair:
         f = resample(fixed.image, self.level.fixed_geometry).tensor
         u = self._displacement(forward, self.level.fixed_geometry)
         return build_report(
-            fixed=self.fixed.geometry, moving=self.moving.geometry,
-            settings=self.settings.resolved() | {"network": "off"},                     # a repair compares without it
-            device=device_name(self.device), descriptor=self.measure, linear_matrix=self.linear,
+            fixed=self.fixed.geometry,
+            moving=self.moving.geometry,
+            settings=self.settings.resolved() | {"network": "off"},  # a repair compares without it
+            device=device_name(self.device),
+            descriptor=self.measure,
+            linear_matrix=self.linear,
             objective=self.history,
             similarity_before=similarity(self.level, f, np.eye(4), None),
             similarity_after=similarity(self.level, f, self.linear, u),
@@ -377,17 +391,21 @@ class _Repair:
             stopped_early=self.monitor.keep,
             warnings=[*self.fixed.warnings, *self.moving.warnings, *self._warnings()],
             notes=self._notes(),
-        )  # fmt: skip
+        )
 
     def _warnings(self) -> list[str]:
         if not self.folds_elsewhere:
             return []
-        return [f"The transform that was to be repaired folds at {self.folds_elsewhere} voxels, which the repair "
-                "could not mend."]
+        return [
+            f"The transform that was to be repaired folds at {self.folds_elsewhere} voxels, which the repair "
+            "could not mend."
+        ]
 
     def _notes(self) -> list[str]:
-        notes = ["Only the region was refined; the figures of inverse and similarity inside it are given for it alone, "
-                 "and the expected error was not estimated anew."]
+        notes = [
+            "Only the region was refined; the figures of inverse and similarity inside it are given for it alone, "
+            "and the expected error was not estimated anew."
+        ]
         if self.repaired:
             notes.append(f"{self.repaired} voxels were smoothed so that the field doesn't fold there.")
         return notes
@@ -395,8 +413,10 @@ class _Repair:
     def _repair_figures(self, forward: DisplacementField) -> dict:
         level = LinearLevel(*self.local, LEVEL_VOXELS, self.linear, described=False)
         f = resample(self.local[0].image, level.fixed_geometry).tensor
-        before, after = (similarity(level, f, self.linear, self._displacement(field, level.fixed_geometry))
-                         for field in (self.old, forward))
+        before, after = (
+            similarity(level, f, self.linear, self._displacement(field, level.fixed_geometry))
+            for field in (self.old, forward)
+        )
         moved = np.linalg.norm(forward.array - self.old.array, axis=-1)
         inside = self.mask.array > 0
         return {

@@ -69,8 +69,10 @@ def check_rigid(labels: Volume, image: Volume) -> Volume:
     if not len(values):
         raise InputError("The mask to keep rigid is empty; draw it again or leave it out.")
     if len(values) > MAX_BODIES:
-        raise InputError(f"The mask to keep rigid holds {len(values)} different values; it must be a label map with "
-                         f"one value for each rigid body, {MAX_BODIES} at most.")
+        raise InputError(
+            f"The mask to keep rigid holds {len(values)} different values; it must be a label map with "
+            f"one value for each rigid body, {MAX_BODIES} at most."
+        )
     if max(abs(int(values[0])), abs(int(values[-1]))) >= 2**31:
         raise InputError("The mask to keep rigid holds values that are too large; number the bodies from 1.")
     whole = Volume(array.astype(np.int32), labels.geometry, labels.warnings)
@@ -121,7 +123,7 @@ class RigidGrid:
 
     def __init__(self, shares: dict[int, np.ndarray], geometry: Geometry, linear: np.ndarray, device: torch.device):
         self.geometry, self.device = geometry, device
-        self._matrix = linear[:3, :3] @ geometry.direction                     # M: y = M (p + u) + constant
+        self._matrix = linear[:3, :3] @ geometry.direction  # M: y = M (p + u) + constant
         self._spacing = np.array(geometry.spacing)
         left, _, right = np.linalg.svd(linear[:3, :3])
         self._turn = left @ np.diag([1, 1, np.linalg.det(left @ right)]) @ right
@@ -133,8 +135,9 @@ class RigidGrid:
         claimed = np.zeros(geometry.shape, bool)
         for where in inside.values():
             claimed |= where
-        self.bodies = [self._body(label, shares[label], where, *zones[label], taken, claimed)
-                       for label, where in inside.items()]
+        self.bodies = [
+            self._body(label, shares[label], where, *zones[label], taken, claimed) for label, where in inside.items()
+        ]
         self._usual = None
 
     def _body(self, label, share, inside, box, zone, taken, claimed) -> _Body:
@@ -143,8 +146,9 @@ class RigidGrid:
         own = np.zeros(self.geometry.shape, bool)
         own[box] = zone & (taken[box] == 1) & ~claimed[box]
         own |= inside
-        room = tuple(slice(max(s.start - MAX_RIM_VOXELS, 0), min(s.stop + MAX_RIM_VOXELS, n))
-                     for s, n in zip(box, own.shape))
+        room = tuple(
+            slice(max(s.start - MAX_RIM_VOXELS, 0), min(s.stop + MAX_RIM_VOXELS, n)) for s, n in zip(box, own.shape)
+        )
         own = own[room]
         image = sitk.GetImageFromArray(own.astype(np.uint8))
         image.SetSpacing(self.geometry.spacing)
@@ -153,8 +157,10 @@ class RigidGrid:
         weight = share.reshape(-1)[fit].astype(np.float32)
         z, y, x = np.unravel_index(fit, share.shape)
         places = (np.stack([x, y, z]) * self._spacing[:, None]).astype(np.float32)
-        tensors = [torch.from_numpy(a).to(self.device) for a in
-                   (own, np.maximum(distance, 0).astype(np.float32), fit, weight, places)]
+        tensors = [
+            torch.from_numpy(a).to(self.device)
+            for a in (own, np.maximum(distance, 0).astype(np.float32), fit, weight, places)
+        ]
         return _Body(label, room, *tensors)
 
     def motions(self, u: torch.Tensor) -> list[Motion]:
@@ -171,8 +177,11 @@ class RigidGrid:
         p = places - middle
         q = (p + (moved - mean)) * weight
         m, r = self._matrix, self.geometry.direction
-        covariance = m @ (q @ p.T).double().cpu().numpy() @ r.T if self.device.type != "mps" else \
-            m @ (q @ p.T).cpu().numpy().astype(float) @ r.T
+        covariance = (
+            m @ (q @ p.T).double().cpu().numpy() @ r.T
+            if self.device.type != "mps"
+            else m @ (q @ p.T).cpu().numpy().astype(float) @ r.T
+        )
         covariance += self._turn * total * (TIGHTNESS * self._spacing.min()) ** 2
         left, _, right = np.linalg.svd(covariance)
         rotation = left @ np.diag([1, 1, np.sign(np.linalg.det(left @ right))]) @ right
@@ -375,13 +384,15 @@ def rigid_figures(forward: DisplacementField, labels: Volume) -> list[dict]:
         left, _, right = np.linalg.svd((middle + moved - moved.mean(axis=0)).T @ middle + 1e-9 * np.eye(3))
         rotation = left @ np.diag([1, 1, np.sign(np.linalg.det(left @ right))]) @ right
         angle = np.degrees(np.arccos(np.clip((np.trace(rotation) - 1) / 2, -1, 1)))
-        found.append({
-            "label": int(label),
-            "volume_change_pct": float(100 * (determinant.mean() - 1)),
-            "residual_strain_pct": float(100 * np.sqrt((strain**2).sum(axis=(1, 2))).max()),
-            "rotation_deg": float(angle),
-            "translation_mm": float(np.linalg.norm(moved.mean(axis=0))),
-        })  # fmt: skip
+        found.append(
+            {
+                "label": int(label),
+                "volume_change_pct": float(100 * (determinant.mean() - 1)),
+                "residual_strain_pct": float(100 * np.sqrt((strain**2).sum(axis=(1, 2))).max()),
+                "rotation_deg": float(angle),
+                "translation_mm": float(np.linalg.norm(moved.mean(axis=0))),
+            }
+        )
     return found
 
 

@@ -27,8 +27,9 @@ def displacement_cube(radius: int, device: torch.device) -> torch.Tensor:
     return torch.stack(torch.meshgrid(line, line, line, indexing="ij"), dim=-1).reshape(-1, 3)
 
 
-def mismatch_volume(fixed: torch.Tensor, moving: torch.Tensor, valid: torch.Tensor, radius: int,
-                    chance: float) -> torch.Tensor:
+def mismatch_volume(
+    fixed: torch.Tensor, moving: torch.Tensor, valid: torch.Tensor, radius: int, chance: float
+) -> torch.Tensor:
     """Mean squared feature difference ``(K, D, H, W)`` of each fixed voxel with its displaced moving voxels.
 
     Places outside the moving scan count as a chance match (1 after normalization).
@@ -46,7 +47,7 @@ def mismatch_volume(fixed: torch.Tensor, moving: torch.Tensor, valid: torch.Tens
     inside = F.pad(valid, [radius] * 6)
     out = fixed.new_empty((side, side, side, d, h, w))
     difference = torch.empty_like(fixed)
-    for z, y, x in itertools.product(range(side), repeat=3):           # all voxels and channels at once: fits the cache
+    for z, y, x in itertools.product(range(side), repeat=3):  # all voxels and channels at once: fits the cache
         here = (slice(z, z + d), slice(y, y + h), slice(x, x + w))
         torch.sub(padded[(slice(None), *here)], fixed, out=difference)
         cost = torch.sum(difference.mul_(difference), dim=0, out=out[z, y, x])
@@ -65,7 +66,7 @@ def coupled_convex(cost: torch.Tensor, radius: int, weight: torch.Tensor, smooth
     """
     cube = displacement_cube(radius, cost.device)
     shape = cost.shape[1:]
-    cost = cost.reshape(cost.shape[0], -1).T.contiguous()                # (N, K): a voxel's choices side by side
+    cost = cost.reshape(cost.shape[0], -1).T.contiguous()  # (N, K): a voxel's choices side by side
     norm = cube.square().sum(dim=1)
     field = _soften(cube[cost.argmin(dim=1)].T.reshape(3, *shape), weight, smoothing)
     for coupling in COUPLING:
@@ -101,8 +102,15 @@ def _identity(field: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.stack([x, y, z]), scale.reshape(3, 1, 1, 1)
 
 
-def search(fixed: torch.Tensor, moving: torch.Tensor, valid: torch.Tensor, fixed_weight: torch.Tensor,
-           radius: int, chance: float, smoothing: int = 1) -> torch.Tensor:
+def search(
+    fixed: torch.Tensor,
+    moving: torch.Tensor,
+    valid: torch.Tensor,
+    fixed_weight: torch.Tensor,
+    radius: int,
+    chance: float,
+    smoothing: int = 1,
+) -> torch.Tensor:
     """Inverse-consistent coupled-convex field ``(3, D, H, W)`` in voxels, fixed -> moving (same grid)."""
     weight = fixed_weight.clamp(min=0.05)
     there = coupled_convex(mismatch_volume(fixed, moving, valid, radius, chance), radius, weight, smoothing)

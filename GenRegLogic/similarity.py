@@ -46,7 +46,7 @@ def smooth(x: torch.Tensor, sigma: float) -> torch.Tensor:
 
     Up to sigma 2 by binomial passes ([1 2 1] / 4 has variance 1/2; a fraction of a pass gives the rest).
     """
-    if x.ndim > 3:                                                    # one by one, to stay in the cache
+    if x.ndim > 3:  # one by one, to stay in the cache
         return torch.stack([smooth(part, sigma) for part in x])
     variance = sigma * sigma
     while variance > 1e-6:
@@ -94,8 +94,13 @@ class Lncc:
         ones = torch.ones_like(fixed)
         self.inverse_count = 1.0 / box_sum(ones, radius)
         self.mean = box_sum(fixed, radius).mul_(self.inverse_count)
-        self.variance = (box_sum(fixed * fixed, radius).mul_(self.inverse_count)
-                         .addcmul_(self.mean, self.mean, value=-1).clamp_(min=0).add_(epsilon))
+        self.variance = (
+            box_sum(fixed * fixed, radius)
+            .mul_(self.inverse_count)
+            .addcmul_(self.mean, self.mean, value=-1)
+            .clamp_(min=0)
+            .add_(epsilon)
+        )
         self.weight = weight
         self.total = float(weight.sum().clamp(min=1))
 
@@ -103,8 +108,7 @@ class Lncc:
         """Mean and variance of the moving image's windows, and their covariance with the fixed image's."""
         r, inv = self.radius, self.inverse_count
         mean = box_sum(moving, r).mul_(inv)
-        variance = (box_sum(moving * moving, r).mul_(inv).addcmul_(mean, mean, value=-1)
-                    .clamp_(min=0).add_(self.epsilon))
+        variance = box_sum(moving * moving, r).mul_(inv).addcmul_(mean, mean, value=-1).clamp_(min=0).add_(self.epsilon)
         covariance = box_sum(self.fixed * moving, r).mul_(inv).addcmul_(self.mean, mean, value=-1)
         return mean, variance, covariance
 
@@ -159,8 +163,14 @@ class DescriptorDistance:
         channels: Reduce the descriptors to the so many principal components of the fixed image's; None: keep all.
     """
 
-    def __init__(self, describe: Callable[[torch.Tensor], torch.Tensor], fixed: torch.Tensor, weight: torch.Tensor,
-                 *, channels: int | None = None):
+    def __init__(
+        self,
+        describe: Callable[[torch.Tensor], torch.Tensor],
+        fixed: torch.Tensor,
+        weight: torch.Tensor,
+        *,
+        channels: int | None = None,
+    ):
         self._describe, self._basis = describe, None
         self.fixed = describe(fixed)
         self.weight = weight
@@ -182,7 +192,7 @@ class DescriptorDistance:
         weight = self.weight if valid is None else self.weight * valid
         out = warped.new_zeros((3, *weight.shape))
         total = warped.new_zeros(())
-        for channel, fixed in zip(warped, self.fixed):                # one by one, to stay in the processor's cache
+        for channel, fixed in zip(warped, self.fixed):  # one by one, to stay in the processor's cache
             error = channel - fixed
             weighted = error * weight
             total += (error.mul_(weighted)).sum()
@@ -200,7 +210,7 @@ def _principal(descriptors: torch.Tensor, weight: torch.Tensor, count: int) -> t
     total = counted.sum().clamp(min=1)
     middle = values @ counted / total
     covariance = (values * counted) @ values.T / total - torch.outer(middle, middle)
-    _, directions = torch.linalg.eigh(covariance.cpu().double())                # ascending; MPS has no double precision
+    _, directions = torch.linalg.eigh(covariance.cpu().double())  # ascending; MPS has no double precision
     return directions[:, -count:].T.float().to(values).contiguous()
 
 

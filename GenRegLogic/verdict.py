@@ -82,14 +82,20 @@ def _judge_similarity(similarity: Mapping | None) -> Iterator[tuple[str, str]]:
         return
     worse = [gain < -SIMILARITY_TOLERANCE for gain in gains]
     if all(worse):
-        yield FAILED, (
-            "The two scans match less well after the registration than before, so it went wrong: "
-            "check that they show the same region, or start from another initial alignment."
+        yield (
+            FAILED,
+            (
+                "The two scans match less well after the registration than before, so it went wrong: "
+                "check that they show the same region, or start from another initial alignment."
+            ),
         )
     elif any(worse):
-        yield CHECK, (
-            "One of two measures says that the scans match less well than before, the other does not: "
-            "look at the edges of organs in the blended view."
+        yield (
+            CHECK,
+            (
+                "One of two measures says that the scans match less well than before, the other does not: "
+                "look at the edges of organs in the blended view."
+            ),
         )
 
 
@@ -98,9 +104,12 @@ def _judge_landmarks(landmarks: Mapping | None, voxel_mm: float | None) -> Itera
         return
     before, after = landmarks["tre_before_mm"], landmarks["tre_after_mm"]
     if after > before * LANDMARK_LOSS:
-        yield FAILED, (
-            f"The landmarks lie farther apart after the registration ({after:.1f} mm) than before ({before:.1f} mm): "
-            "check that the two lists are in the same order."
+        yield (
+            FAILED,
+            (
+                f"The landmarks lie farther apart after the registration ({after:.1f} mm) than before "
+                f"({before:.1f} mm): check that the two lists are in the same order."
+            ),
         )
     elif voxel_mm and after > LANDMARK_LEFT_VOXELS * voxel_mm:
         yield CHECK, f"The landmarks still lie {after:.1f} mm apart on average."
@@ -110,16 +119,22 @@ def _judge_deformation(jacobian: Mapping | None, linear_matrix) -> Iterator[tupl
     if not jacobian:
         return
     if jacobian["folds_pct"] > 0:
-        yield FAILED, (
-            f"In {_percent(jacobian['folds_pct'])} of the volume the deformation folds tissue over itself, "
-            "which no body can do."
+        yield (
+            FAILED,
+            (
+                f"In {_percent(jacobian['folds_pct'])} of the volume the deformation folds tissue over itself, "
+                "which no body can do."
+            ),
         )
     elif jacobian["ndv_pct"] > MAX_NDV_PCT:
         yield CHECK, f"In {_percent(jacobian['ndv_pct'])} of the volume the deformation comes close to folding."
     if _number(jacobian["sdlogj"]) > MAX_LOG_SPREAD:
-        yield CHECK, (
-            "The deformation squeezes and stretches neighboring places very unevenly: "
-            "look at the grid, and try a higher smoothness."
+        yield (
+            CHECK,
+            (
+                "The deformation squeezes and stretches neighboring places very unevenly: "
+                "look at the grid, and try a higher smoothness."
+            ),
         )
     scale = abs(float(np.linalg.det(np.asarray(linear_matrix)[:3, :3]))) if linear_matrix is not None else 1.0
     low, high = VOLUME_CHANGE_RANGE
@@ -135,9 +150,12 @@ def _judge_inverse(error: Mapping | None, voxel_mm: float | None) -> Iterator[tu
     if error["mean_mm"] is None:
         yield CHECK, "The way back from the other scan could not be measured; use the inverse transform with care."
     elif error["mean_mm"] > allowed:
-        yield CHECK, (
-            f"Going to the other scan and back misses the starting point by {error['mean_mm']:.2f} mm on average; "
-            "use the inverse transform with care."
+        yield (
+            CHECK,
+            (
+                f"Going to the other scan and back misses the starting point by {error['mean_mm']:.2f} mm on average; "
+                "use the inverse transform with care."
+            ),
         )
 
 
@@ -146,19 +164,28 @@ def _judge_confidence(confidence: Mapping | None) -> Iterator[tuple[str, str]]:
         return
     median, p95 = (_number(confidence.get(key)) for key in ("median_mm", "p95_mm"))
     if median > FAILED_MEDIAN * confidence["grid_mm"]:
-        yield FAILED, (
-            f"The alignment is probably wrong nearly everywhere, typically by {median:.1f} mm or more: check that the "
-            "scans show the same region and that neither is mirrored, or start from another initial alignment."
+        yield (
+            FAILED,
+            (
+                f"The alignment is probably wrong nearly everywhere, typically by {median:.1f} mm or more: check that "
+                "the scans show the same region and that neither is mirrored, or start from another initial alignment."
+            ),
         )
     elif median > TRUSTED_MEDIAN * confidence["grid_mm"]:
-        yield CHECK, (
-            f"Much of the alignment may be off by {median:.1f} mm or more: check that the scans show the same region "
-            "and that neither is mirrored."
+        yield (
+            CHECK,
+            (
+                f"Much of the alignment may be off by {median:.1f} mm or more: check that the scans show the same "
+                "region and that neither is mirrored."
+            ),
         )
     elif p95 > TRUSTED_P95 * confidence["grid_mm"]:
-        yield CHECK, (
-            f"In the least certain places the alignment may be off by {p95:.1f} mm or more: "
-            "the confidence map shows where."
+        yield (
+            CHECK,
+            (
+                f"In the least certain places the alignment may be off by {p95:.1f} mm or more: "
+                "the confidence map shows where."
+            ),
         )
 
 

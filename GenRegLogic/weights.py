@@ -54,8 +54,10 @@ def load_weights(path: str | Path, sha256: str | None = None) -> Network:
     except OSError:
         raise InputError(f"The network's weights are missing ({path.name}); install GenReg again.") from None
     if len(data) > LARGEST_BYTES or (sha256 is not None and checksum(data) != sha256):
-        raise InputError(f"The network's weights ({path.name}) are not those that belong to this version (their "
-                         "checksum differs); install GenReg again.")
+        raise InputError(
+            f"The network's weights ({path.name}) are not those that belong to this version (their "
+            "checksum differs); install GenReg again."
+        )
     network = Network()
     expected = network.state_dict()
     try:

@@ -192,9 +192,13 @@ class Pair:
             made, cost = taking(lambda maker=maker: score(*self._where, maker(*self._where)))
             self.proposals[name] = made
             costs[name] = cost | {"objective": round(made.objective, 5)}
-        return {"spacing_mm": round(self.spacing, 4), "voxels": self.voxels, "proposals": costs,
-                "chosen": {choice: self._chosen(*names) for choice, names in CHOICES.items()},
-                "ladder": {name: self._ladder(proposal) for name, proposal in self.proposals.items()}}  # fmt: skip
+        return {
+            "spacing_mm": round(self.spacing, 4),
+            "voxels": self.voxels,
+            "proposals": costs,
+            "chosen": {choice: self._chosen(*names) for choice, names in CHOICES.items()},
+            "ladder": {name: self._ladder(proposal) for name, proposal in self.proposals.items()},
+        }
 
     @property
     def _where(self) -> tuple:
@@ -207,8 +211,11 @@ class Pair:
 
     def _chosen(self, proposers: Sequence[str], improvers: Sequence[str]) -> str:
         """By the pipeline's own rule, the name that it has here."""
-        best, _ = propose(*self._where, [lambda *_, name=name: self.proposals[name] for name in proposers],
-                          [lambda *_, name=name: self.proposals[name] for name in improvers])
+        best, _ = propose(
+            *self._where,
+            [lambda *_, name=name: self.proposals[name] for name in proposers],
+            [lambda *_, name=name: self.proposals[name] for name in improvers],
+        )
         return next(name for name in (*proposers, *improvers) if self.proposals[name].field is best.field)
 
     def _ladder(self, proposal: Proposal) -> str:

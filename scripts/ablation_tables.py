@@ -50,8 +50,10 @@ USES = {"with": (WITH, AUTO_BOTH), "only proposes": (WITH, AUTO), "only describe
 REFERENCE = (SEARCH, "mind")
 """Proposal and comparison that the means are related to, at the default iterations."""
 
-BARS = {DICE.key: dataclasses.replace(DICE, absolute_tolerance=0.005),
-        TRE.key: dataclasses.replace(TRE, relative_tolerance=0.02)}  # fmt: skip
+BARS = {
+    DICE.key: dataclasses.replace(DICE, absolute_tolerance=0.005),
+    TRE.key: dataclasses.replace(TRE, relative_tolerance=0.02),
+}
 """How much worse a pair may become with the network."""
 
 Pairs = Mapping[str, Mapping]
@@ -101,16 +103,23 @@ def value(pair: Mapping, proposal: str, comparison: str, count: int) -> dict | N
         return None
     makers = [pair["proposals"][name] for names in CHOICES.get(proposal, ((proposal,),)) for name in names]
     peaks = [cost["peak_mb"] for cost in (*makers, run)]
-    return run["score"] | {"start": start, "refine_cpu_s": run["cpu_s"],
-                           "cpu_s": sum(cost["cpu_s"] for cost in (*makers, run)),
-                           "wall_s": sum(cost["wall_s"] for cost in (*makers, run)),
-                           "peak_mb": None if None in peaks else max(peaks)}  # fmt: skip
+    return run["score"] | {
+        "start": start,
+        "refine_cpu_s": run["cpu_s"],
+        "cpu_s": sum(cost["cpu_s"] for cost in (*makers, run)),
+        "wall_s": sum(cost["wall_s"] for cost in (*makers, run)),
+        "peak_mb": None if None in peaks else max(peaks),
+    }
 
 
 def variants(counts: Iterable[int]) -> list[tuple[str, str, int]]:
     """(proposal, comparison, iterations) of all rows of the means; without iterations there is one comparison."""
-    return [(proposal, comparison, count) for count in counts for proposal in PROPOSALS
-            for comparison in (COMPARISONS if count else COMPARISONS[:1])]
+    return [
+        (proposal, comparison, count)
+        for count in counts
+        for proposal in PROPOSALS
+        for comparison in (COMPARISONS if count else COMPARISONS[:1])
+    ]
 
 
 def relative(figure: Figure, own: float, other: float) -> float:
@@ -129,8 +138,13 @@ def summarized(pairs: Pairs, variant: tuple[str, str, int], reference: tuple[str
     """A variant over pairs that have it, or none of which has: means, means against a reference, most folds, cost."""
     found = {case: (value(pair, *variant), value(pair, *reference)) for case, pair in pairs.items()}
     found = {case: both for case, both in found.items() if None not in both}
-    row = {"proposal": variant[0], "comparison": variant[1], "iterations": variant[2], "against": reference[2],
-           "pairs": len(found)}  # fmt: skip
+    row = {
+        "proposal": variant[0],
+        "comparison": variant[1],
+        "iterations": variant[2],
+        "against": reference[2],
+        "pairs": len(found),
+    }
     worse = []
     for figure in FIGURES:
         both = {case: (own[figure.key], other[figure.key]) for case, (own, other) in found.items() if figure.key in own}
@@ -160,8 +174,9 @@ def uses(pairs: Pairs, counts: Sequence[int], default: int) -> list[dict]:
     for count in sorted((count for count in counts if count), reverse=True):
         for against in dict.fromkeys((count, default)):
             compared = comparable(pairs, [(*BASELINE, against), *((*use, count) for use in USES.values())])
-            rows += [summarized(compared, (*use, count), (*BASELINE, against)) | {"use": name}
-                     for name, use in USES.items()]
+            rows += [
+                summarized(compared, (*use, count), (*BASELINE, against)) | {"use": name} for name, use in USES.items()
+            ]
     return rows
 
 
@@ -171,8 +186,10 @@ def results(pairs: Pairs, counts: Sequence[int], default: int, *, default_only: 
     if default_only:
         return found
     compared = comparable(pairs, variants(counts))
-    return found | {"means": [summarized(compared, variant, (*REFERENCE, default)) for variant in variants(counts)],
-                    "across_contrasts": across_contrasts(pairs)}  # fmt: skip
+    return found | {
+        "means": [summarized(compared, variant, (*REFERENCE, default)) for variant in variants(counts)],
+        "across_contrasts": across_contrasts(pairs),
+    }
 
 
 # Markdown -----------------------------------------------------------------------------------------------------------
@@ -207,13 +224,17 @@ def to_markdown(content: Mapping) -> str:
     parts = ["# Proposals, comparisons and iterations"]
     if "means" in content:
         parts.append("![Dice and TRE against CPU seconds, for every proposal and comparison](ablation.png)")
-    parts += [f"{counted(len(pairs), 'real pair')}, {counted(content['threads'], 'thread')}. The finest working grid "
-              f"has at most {content['voxels']:,} voxels. The network's weights: SHA-256 {content['weights']}…. "
-              + markdown_provenance(content, content["versions"]),
-              MEANING.format(with_=WITH, without=WITHOUT, default=default)]  # fmt: skip
+    parts += [
+        f"{counted(len(pairs), 'real pair')}, {counted(content['threads'], 'thread')}. The finest working grid "
+        f"has at most {content['voxels']:,} voxels. The network's weights: SHA-256 {content['weights']}…. "
+        + markdown_provenance(content, content["versions"]),
+        MEANING.format(with_=WITH, without=WITHOUT, default=default),
+    ]
     if content["missing"]:
-        parts.append(f"Not measured yet: {', '.join(content['missing'])}. Means are over the pairs that have all that "
-                     "is compared; what no pair has is a dash.")
+        parts.append(
+            f"Not measured yet: {', '.join(content['missing'])}. Means are over the pairs that have all that "
+            "is compared; what no pair has is a dash."
+        )
     parts += _uses(pairs, content["uses"], default)
     if "means" in content:
         parts += _across(pairs, content["across_contrasts"], default)
@@ -225,52 +246,116 @@ def to_markdown(content: Mapping) -> str:
 
 
 def _means(rows: Sequence[Mapping], default: int) -> str:
-    table = [[row["proposal"], row["comparison"] if row["iterations"] else "–", str(row["iterations"]),
-              shown(row["dice"], 4), shown(row["dice_relative"], 4, sign=True), shown(row["tre_mm"], 3),
-              shown(row["tre_mm_relative"], 3), shown(row["folds_pct"], 4), shown(row["ndv_pct"], 4),
-              shown(row["cpu_s"], 1), shown(row["refine_cpu_s"], 1), shown(row["peak_mb"], 0)] for row in rows]
+    table = [
+        [
+            row["proposal"],
+            row["comparison"] if row["iterations"] else "–",
+            str(row["iterations"]),
+            shown(row["dice"], 4),
+            shown(row["dice_relative"], 4, sign=True),
+            shown(row["tre_mm"], 3),
+            shown(row["tre_mm_relative"], 3),
+            shown(row["folds_pct"], 4),
+            shown(row["ndv_pct"], 4),
+            shown(row["cpu_s"], 1),
+            shown(row["refine_cpu_s"], 1),
+            shown(row["peak_mb"], 0),
+        ]
+        for row in rows
+    ]
     reference = f"{REFERENCE[0]} × {REFERENCE[1]} × {default}"
-    return (f"Over {counted(max(row['pairs'] for row in rows), 'pair')}. "
-            "The two columns beside Dice and TRE relate every pair to its own value with "
-            f"{reference}: mean difference of Dice, mean multiple of TRE.\n\n"
-            + markdown_table(["proposal", "comparison", "iterations", "Dice", "against the reference", "TRE, mm",
-                              "× the reference", "folds, %", "strict folds, %", "CPU s", "refining", "peak MB"], table))
+    return (
+        f"Over {counted(max(row['pairs'] for row in rows), 'pair')}. "
+        "The two columns beside Dice and TRE relate every pair to its own value with "
+        f"{reference}: mean difference of Dice, mean multiple of TRE.\n\n"
+        + markdown_table(
+            [
+                "proposal",
+                "comparison",
+                "iterations",
+                "Dice",
+                "against the reference",
+                "TRE, mm",
+                "× the reference",
+                "folds, %",
+                "strict folds, %",
+                "CPU s",
+                "refining",
+                "peak MB",
+            ],
+            table,
+        )
+    )
 
 
 def _across(pairs: Pairs, cases: Sequence[str], default: int) -> list[str]:
-    parts = ["## Across contrasts",
-             f"The pairs on which the data decide for descriptors at all scales, from the proposal `{SEARCH}`, "
-             f"{default} iterations: which descriptor to compare."]  # fmt: skip
+    parts = [
+        "## Across contrasts",
+        f"The pairs on which the data decide for descriptors at all scales, from the proposal `{SEARCH}`, "
+        f"{default} iterations: which descriptor to compare.",
+    ]
     for figure in FIGURES:
-        rows = {case: [(value(pairs[case], SEARCH, comparison, default) or {}).get(figure.key) for comparison in ACROSS]
-                for case in cases}
+        rows = {
+            case: [(value(pairs[case], SEARCH, comparison, default) or {}).get(figure.key) for comparison in ACROSS]
+            for case in cases
+        }
         rows = {case: values for case, values in rows.items() if any(value is not None for value in values)}
         if rows:
             whole = [values for values in rows.values() if None not in values]
             means = [mean(column) for column in zip(*whole)] or [None] * len(ACROSS)
             rows[f"mean of {counted(len(whole), 'pair')}"] = means
-            parts.append(markdown_table([figure.title, *ACROSS], [[case, *(shown(v, figure.digits) for v in values)]
-                                                                  for case, values in rows.items()]))
+            parts.append(
+                markdown_table(
+                    [figure.title, *ACROSS],
+                    [[case, *(shown(v, figure.digits) for v in values)] for case, values in rows.items()],
+                )
+            )
     return parts if len(parts) > 2 else [*parts, "None of the pairs."]
 
 
 def _uses(pairs: Pairs, rows: Sequence[Mapping], default: int) -> list[str]:
-    table = [[row["use"], str(row["iterations"]), str(row["against"]), str(row["pairs"]),
-              shown(row["dice_relative"], 4, sign=True), shown(row["tre_mm_relative"], 3),
-              shown(row["cpu_s_ratio"], 2), shown(row["refine_cpu_s_ratio"], 2),
-              str(len(row["worse"])) if row["pairs"] else "–"] for row in rows]
+    table = [
+        [
+            row["use"],
+            str(row["iterations"]),
+            str(row["against"]),
+            str(row["pairs"]),
+            shown(row["dice_relative"], 4, sign=True),
+            shown(row["tre_mm_relative"], 3),
+            shown(row["cpu_s_ratio"], 2),
+            shown(row["refine_cpu_s_ratio"], 2),
+            str(len(row["worse"])) if row["pairs"] else "–",
+        ]
+        for row in rows
+    ]
     names = "; ".join(f"**{name}** {use[0]} × {use[1]}" for name, use in USES.items())
-    parts = ["## The default with the network",
-             f"Against **without**, {BASELINE[0]} × {BASELINE[1]} with as many iterations or the default's: {names}. "
-             "Pair by pair: mean difference of Dice, mean multiple of TRE, median multiple of the CPU seconds (all, "
-             "and refining alone), and on how many pairs it is worse by more than "
-             f"{BARS[DICE.key].absolute_tolerance:g} Dice or {100 * BARS[TRE.key].relative_tolerance:g} % TRE.",
-             markdown_table(["network", "iterations", "without: iterations", "pairs", "Dice", "× TRE", "× CPU s",
-                             "× refining", "pairs worse"], table)]  # fmt: skip
+    parts = [
+        "## The default with the network",
+        f"Against **without**, {BASELINE[0]} × {BASELINE[1]} with as many iterations or the default's: {names}. "
+        "Pair by pair: mean difference of Dice, mean multiple of TRE, median multiple of the CPU seconds (all, "
+        "and refining alone), and on how many pairs it is worse by more than "
+        f"{BARS[DICE.key].absolute_tolerance:g} Dice or {100 * BARS[TRE.key].relative_tolerance:g} % TRE.",
+        markdown_table(
+            [
+                "network",
+                "iterations",
+                "without: iterations",
+                "pairs",
+                "Dice",
+                "× TRE",
+                "× CPU s",
+                "× refining",
+                "pairs worse",
+            ],
+            table,
+        ),
+    ]
     for count in dict.fromkeys(row["iterations"] for row in rows):
-        parts.append(f"With {count} iterations, all against as many without; **!** marks a pair that is worse by more "
-                     "than that. In brackets the proposal that was chosen, where it isn't the one chosen without the "
-                     "network; × refining are the CPU seconds of the refinement.")
+        parts.append(
+            f"With {count} iterations, all against as many without; **!** marks a pair that is worse by more "
+            "than that. In brackets the proposal that was chosen, where it isn't the one chosen without the "
+            "network; × refining are the CPU seconds of the refinement."
+        )
         for figure in FIGURES:
             body = [[case, *_compared(pair, figure, count)] for case, pair in pairs.items() if _has(pair, figure)]
             if body:
@@ -304,12 +389,15 @@ def _has(pair: Mapping, figure: Figure) -> bool:
 
 def _facts(pair: Mapping) -> str:
     """How the proposals were scored, and what the data decided."""
-    scored = ", ".join(f"{name} {cost['objective']:.3f} ({cost['cpu_s']:.1f} CPU s)"
-                       for name, cost in pair["proposals"].items())
+    scored = ", ".join(
+        f"{name} {cost['objective']:.3f} ({cost['cpu_s']:.1f} CPU s)" for name, cost in pair["proposals"].items()
+    )
     ladders = " / ".join(dict.fromkeys(pair["ladder"][name] for name in STARTS))
-    return (f"{pair['modality']}, finest voxels {pair['spacing_mm']:.2f} mm, {pair['voxels']:,} of them. Mismatch of "
-            f"the proposals as a share of chance: {scored}; chosen: {pair['chosen'][WITH]}, without the network "
-            f"{pair['chosen'][WITHOUT]}. Fine scales by the data: {ladders}.")
+    return (
+        f"{pair['modality']}, finest voxels {pair['spacing_mm']:.2f} mm, {pair['voxels']:,} of them. Mismatch of "
+        f"the proposals as a share of chance: {scored}; chosen: {pair['chosen'][WITH]}, without the network "
+        f"{pair['chosen'][WITHOUT]}. Fine scales by the data: {ladders}."
+    )
 
 
 def _pair_table(pair: Mapping, counts: Iterable[int]) -> str:
@@ -332,8 +420,14 @@ def _pair_table(pair: Mapping, counts: Iterable[int]) -> str:
 
 # The plot -----------------------------------------------------------------------------------------------------------
 
-COLORS = {"mind": "tab:blue", "network": "tab:orange", "both": "tab:green", "intensity": "0.55", AUTO: "black",
-          AUTO_BOTH: "tab:purple"}  # fmt: skip
+COLORS = {
+    "mind": "tab:blue",
+    "network": "tab:orange",
+    "both": "tab:green",
+    "intensity": "0.55",
+    AUTO: "black",
+    AUTO_BOTH: "tab:purple",
+}
 TITLES = {DICE.key: "Dice, difference", TRE.key: "TRE, multiple"}
 MARGIN, CORNER = 0.1, 0.25
 """Of the drawn range, room at the better end and, for what is written there, at the worse one."""
@@ -353,8 +447,15 @@ def draw(rows: Sequence[Mapping], default: int, path: Path) -> None:
 
     rows = [row for row in rows if row["pairs"]]
     figures = [figure for figure in FIGURES if any(row[f"{figure.key}_relative"] is not None for row in rows)]
-    grid, axes = plt.subplots(len(figures), len(PROPOSALS), figsize=(15, 4.2 * len(figures) + 0.8), squeeze=False,
-                              sharex=True, sharey="row", constrained_layout=True)
+    grid, axes = plt.subplots(
+        len(figures),
+        len(PROPOSALS),
+        figsize=(15, 4.2 * len(figures) + 0.8),
+        squeeze=False,
+        sharex=True,
+        sharey="row",
+        constrained_layout=True,
+    )
     for line, figure in zip(axes, figures):
         key = f"{figure.key}_relative"
         limits = _limits([row[key] for row in rows if row["iterations"] and row["comparison"] != "intensity"], figure)
@@ -371,8 +472,10 @@ def draw(rows: Sequence[Mapping], default: int, path: Path) -> None:
     handles, labels = axes[0, 0].get_legend_handles_labels()
     grid.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     counts = " and ".join(str(count) for count in sorted({row["iterations"] for row in rows} - {0}))
-    grid.suptitle(f"Means against {REFERENCE[0]} × {REFERENCE[1]} × {default} iterations; the points of a line: "
-                  f"{counts} iterations")
+    grid.suptitle(
+        f"Means against {REFERENCE[0]} × {REFERENCE[1]} × {default} iterations; the points of a line: "
+        f"{counts} iterations"
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     grid.savefig(path, dpi=100)
     plt.close(grid)
@@ -386,10 +489,20 @@ def _panel(axis, rows: Sequence[Mapping], key: str, limits: tuple[float, float])
     for comparison, color in COLORS.items():
         points = [row for row in rows if row["comparison"] == comparison and row["iterations"]]
         style = "--" if comparison.startswith(AUTO) else "-"
-        axis.plot([row["cpu_s"] for row in points], [row[key] for row in points], style, color=color, marker="o",
-                  markersize=5, label=comparison)
-        notes += [f"{comparison}, {row['iterations']} iterations: {row[key]:.3f}, {row['cpu_s']:.1f} s"
-                  for row in points if not min(limits) <= row[key] <= max(limits)]
+        axis.plot(
+            [row["cpu_s"] for row in points],
+            [row[key] for row in points],
+            style,
+            color=color,
+            marker="o",
+            markersize=5,
+            label=comparison,
+        )
+        notes += [
+            f"{comparison}, {row['iterations']} iterations: {row[key]:.3f}, {row['cpu_s']:.1f} s"
+            for row in points
+            if not min(limits) <= row[key] <= max(limits)
+        ]
     axis.grid(alpha=0.3, which="both")
     axis.annotate("\n".join(notes), (0.97, 0.03), xycoords="axes fraction", ha="right", fontsize="small", color="0.3")
 

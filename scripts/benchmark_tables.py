@@ -16,8 +16,14 @@ TIMED_AGAINST = "greedy"
 """The peer whose seconds are the yardstick."""
 
 AHEAD, WITHIN, BEHIND = "ahead", "within", "behind"
-LABELS = {"genreg": "GenReg", "greedy": "Greedy", "greedy-mi": "Greedy NMI", "ants": "ANTs", "elastix": "elastix",
-          "convexadam": "ConvexAdam"}
+LABELS = {
+    "genreg": "GenReg",
+    "greedy": "Greedy",
+    "greedy-mi": "Greedy NMI",
+    "ants": "ANTs",
+    "elastix": "elastix",
+    "convexadam": "ConvexAdam",
+}
 
 FOLDS_LIMIT_PCT, NDV_LIMIT_PCT, INVERSE_LIMIT_MM, CPU_RATIO_LIMIT = 0.0, 0.001, 0.1, 1.0
 
@@ -55,8 +61,11 @@ FIGURES = (DICE, TRE)
 
 def best_peer(runs: Mapping[str, Mapping], peers: Sequence[str], figure: Figure) -> tuple[str, float] | None:
     """Name and value of the peer that is best in a figure on one pair; None where no peer has it."""
-    values = {peer: runs[peer]["score"][figure.key] for peer in peers
-              if peer in runs and runs[peer]["score"].get(figure.key) is not None}
+    values = {
+        peer: runs[peer]["score"][figure.key]
+        for peer in peers
+        if peer in runs and runs[peer]["score"].get(figure.key) is not None
+    }
     if not values:
         return None
     best = figure.best(values.values())
@@ -69,8 +78,12 @@ def compare_case(runs: Mapping[str, Mapping], peers: Sequence[str]) -> dict:
     for figure in FIGURES:
         own, best = runs[GENREG]["score"].get(figure.key), best_peer(runs, peers, figure)
         if own is not None and best is not None:
-            against[figure.key] = {"peer": best[0], "value": best[1], "difference": round(own - best[1], 6),
-                                   "standing": figure.standing(own, best[1])}
+            against[figure.key] = {
+                "peer": best[0],
+                "value": best[1],
+                "difference": round(own - best[1], 6),
+                "standing": figure.standing(own, best[1]),
+            }
     return {"best_peer": against, "time_ratio": time_ratio(runs[GENREG], runs.get(TIMED_AGAINST, {}))}
 
 
@@ -91,8 +104,11 @@ def compare(runs: Mapping[str, Mapping[str, Mapping]], peers: Sequence[str]) -> 
     Returns:
         {"cases": {case: {"methods", "best_peer", "time_ratio"}}, "missing", "means", "summary", "goals"}
     """
-    cases = {name: {"methods": dict(methods)} | compare_case(methods, peers)
-             for name, methods in runs.items() if GENREG in methods}
+    cases = {
+        name: {"methods": dict(methods)} | compare_case(methods, peers)
+        for name, methods in runs.items()
+        if GENREG in methods
+    }
     missing = [name for name in runs if name not in cases]
     means = {figure.key: mean_figures(cases, peers, figure) for figure in FIGURES}
     summary = _summary(cases)
@@ -121,15 +137,20 @@ def _summary(cases: Mapping[str, Mapping]) -> dict:
     def largest(values: Iterable[float | None]) -> float | None:
         return max((value for value in values if value is not None), default=None)
 
-    behind = [{"case": name, "figure": key} | found for name, case in cases.items()
-              for key, found in case["best_peer"].items() if found["standing"] == BEHIND]
+    behind = [
+        {"case": name, "figure": key} | found
+        for name, case in cases.items()
+        for key, found in case["best_peer"].items()
+        if found["standing"] == BEHIND
+    ]
     return {
         "behind": behind,
         "max_folds_pct": largest(run["score"].get("folds_pct") for run in own),
         "max_ndv_pct": largest(run["score"].get("ndv_pct") for run in own),
         "max_inverse_error_mean_mm": largest(inverse_error(run) for run in own),
-        "median_time_ratio": {key: median(case["time_ratio"].get(key) for case in cases.values())
-                              for key in ("wall", "cpu")},
+        "median_time_ratio": {
+            key: median(case["time_ratio"].get(key) for case in cases.values()) for key in ("wall", "cpu")
+        },
         "max_peak_mb": largest(run.get("peak_mb") for run in own),
         "verdicts": {name: case["methods"][GENREG].get("verdict") for name, case in cases.items()},
     }
@@ -150,22 +171,39 @@ def goals(means: Mapping, summary: Mapping) -> list[dict]:
         own, best = found["methods"].get(GENREG), found["best_peer_of_each_pair"]
         if own is not None and peers:
             name = next(peer for peer, value in peers.items() if value == figure.best(peers.values()))
-            rows.append(_goal(f"mean {figure.title} ahead of every peer", f"{shown(own, figure.digits)} against "
-                              f"{shown(peers[name], figure.digits)} ({LABELS.get(name, name)})",
-                              figure.gain(own, peers[name]) > 0))
+            rows.append(
+                _goal(
+                    f"mean {figure.title} ahead of every peer",
+                    f"{shown(own, figure.digits)} against "
+                    f"{shown(peers[name], figure.digits)} ({LABELS.get(name, name)})",
+                    figure.gain(own, peers[name]) > 0,
+                )
+            )
         if own is not None and best is not None:
-            rows.append(_goal(f"mean {figure.title} ahead of the best peer of each pair",
-                              f"{shown(own, figure.digits)} against {shown(best, figure.digits)}",
-                              figure.gain(own, best) > 0))
+            rows.append(
+                _goal(
+                    f"mean {figure.title} ahead of the best peer of each pair",
+                    f"{shown(own, figure.digits)} against {shown(best, figure.digits)}",
+                    figure.gain(own, best) > 0,
+                )
+            )
     behind = ", ".join(dict.fromkeys(row["case"] for row in summary["behind"]))
     rows.append(_goal("no pair behind its best peer by more than 0.01 Dice or 5 % TRE", behind or "none", not behind))
-    for title, key, limit, digits in (("folds, % of voxels: 0.0000", "max_folds_pct", FOLDS_LIMIT_PCT, 4),
-                                      ("NDV, % of voxels: at most 0.001", "max_ndv_pct", NDV_LIMIT_PCT, 4),
-                                      ("mean inverse error, mm: at most 0.1", "max_inverse_error_mean_mm",
-                                       INVERSE_LIMIT_MM, 4)):
+    for title, key, limit, digits in (
+        ("folds, % of voxels: 0.0000", "max_folds_pct", FOLDS_LIMIT_PCT, 4),
+        ("NDV, % of voxels: at most 0.001", "max_ndv_pct", NDV_LIMIT_PCT, 4),
+        ("mean inverse error, mm: at most 0.1", "max_inverse_error_mean_mm", INVERSE_LIMIT_MM, 4),
+    ):
         rows.append(_limit(title, summary[key], limit, digits, "on the worst pair"))
-    rows.append(_limit("CPU time against Greedy's, median: at most 1", summary["median_time_ratio"]["cpu"],
-                       CPU_RATIO_LIMIT, 2, "over the pairs"))
+    rows.append(
+        _limit(
+            "CPU time against Greedy's, median: at most 1",
+            summary["median_time_ratio"]["cpu"],
+            CPU_RATIO_LIMIT,
+            2,
+            "over the pairs",
+        )
+    )
     return rows
 
 
@@ -190,24 +228,37 @@ def to_markdown(content: Mapping, reasons: Mapping[str, str] | None = None) -> s
         reasons: Case -> a sentence on why GenReg is behind there, written by hand.
     """
     cases, means, peers = content["cases"], content["means"], content["peers"]
-    parts = ["# Benchmark", f"{counted(len(cases), 'real pair')}, every method with one fixed setting for all of them; "
-             f"GenReg is `{content['genreg_command']}`, with no option per case. Each transform is scored by the "
-             "same referee. " + markdown_provenance(content, content["versions"])]
+    parts = [
+        "# Benchmark",
+        f"{counted(len(cases), 'real pair')}, every method with one fixed setting for all of them; "
+        f"GenReg is `{content['genreg_command']}`, with no option per case. Each transform is scored by the "
+        "same referee. " + markdown_provenance(content, content["versions"]),
+    ]
     parts += ["## Goals", _goals_table(content["goals"])]
     if content["missing"]:
         parts.append(f"Not measured yet: {', '.join(content['missing'])}.")
-    parts += ["## Accuracy", "**Bold**: GenReg is ahead of the best peer of the pair, or equal. ▼: behind by more than "
-              "0.01 Dice or 5 % TRE. *Italic*: the best peer. " + _sources(cases, peers)]
+    parts += [
+        "## Accuracy",
+        "**Bold**: GenReg is ahead of the best peer of the pair, or equal. ▼: behind by more than "
+        "0.01 Dice or 5 % TRE. *Italic*: the best peer. " + _sources(cases, peers),
+    ]
     for figure in FIGURES:
         rows = accuracy_rows(cases, means[figure.key], peers, figure)
         if rows:
             header = ["pair", "GenReg", *(LABELS.get(peer, peer) for peer in peers), "best peer", "difference"]
             parts += [f"### {figure.title}", markdown_table(header, rows)]
-    parts += [*_behind_lines(content["summary"]["behind"], reasons or {}), *_narrowly_behind(cases, reasons or {}),
-              *_landmark_notes(cases, peers)]
-    parts += ["## Deformation", _deformation_table(cases), "Of GenReg. Folds: voxels with det J ≤ 0, central "
-              "differences. NDV: any of the eight one-sided determinants ≤ 0. Inverse error: distance after going "
-              f"there and back, inside the body{_inverse_source(cases)}."]
+    parts += [
+        *_behind_lines(content["summary"]["behind"], reasons or {}),
+        *_narrowly_behind(cases, reasons or {}),
+        *_landmark_notes(cases, peers),
+    ]
+    parts += [
+        "## Deformation",
+        _deformation_table(cases),
+        "Of GenReg. Folds: voxels with det J ≤ 0, central "
+        "differences. NDV: any of the eight one-sided determinants ≤ 0. Inverse error: distance after going "
+        f"there and back, inside the body{_inverse_source(cases)}.",
+    ]
     parts += ["## Time and memory", _time_table(cases), _time_note(content["summary"])]
     return "\n\n".join(parts) + "\n"
 
@@ -227,14 +278,27 @@ def accuracy_rows(
         for peer in peers:
             text = shown(case["methods"].get(peer, {}).get("score", {}).get(figure.key), figure.digits)
             others.append(f"*{text}*" if peer == against["peer"] else text)
-        rows.append([name, own, *others, shown(against["value"], figure.digits),
-                     shown(against["difference"], figure.digits, sign=True)])
+        rows.append(
+            [
+                name,
+                own,
+                *others,
+                shown(against["value"], figure.digits),
+                shown(against["difference"], figure.digits, sign=True),
+            ]
+        )
     own, best = means["methods"].get(GENREG), means["best_peer_of_each_pair"]
     if rows and own is not None:
         bold = f"**{shown(own, figure.digits)}**" if figure.gain(own, best) >= 0 else shown(own, figure.digits)
-        rows.append([f"mean of {means['pairs']}", bold,
-                     *(shown(means["methods"].get(peer), figure.digits) for peer in peers),
-                     shown(best, figure.digits), shown(own - best, figure.digits, sign=True)])
+        rows.append(
+            [
+                f"mean of {means['pairs']}",
+                bold,
+                *(shown(means["methods"].get(peer), figure.digits) for peer in peers),
+                shown(best, figure.digits),
+                shown(own - best, figure.digits, sign=True),
+            ]
+        )
     return rows
 
 
@@ -248,15 +312,20 @@ def _behind_lines(behind: Sequence[Mapping], reasons: Mapping[str, str]) -> list
     lines = []
     for row in behind:
         figure = figures[row["figure"]]
-        lines.append(f"- {row['case']}: {shown(abs(row['difference']), figure.digits)} {figure.title} behind "
-                     f"{LABELS.get(row['peer'], row['peer'])}. {reasons.get(row['case'], '')}".rstrip())
+        lines.append(
+            f"- {row['case']}: {shown(abs(row['difference']), figure.digits)} {figure.title} behind "
+            f"{LABELS.get(row['peer'], row['peer'])}. {reasons.get(row['case'], '')}".rstrip()
+        )
     return ["Behind:\n" + "\n".join(lines)] if lines else []
 
 
 def _narrowly_behind(cases: Mapping[str, Mapping], reasons: Mapping[str, str]) -> list[str]:
     """The pairs that are behind, though by no more than the tolerance."""
-    names = [name for name, case in cases.items()
-             if any(against["standing"] == WITHIN for against in case["best_peer"].values())]
+    names = [
+        name
+        for name, case in cases.items()
+        if any(against["standing"] == WITHIN for against in case["best_peer"].values())
+    ]
     lines = [f"- {name}: {reasons[name]}" if name in reasons else f"- {name}" for name in names]
     return ["Behind, within that tolerance:\n" + "\n".join(lines)] if lines else []
 
@@ -265,12 +334,15 @@ def _landmark_notes(cases: Mapping[str, Mapping], peers: Sequence[str]) -> list[
     notes = []
     for name, rows in OUTLYING_ROWS.items():
         methods = cases.get(name, {}).get("methods", {})
-        values = {method: methods[method]["score"].get("tre_mm_without") for method in (GENREG, *peers)
-                  if method in methods}
+        values = {
+            method: methods[method]["score"].get("tre_mm_without") for method in (GENREG, *peers) if method in methods
+        }
         listed = ", ".join(f"{LABELS.get(m, m)} {shown(v, TRE.digits)}" for m, v in values.items() if v is not None)
         if listed:
-            notes.append(f"{name} without landmarks {' and '.join(map(str, rows))}, where the two scans truly differ "
-                         f"by 20 mm: TRE {listed} mm.")
+            notes.append(
+                f"{name} without landmarks {' and '.join(map(str, rows))}, where the two scans truly differ "
+                f"by 20 mm: TRE {listed} mm."
+            )
     return notes
 
 
@@ -279,15 +351,24 @@ def _deformation_table(cases: Mapping[str, Mapping]) -> str:
     for name, case in cases.items():
         run = case["methods"][GENREG]
         score = run["score"]
-        rows.append([name, shown(score.get("folds_pct"), 4), shown(score.get("ndv_pct"), 4),
-                     shown(score.get("sdlogj"), 3), shown(inverse_error(run), 4), run.get("verdict") or "–"])
+        rows.append(
+            [
+                name,
+                shown(score.get("folds_pct"), 4),
+                shown(score.get("ndv_pct"), 4),
+                shown(score.get("sdlogj"), 3),
+                shown(inverse_error(run), 4),
+                run.get("verdict") or "–",
+            ]
+        )
     return markdown_table(["pair", "folds, %", "NDV, %", "SD log J", "inverse error, mm", "verdict"], rows)
 
 
 def _sources(cases: Mapping[str, Mapping], peers: Sequence[str]) -> str:
     """Which peers were run here."""
-    here = [peer for peer in peers
-            if any(case["methods"].get(peer, {}).get("source") == "run" for case in cases.values())]
+    here = [
+        peer for peer in peers if any(case["methods"].get(peer, {}).get("source") == "run" for case in cases.values())
+    ]
     names = ", ".join(LABELS.get(peer, peer) for peer in here)
     if len(here) == len(peers):
         return "All peers were run beside GenReg."
@@ -307,17 +388,42 @@ def _time_table(cases: Mapping[str, Mapping]) -> str:
     for name, case in cases.items():
         own, other, ratio = case["methods"][GENREG], case["methods"].get(TIMED_AGAINST, {}), case["time_ratio"]
         other = other if ratio else {}
-        rows.append([name, shown(own.get("wall_s"), 1), shown(own.get("cpu_s"), 1), shown(other.get("wall_s"), 1),
-                     shown(other.get("cpu_s"), 1), shown(ratio.get("wall"), 2), shown(ratio.get("cpu"), 2),
-                     shown(own.get("peak_mb"), 0), shown(other.get("peak_mb"), 0)])
+        rows.append(
+            [
+                name,
+                shown(own.get("wall_s"), 1),
+                shown(own.get("cpu_s"), 1),
+                shown(other.get("wall_s"), 1),
+                shown(other.get("cpu_s"), 1),
+                shown(ratio.get("wall"), 2),
+                shown(ratio.get("cpu"), 2),
+                shown(own.get("peak_mb"), 0),
+                shown(other.get("peak_mb"), 0),
+            ]
+        )
     ratios = [{key: case["time_ratio"].get(key) for key in ("wall", "cpu")} for case in cases.values()]
-    rows.append(["median", "", "", "", "", *(shown(median(r[key] for r in ratios), 2) for key in ("wall", "cpu")),
-                 "", ""])
-    return markdown_table(["pair", "GenReg wall, s", "CPU, s", "Greedy wall, s", "CPU, s", "wall ratio", "CPU ratio",
-                           "GenReg peak, MB", "Greedy peak, MB"], rows)
+    rows.append(
+        ["median", "", "", "", "", *(shown(median(r[key] for r in ratios), 2) for key in ("wall", "cpu")), "", ""]
+    )
+    return markdown_table(
+        [
+            "pair",
+            "GenReg wall, s",
+            "CPU, s",
+            "Greedy wall, s",
+            "CPU, s",
+            "wall ratio",
+            "CPU ratio",
+            "GenReg peak, MB",
+            "Greedy peak, MB",
+        ],
+        rows,
+    )
 
 
 def _time_note(summary: Mapping) -> str:
-    return ("Whole processes, starting and files included, GenReg and Greedy in turn on each pair and with as many "
-            "threads. Wall time is that of a machine that may have had other work; CPU time is user and "
-            f"system time of all threads. Peak memory of GenReg over the pairs: {shown(summary['max_peak_mb'], 0)} MB.")
+    return (
+        "Whole processes, starting and files included, GenReg and Greedy in turn on each pair and with as many "
+        "threads. Wall time is that of a machine that may have had other work; CPU time is user and "
+        f"system time of all threads. Peak memory of GenReg over the pairs: {shown(summary['max_peak_mb'], 0)} MB."
+    )

@@ -79,8 +79,9 @@ def _use_environment() -> None:
 def new_parser(description: str) -> argparse.ArgumentParser:
     """A parser with the options that every measuring script has."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", metavar="DIR", type=Path, default=OUTPUT,
-                        help="where the tables go (default: Resources/benchmark)")
+    parser.add_argument(
+        "--output", metavar="DIR", type=Path, default=OUTPUT, help="where the tables go (default: Resources/benchmark)"
+    )
     parser.add_argument("--threads", metavar="N", type=int, default=2, help="CPU threads (default: 2)")
     return parser
 
@@ -88,14 +89,29 @@ def new_parser(description: str) -> argparse.ArgumentParser:
 def add_bench_options(parser: argparse.ArgumentParser) -> None:
     """Options of the scripts that run over the real pairs and can be resumed."""
     parser.add_argument("--cases", metavar="A,B", help="pairs to measure (default: all)")
-    parser.add_argument("--data", metavar="DIR", type=Path, default=DATA,
-                        help="folder of the pairs and cases.json (default: ../shared/data)")
-    parser.add_argument("--bench", metavar="DIR", type=Path, default=BENCH,
-                        help="folder of score.py, peers.py and peers.json (default: ../shared/bench)")
-    parser.add_argument("--work", metavar="DIR", type=Path, default=WORK,
-                        help="where finished runs are kept (default: build/benchmark)")
-    parser.add_argument("--only-missing", action=argparse.BooleanOptionalAction, default=True,
-                        help="make only runs that this version of the engine hasn't made yet")
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        type=Path,
+        default=DATA,
+        help="folder of the pairs and cases.json (default: ../shared/data)",
+    )
+    parser.add_argument(
+        "--bench",
+        metavar="DIR",
+        type=Path,
+        default=BENCH,
+        help="folder of score.py, peers.py and peers.json (default: ../shared/bench)",
+    )
+    parser.add_argument(
+        "--work", metavar="DIR", type=Path, default=WORK, help="where finished runs are kept (default: build/benchmark)"
+    )
+    parser.add_argument(
+        "--only-missing",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="make only runs that this version of the engine hasn't made yet",
+    )
 
 
 def shown_command(arguments: Sequence[str]) -> str:
@@ -160,8 +176,12 @@ def load_bench(data: Path, folder: Path) -> Bench:
     Raises:
         MeasuringError: A folder or a file of it isn't there.
     """
-    for path, option in ((data / "cases.json", "--data"), (folder / "score.py", "--bench"),
-                         (folder / "peers.py", "--bench"), (folder / "peers.json", "--bench")):
+    for path, option in (
+        (data / "cases.json", "--data"),
+        (folder / "score.py", "--bench"),
+        (folder / "peers.py", "--bench"),
+        (folder / "peers.json", "--bench"),
+    ):
         if not path.is_file():
             raise MeasuringError(f"{path.name} is not in {path.parent}; say with {option} where that folder is.")
     spec = importlib.util.spec_from_file_location("score", folder / "score.py")
@@ -237,8 +257,12 @@ def _start_and_measure(taken: str, *command: str) -> None:
         raise SystemExit(INTERRUPTED) from None
     wall = time.perf_counter() - start
     unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss: bytes there, kilobytes elsewhere
-    result = Taken(round(wall, 3), round(usage.ru_utime + usage.ru_stime, 3), round(usage.ru_maxrss * unit / 1e6, 1),
-                   os.waitstatus_to_exitcode(status))
+    result = Taken(
+        round(wall, 3),
+        round(usage.ru_utime + usage.ru_stime, 3),
+        round(usage.ru_maxrss * unit / 1e6, 1),
+        os.waitstatus_to_exitcode(status),
+    )
     Path(taken).write_text(json.dumps(dataclasses.asdict(result)))
 
 
@@ -300,8 +324,13 @@ def machine() -> dict:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     environment = {name: value for name, value in os.environ.items() if name.startswith(("OMP_", "MKL_", "KMP_"))}
-    return {"cpu": _cpu_model(), "cores": cores, "memory_gb": round(memory / 1e9, 1),
-            "system": f"{platform.system()} {platform.machine()}", "environment": environment}
+    return {
+        "cpu": _cpu_model(),
+        "cores": cores,
+        "memory_gb": round(memory / 1e9, 1),
+        "system": f"{platform.system()} {platform.machine()}",
+        "environment": environment,
+    }
 
 
 def _cpu_model() -> str:
@@ -321,7 +350,8 @@ def commit() -> str:
 
     try:
         return (git("rev-parse", "--short=10", "HEAD") or "unknown") + (
-            "+" if git("status", "--porcelain", "--", ENGINE.name) else "")
+            "+" if git("status", "--porcelain", "--", ENGINE.name) else ""
+        )
     except OSError:  # no git here
         return "unknown"
 
@@ -342,7 +372,7 @@ def median(values: Iterable[float | None]) -> float | None:
 
 
 def counted(number: int, thing: str) -> str:
-    """"1 pair", "2 pairs"."""
+    """ "1 pair", "2 pairs"."""
     return f"{number} {thing}" + ("" if number == 1 else "s")
 
 
@@ -361,8 +391,10 @@ def markdown_provenance(facts: Mapping, versions: Mapping[str, str]) -> str:
     """Two lines on where the figures come from."""
     box = facts["machine"]
     names = ", ".join(f"{name} {version}" for name, version in versions.items())
-    return (f"Measured {facts['created']} with `{facts['command']}` at commit {facts['commit']}, on {box['cpu']}, "
-            f"{box['cores']} cores, {box['memory_gb']:.0f} GB, {box['system']}. Versions: {names}.")
+    return (
+        f"Measured {facts['created']} with `{facts['command']}` at commit {facts['commit']}, on {box['cpu']}, "
+        f"{box['cores']} cores, {box['memory_gb']:.0f} GB, {box['system']}. Versions: {names}."
+    )
 
 
 if __name__ == "__main__":

@@ -118,11 +118,15 @@ def synthetic_pair(scan: Volume, difficulty: Difficulty, random: np.random.Gener
     first = cut if random.random() < 0.5 else 0
     part = slice(first, geometry.shape[0] - (cut - first))
     origin = turn @ geometry.to_world((0, 0, part.start)) + shift
-    moving_grid = Geometry(geometry.size[:2] + (moved[part].shape[0],), geometry.spacing, tuple(origin),
-                           turn @ geometry.direction)  # fmt: skip
+    moving_grid = Geometry(
+        geometry.size[:2] + (moved[part].shape[0],), geometry.spacing, tuple(origin), turn @ geometry.direction
+    )
     assert body.any()
-    return (Volume(fixed, geometry), Volume(np.ascontiguousarray(moved[part]), moving_grid),
-            KnownMotion(flow, turn, shift))  # fmt: skip
+    return (
+        Volume(fixed, geometry),
+        Volume(np.ascontiguousarray(moved[part]), moving_grid),
+        KnownMotion(flow, turn, shift),
+    )
 
 
 def _draw_flow(geometry: Geometry, difficulty: Difficulty, random: np.random.Generator) -> Flow:
@@ -145,8 +149,12 @@ def _coarse_points(geometry: Geometry, per_axis: int = 14) -> np.ndarray:
 def _warped(scan: Volume, motion: Flow) -> np.ndarray:
     """The scan's values at where the motion leads each voxel of its own grid; followed on a coarser grid."""
     geometry = scan.geometry
-    coarse = Geometry(tuple(-(-n // 2) + 2 for n in geometry.size), tuple(2 * s for s in geometry.spacing),
-                      geometry.origin, geometry.direction)  # fmt: skip
+    coarse = Geometry(
+        tuple(-(-n // 2) + 2 for n in geometry.size),
+        tuple(2 * s for s in geometry.spacing),
+        geometry.origin,
+        geometry.direction,
+    )
     k, j, i = np.meshgrid(*(np.arange(n) for n in coarse.shape), indexing="ij")
     points = coarse.to_world(np.stack([i, j, k], axis=-1).reshape(-1, 3))
     field = DisplacementField((motion(points) - points).reshape(*coarse.shape, 3), coarse)
@@ -172,8 +180,10 @@ def _other_look(values: np.ndarray, difficulty: Difficulty, random: np.random.Ge
     inside = np.argwhere(values > 0.1)
     for center in inside[random.integers(0, len(inside), difficulty.lesions)]:
         radius = random.uniform(0.04, 0.09) * min(values.shape)
-        square = sum((np.arange(n) - c).reshape([-1 if a == axis else 1 for a in range(3)]) ** 2.0
-                     for axis, (n, c) in enumerate(zip(values.shape, center)))  # fmt: skip
+        square = sum(
+            (np.arange(n) - c).reshape([-1 if a == axis else 1 for a in range(3)]) ** 2.0
+            for axis, (n, c) in enumerate(zip(values.shape, center))
+        )
         share = 1 / (1 + np.exp((np.sqrt(square) - radius) / 1.0))
         values = values * (1 - share) + random.uniform(0, 1) * share
     return values.astype(np.float32)
@@ -273,8 +283,9 @@ class Sample:
 
 def sample(observations: Observations, name: str, kept: Path) -> Sample | None:
     """Draw voxels from a run; None where the run ended without a result. What was drawn is kept in a folder."""
-    made_of = hashlib.sha256((inspect.getsource(confidence_module.evidence)
-                              + inspect.getsource(confidence_module._pull)).encode()).hexdigest()[:8]  # fmt: skip
+    made_of = hashlib.sha256(
+        (inspect.getsource(confidence_module.evidence) + inspect.getsource(confidence_module._pull)).encode()
+    ).hexdigest()[:8]
     path = kept / f"{name}-{made_of}.npz"
     if not path.exists():
         arrays, about = observations.get(name)
@@ -297,11 +308,19 @@ def sample(observations: Observations, name: str, kept: Path) -> Sample | None:
         np.savez_compressed(path, about=np.array(json.dumps(about)), spacing=signs.geometry.spacing[0], **out)
     with np.load(path) as file:
         arrays = {key: file[key] for key in file.files}
-    part = {kind: {key.removeprefix(kind): value for key, value in arrays.items() if key.startswith(kind)}
-            for kind in ("evidence_", "landmark_")}  # fmt: skip
+    part = {
+        kind: {key.removeprefix(kind): value for key, value in arrays.items() if key.startswith(kind)}
+        for kind in ("evidence_", "landmark_")
+    }
     errors = part["landmark_"].pop("error", None)
-    return Sample(name, json.loads(str(arrays["about"])), float(arrays["spacing"]), part["evidence_"],
-                  arrays.get("error"), None if errors is None else (part["landmark_"], errors))
+    return Sample(
+        name,
+        json.loads(str(arrays["about"])),
+        float(arrays["spacing"]),
+        part["evidence_"],
+        arrays.get("error"),
+        None if errors is None else (part["landmark_"], errors),
+    )
 
 
 def predicted(found: dict[str, np.ndarray]) -> np.ndarray:

@@ -25,9 +25,12 @@ def add_command(commands) -> None:
     )
     parser.set_defaults(run=run)
     parser.add_argument(
-        "--output", metavar="DIR", type=Path, default=DEFAULT_FOLDER,
+        "--output",
+        metavar="DIR",
+        type=Path,
+        default=DEFAULT_FOLDER,
         help=f"folder for the results, made when missing (default: {DEFAULT_FOLDER})",
-    )  # fmt: skip
+    )
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="another seed makes another pair")
     parser.add_argument("--device", metavar="auto|cpu|cuda[:N]|mps", default="auto", help="where to compute")
     parser.add_argument("--threads", metavar="N", type=int, help="CPU threads (default: all)")

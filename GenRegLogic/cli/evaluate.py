@@ -38,16 +38,23 @@ def add_command(commands) -> None:
     parser.add_argument("--fixed", metavar="FILE", type=Path, required=True, help="the fixed scan")
     parser.add_argument("--moving", metavar="FILE", type=Path, required=True, help="the moving scan")
     parser.add_argument(
-        "-t", "--transform", metavar="TRANSFORM", type=Path, action="append", required=True,
+        "-t",
+        "--transform",
+        metavar="TRANSFORM",
+        type=Path,
+        action="append",
+        required=True,
         help="fixed to moving; several are applied in the order given",
-    )  # fmt: skip
+    )
     for what in ("labels", "points"):
         for role in ("fixed", "moving"):
             parser.add_argument(f"--{role}-{what}", metavar="FILE", type=Path, help=f"{what} of the {role} scan")
     parser.add_argument(
-        "--labels", metavar="LIST", type=_label_pairs,
+        "--labels",
+        metavar="LIST",
+        type=_label_pairs,
         help="labels to compare, such as 1,2,5:7 (5 in fixed is 7 in moving); by default those that both maps have",
-    )  # fmt: skip
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -39,18 +39,24 @@ def add_command(commands) -> None:
     parser.add_argument("fixed", metavar="FIXED", type=Path, help="the scan that stayed")
     parser.add_argument("moving", metavar="MOVING", type=Path, help="the scan that was deformed onto it")
     parser.add_argument(
-        "-t", "--transform", metavar="TRANSFORM", type=Path, action="append", required=True,
+        "-t",
+        "--transform",
+        metavar="TRANSFORM",
+        type=Path,
+        action="append",
+        required=True,
         help="fixed to moving; several are applied in the order given",
-    )  # fmt: skip
+    )
     parser.add_argument("-o", "--output", metavar="FILE.html", type=Path, required=True, help="where the page goes")
     parser.add_argument("--json", metavar="FILE.json", type=Path, help="the report that genreg register wrote")
     parser.add_argument(
         "--names", action="store_true", help="print the files' names on the page, which may identify the patient"
     )
     parser.add_argument(
-        "--no-places", action="store_true",
+        "--no-places",
+        action="store_true",
         help="don't look for the least certain places, which takes a coarse registration the other way round",
-    )  # fmt: skip
+    )
     parser.add_argument("--device", metavar="auto|cpu|cuda[:N]|mps", default="auto", help="where to compute")
     parser.add_argument("--quiet", action="store_true", help="say nothing unless something is wrong")
 
@@ -97,6 +103,9 @@ def _confidence(args: argparse.Namespace, settings, fixed, moving, transform):
 
     with Meter(quiet=args.quiet) as meter, torch.inference_mode():
         return confidence_of(
-            fixed, moving, transform, device=choose_device(settings.device),
+            fixed,
+            moving,
+            transform,
+            device=choose_device(settings.device),
             tell=lambda fraction: meter(Progress(STAGE, fraction, None)),
-        )  # fmt: skip
+        )

@@ -44,59 +44,78 @@ def add_command(commands) -> None:
 
 def _add_outputs(group) -> None:
     group.add_argument(
-        "-o", "--output", metavar="TRANSFORM", type=Path, required=True,
+        "-o",
+        "--output",
+        metavar="TRANSFORM",
+        type=Path,
+        required=True,
         help="displacement field image (.nii.gz, .nii, .nrrd, .mha) or ITK transform (.h5, .tfm), by its ending",
-    )  # fmt: skip
-    group.add_argument("--warped", metavar="FILE", type=Path, help="the moving scan on the fixed scan's grid")
-    group.add_argument(
-        "--inverse", metavar="FILE", type=Path, help="the transform from moving points to fixed points"
     )
+    group.add_argument("--warped", metavar="FILE", type=Path, help="the moving scan on the fixed scan's grid")
+    group.add_argument("--inverse", metavar="FILE", type=Path, help="the transform from moving points to fixed points")
     group.add_argument(
-        "--report", metavar="FILE", type=Path, action="append", default=[],
+        "--report",
+        metavar="FILE",
+        type=Path,
+        action="append",
+        default=[],
         help="every figure, and the verdict: .json for programs, .html for people, with pictures; may be given twice",
-    )  # fmt: skip
+    )
 
 
 def _add_guidance(group) -> None:
     group.add_argument("--linear-only", action="store_true", help="stop after the linear (affine) alignment")
     group.add_argument("--initial", metavar="TRANSFORM", type=Path, help="start from this transform, fixed to moving")
     group.add_argument(
-        "--init", choices=("auto", "header", "center", "none"), default="auto",
+        "--init",
+        choices=("auto", "header", "center", "none"),
+        default="auto",
         help="how to find the linear start: auto tries several and keeps the best; header trusts the scans' positions; "
         "center puts the middles on one another; none skips linear alignment (default: auto)",
-    )  # fmt: skip
+    )
     group.add_argument("--fixed-mask", metavar="FILE", type=Path, help="register only where this is not zero")
     group.add_argument("--moving-mask", metavar="FILE", type=Path, help="the same for the moving scan")
     group.add_argument(
-        "--keep-rigid", metavar="FILE", type=Path,
+        "--keep-rigid",
+        metavar="FILE",
+        type=Path,
         help="label map of the fixed scan: each label moves as one rigid body (bone, implant, a tumor whose volume "
         "must not change)",
-    )  # fmt: skip
+    )
     group.add_argument(
-        "--fixed-landmarks", metavar="FILE", type=Path,
+        "--fixed-landmarks",
+        metavar="FILE",
+        type=Path,
         help="points to be brought together softly: .csv (x,y,z in LPS mm), .fcsv or .mrk.json",
-    )  # fmt: skip
+    )
     group.add_argument("--moving-landmarks", metavar="FILE", type=Path, help="the same points in the moving scan")
 
 
 def _add_run(group) -> None:
     group.add_argument(
-        "--iterations", metavar="N", type=int,
+        "--iterations",
+        metavar="N",
+        type=int,
         help="iterations of the refinement on this pair, at its coarsest scale; 0 keeps the proposal (default: chosen "
         "by measurement)",
-    )  # fmt: skip
+    )
     group.add_argument(
-        "--smoothness", metavar="X", type=float, default=1.0,
+        "--smoothness",
+        metavar="X",
+        type=float,
+        default=1.0,
         help="0.25 to 4: larger deforms more smoothly, smaller follows finer detail (default: 1)",
-    )  # fmt: skip
+    )
     group.add_argument(
         "--resolution", metavar="MM", type=float, help="finest voxel size to work at, mm (default: from the scans)"
     )
     group.add_argument(
-        "--network", choices=("auto", "off", "propose", "describe", "both"), default="auto",
+        "--network",
+        choices=("auto", "off", "propose", "describe", "both"),
+        default="auto",
         help="what the trained network does: propose a better start, describe tissue for the comparison, both, "
         "or nothing (default: auto, chosen by measurement)",
-    )  # fmt: skip
+    )
     group.add_argument(
         "--device", metavar="auto|cpu|cuda[:N]|mps", default="auto", help="where to compute (default: auto)"
     )
@@ -148,8 +167,16 @@ def _outputs(args: argparse.Namespace) -> list[Output]:
 
 
 def _inputs(args: argparse.Namespace) -> list[Path | None]:
-    return [args.fixed, args.moving, args.initial, args.fixed_mask, args.moving_mask, args.keep_rigid,
-            args.fixed_landmarks, args.moving_landmarks]  # fmt: skip
+    return [
+        args.fixed,
+        args.moving,
+        args.initial,
+        args.fixed_mask,
+        args.moving_mask,
+        args.keep_rigid,
+        args.fixed_landmarks,
+        args.moving_landmarks,
+    ]
 
 
 def _settings(args: argparse.Namespace):

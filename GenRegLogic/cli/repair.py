@@ -35,21 +35,31 @@ def add_command(commands) -> None:
     parser.add_argument("fixed", metavar="FIXED", type=Path, help="the scan that stays")
     parser.add_argument("moving", metavar="MOVING", type=Path, help="the scan that is deformed onto it")
     parser.add_argument(
-        "-t", "--transform", metavar="TRANSFORM", type=Path, required=True,
+        "-t",
+        "--transform",
+        metavar="TRANSFORM",
+        type=Path,
+        required=True,
         help="what is to be refined, fixed to moving",
-    )  # fmt: skip
+    )
     where = parser.add_argument_group("where it is wrong")
     where.add_argument("--region", metavar="MASK", type=Path, help="refine only where this is not zero")
     where.add_argument(
-        "--fixed-landmarks", metavar="FILE", type=Path,
+        "--fixed-landmarks",
+        metavar="FILE",
+        type=Path,
         help="one point or more to be brought together softly: .csv (x,y,z in LPS mm), .fcsv or .mrk.json",
-    )  # fmt: skip
+    )
     where.add_argument("--moving-landmarks", metavar="FILE", type=Path, help="the same points in the moving scan")
     results = parser.add_argument_group("results")
     results.add_argument(
-        "-o", "--output", metavar="OUT", type=Path, required=True,
+        "-o",
+        "--output",
+        metavar="OUT",
+        type=Path,
+        required=True,
         help="displacement field image (.nii.gz, .nii, .nrrd, .mha) or ITK transform (.h5, .tfm), by its ending",
-    )  # fmt: skip
+    )
     results.add_argument("--warped", metavar="FILE", type=Path, help="the moving scan on the fixed scan's grid")
     results.add_argument("--report", metavar="FILE.json", type=Path, help="every figure, and the verdict")
     _add_run(parser.add_argument_group("the run"))
@@ -74,8 +84,9 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("Nothing says where to refine; give --region, or --fixed-landmarks and --moving-landmarks.")
     wanted = [(args.output, "transform", "-o"), (args.warped, "image", "--warped"), (args.report, "report", "--report")]
     outputs = [Output(path, kind, option) for path, kind, option in wanted if path is not None]
-    check_outputs(outputs, [args.fixed, args.moving, args.transform, args.region,
-                            args.fixed_landmarks, args.moving_landmarks])  # fmt: skip
+    check_outputs(
+        outputs, [args.fixed, args.moving, args.transform, args.region, args.fixed_landmarks, args.moving_landmarks]
+    )
     settings = _settings(args)
     inputs = _read_inputs(args)
     check_space(outputs, BYTES_PER_VECTOR * inputs["fixed"].array.size)
@@ -100,8 +111,13 @@ def run(args: argparse.Namespace) -> int:
 def _settings(args: argparse.Namespace):
     from ..settings import Settings
 
-    return Settings(iterations=args.iterations, smoothness=args.smoothness, resolution_mm=args.resolution,
-                    device=args.device, threads=args.threads)  # fmt: skip
+    return Settings(
+        iterations=args.iterations,
+        smoothness=args.smoothness,
+        resolution_mm=args.resolution,
+        device=args.device,
+        threads=args.threads,
+    )
 
 
 def _read_inputs(args: argparse.Namespace) -> dict:

@@ -96,7 +96,12 @@ def _add(commands, name: str, summary: str, description: str) -> argparse.Argume
 
 def _add_chain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "-t", "--transform", metavar="TRANSFORM", type=Path, action="append", required=True,
+        "-t",
+        "--transform",
+        metavar="TRANSFORM",
+        type=Path,
+        action="append",
+        required=True,
         help="a transform file; may be given several times",
-    )  # fmt: skip
+    )
     parser.add_argument("--invert", action="store_true", help="use the inverse of the whole chain")

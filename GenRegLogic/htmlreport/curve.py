@@ -60,8 +60,9 @@ def curve_svg(values: list[tuple[int, float]]) -> str:
             at = f'x1="{x(start):.1f}" x2="{x(start):.1f}" y1="{TOP}" y2="{y(floor):.1f}"'
             parts.append(f'<line class="level" {at}/>')
         if x(stop) - x(start) > 40:
-            parts.append(f'<text x="{(x(start) + x(stop)) / 2:.1f}" y="{TOP - 7}" text-anchor="middle">'
-                         f"scale {order + 1}</text>")  # fmt: skip
+            parts.append(
+                f'<text x="{(x(start) + x(stop)) / 2:.1f}" y="{TOP - 7}" text-anchor="middle">scale {order + 1}</text>'
+            )
     line = " ".join(f"{x(n):.1f},{y(share):.1f}" for n, (_, share) in enumerate(values))
     count = len(values)
     parts += [

@@ -112,8 +112,12 @@ def _deformation_rows(report: Mapping) -> Iterator[tuple[str, str, str, str]]:
             yield name, "", "none" if share == 0 else number(share, 4, " %"), reading
         low, high = number(jacobian.get("min_det"), 2), number(jacobian.get("max_det"), 2)
         yield "Local volume change", "", f"×{low} to ×{high}", "Extremes anywhere in the scan; ×1 keeps the volume."
-        yield ("Spread of the volume change", "", number(jacobian.get("sdlogj"), 2),
-               "Standard deviation of its logarithm; 0 is the same everywhere.")  # fmt: skip
+        yield (
+            "Spread of the volume change",
+            "",
+            number(jacobian.get("sdlogj"), 2),
+            "Standard deviation of its logarithm; 0 is the same everywhere.",
+        )
     inverse = part_of(report, "inverse_error")
     if inverse:
         value = f"{number(inverse.get('mean_mm'), 2, ' mm')} mean, {number(inverse.get('max_mm'), 2, ' mm')} at most"
@@ -178,9 +182,13 @@ def rigid_rows(report: Mapping) -> Iterator[tuple[str, ...]]:
         if isinstance(body, Mapping):
             shift = body.get("translation_mm")
             shift = float(np.linalg.norm(shift)) if isinstance(shift, (list, tuple)) else shift
-            yield (str(body.get("label", DASH)), number(body.get("rotation_deg"), 1, "°"), length(shift),
-                   number(body.get("volume_change_pct"), 2, " %"),
-                   number(body.get("residual_strain_pct"), 2, " %"))  # fmt: skip
+            yield (
+                str(body.get("label", DASH)),
+                number(body.get("rotation_deg"), 1, "°"),
+                length(shift),
+                number(body.get("volume_change_pct"), 2, " %"),
+                number(body.get("residual_strain_pct"), 2, " %"),
+            )
 
 
 def settings_rows(report: Mapping) -> Iterator[tuple[str, str]]:

@@ -141,7 +141,7 @@ def _verdict(report: Mapping, fixed: Volume, moving: Volume, forward: Displaceme
         f'<section class="verdict {status or "unjudged"}"><h2>{sign}{heading}</h2>'
         + _sentences(items_of(verdict, "reasons"))
         + (f"<p><b>To know about the scans and the run</b></p>{_sentences(warnings)}" if warnings else "")
-        + f"</section>\n<p class=\"hint\">{PROMISE}</p>\n"
+        + f'</section>\n<p class="hint">{PROMISE}</p>\n'
     )
 
 
@@ -158,8 +158,13 @@ def _figures(report: Mapping, fixed: Volume, moving: Volume, forward: Displaceme
         rows += f'<tr><th scope="row">{escape(name)}</th>{cells}<td class="reading">{escape(reading)}</td></tr>'
     rigid = list(rigid_rows(report))
     kept = _table("Kept rigid", ("Label", "Turn", "Shift", "Volume change", "Strain left"), rigid) if rigid else ""
-    columns = ("", *(f"{role.capitalize()} scan" + (f": {name}" if name else "")
-                     for role, name in zip(("fixed", "moving"), names or ("", ""))))  # fmt: skip
+    columns = (
+        "",
+        *(
+            f"{role.capitalize()} scan" + (f": {name}" if name else "")
+            for role, name in zip(("fixed", "moving"), names or ("", ""))
+        ),
+    )
     head = "".join(f'<th scope="col">{name}</th>' for name in ("Figure", "Before", "After", "How to read it"))
     return (
         '<section><h2>Figures</h2><table class="figures">'
@@ -187,8 +192,10 @@ def _pictures(plates: Plates, pixels: int) -> str:
         stops = ", ".join("#" + bytes(np.rint(255 * color).astype(np.uint8)).hex() for color in ERROR_COLORS)
         scale = f'<span class="scale" style="background:linear-gradient(to right, {stops})"></span>'
         text += f" Expected error: 0 {scale} {plates.error_mm:g} mm and more."
-    return (f'<section class="newpage"><h2>Before and after</h2><p class="hint">{text}</p>'
-            f"{plates.planes(pixels)}</section>\n")  # fmt: skip
+    return (
+        f'<section class="newpage"><h2>Before and after</h2><p class="hint">{text}</p>'
+        f"{plates.planes(pixels)}</section>\n"
+    )
 
 
 def _places(plates: Plates, places: Sequence[PlaceToSee], *, known: bool) -> str:

@@ -43,9 +43,7 @@ def inside_body(confidence: Volume, body: Scan) -> Volume:
     return Volume(np.nan_to_num(array), confidence.geometry)
 
 
-def places_to_see(
-    worst: Iterable | None, confidence: Volume | None, fixed: Geometry, body: Scan
-) -> list[PlaceToSee]:
+def places_to_see(worst: Iterable | None, confidence: Volume | None, fixed: Geometry, body: Scan) -> list[PlaceToSee]:
     """The worst places inside the body, the worst first.
 
     Args:

@@ -84,6 +84,7 @@ class Cut:
 
     def points(self, oversampling: int = 1) -> torch.Tensor:
         """(3, n) LPS mm, float64, row by row; n = rows x columns x oversampling squared."""
+
         def steps(count: int) -> np.ndarray:
             return ((np.arange(count * oversampling) + 0.5) / oversampling - 0.5) * self.pixel_mm
 

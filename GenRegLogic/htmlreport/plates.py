@@ -97,15 +97,23 @@ class Plates:
         ]
         where = letters(place.point, self._decimals)
         figures = "".join(
-            self._figure(seen.cut, picture if missing else marked(picture), caption,
-                         f"{orientation.name} crop around place {number}: {caption.lower()}.",
-                         bar=n == 0, lettered=n == 0, missing=missing)
+            self._figure(
+                seen.cut,
+                picture if missing else marked(picture),
+                caption,
+                f"{orientation.name} crop around place {number}: {caption.lower()}.",
+                bar=n == 0,
+                lettered=n == 0,
+                missing=missing,
+            )
             for n, (caption, picture, missing) in enumerate(shown)
-        )  # fmt: skip
+        )
         error = "" if place.expected_error_mm is None else f"{length(place.expected_error_mm)} expected error"
         reason = f"<p>{escape(place.reason)}</p>" if place.reason else ""
-        return (f'<article class="place"><div><h3>{number}. {error}</h3><p class="soft">{where} mm<br>'
-                f'{orientation.name}</p>{reason}</div><div class="row">{figures}</div></article>')  # fmt: skip
+        return (
+            f'<article class="place"><div><h3>{number}. {error}</h3><p class="soft">{where} mm<br>'
+            f'{orientation.name}</p>{reason}</div><div class="row">{figures}</div></article>'
+        )
 
     def _plane(self, orientation: Orientation, pixels: int) -> str:
         seen = self._see(whole(self._geometry, orientation, self.middle, pixels))
@@ -117,19 +125,26 @@ class Plates:
             ("Fixed", gray(seen.fixed), ""),
             ("Moving before", gray(seen.before), missing_before),
             ("Moving after", gray(seen.after), missing_after),
-            (f"Deformation grid, {self.step_mm:g} mm",
-             grid_lines(seen.fixed, cut, self._forward, self.step_mm), ""),
+            (f"Deformation grid, {self.step_mm:g} mm", grid_lines(seen.fixed, cut, self._forward, self.step_mm), ""),
             ("Both, before", fusion(seen.fixed, seen.before), ""),
             ("Both, after", fusion(seen.fixed, seen.after), ""),
             ("Checkerboard, after", gray(checkerboard(seen.fixed, seen.after, tile)), ""),
             self._eighth(seen, tile),
-        ]  # fmt: skip
+        ]
         narrow = cut.columns < NARROW * cut.rows
         figures = [
-            self._figure(cut, picture, caption, f"{orientation.name} plane: {caption.lower()}.", bar=n == 0,
-                         lettered=True, missing=missing, tallest=2 * TALLEST if narrow else TALLEST)
+            self._figure(
+                cut,
+                picture,
+                caption,
+                f"{orientation.name} plane: {caption.lower()}.",
+                bar=n == 0,
+                lettered=True,
+                missing=missing,
+                tallest=2 * TALLEST if narrow else TALLEST,
+            )
             for n, (caption, picture, missing) in enumerate(shown)
-        ]  # fmt: skip
+        ]
         if narrow:
             rows = f'<div class="row eight">{"".join(figures)}</div>'
         else:
@@ -150,21 +165,35 @@ class Plates:
         after, inside_after = self._moving.shades(cut, self._forward)
         return _Seen(cut, fixed, before, after, inside_before.mean() > EMPTY_SHARE, inside_after.mean() > EMPTY_SHARE)
 
-    def _figure(self, cut: Cut, pixels: np.ndarray, caption: str, alt: str, *, bar: bool, lettered: bool,
-                missing: str, tallest: float = TALLEST) -> str:  # fmt: skip
+    def _figure(
+        self,
+        cut: Cut,
+        pixels: np.ndarray,
+        caption: str,
+        alt: str,
+        *,
+        bar: bool,
+        lettered: bool,
+        missing: str,
+        tallest: float = TALLEST,
+    ) -> str:
         width = min(100.0, 100.0 * tallest * cut.columns / cut.rows)
         over = []
         if lettered:
-            over += [f'<b class="{side}" aria-hidden="true">{letter}</b>'
-                     for side, letter in zip("wens", cut.orientation.letters)]  # fmt: skip
+            over += [
+                f'<b class="{side}" aria-hidden="true">{letter}</b>'
+                for side, letter in zip("wens", cut.orientation.letters)
+            ]
         if bar:
             bar_mm = nice(BAR_SHARE * cut.width_mm)
             over.append(f'<span class="bar" style="width:{100 * bar_mm / cut.width_mm:.1f}%">{bar_mm:g} mm</span>')
         note = f'<span class="none">{missing}</span>' if missing else ""
         alt = alt[0].upper() + alt[1:] + (f" {missing}" if missing else "")
-        return (f"<figure><figcaption>{caption}</figcaption><div class=\"picture\"><div class=\"hug\" "
-                f'style="width:{width:.1f}%"><img src="{data_uri(pixels)}" width="{cut.columns}" height="{cut.rows}" '
-                f'alt="{escape(alt)}">{"".join(over)}</div>{note}</div></figure>')  # fmt: skip
+        return (
+            f'<figure><figcaption>{caption}</figcaption><div class="picture"><div class="hug" '
+            f'style="width:{width:.1f}%"><img src="{data_uri(pixels)}" width="{cut.columns}" height="{cut.rows}" '
+            f'alt="{escape(alt)}">{"".join(over)}</div>{note}</div></figure>'
+        )
 
     def _sharpest(self) -> Orientation:
         """The orientation across the thickest voxels' axis; axial where voxels are cubes."""

@@ -113,8 +113,12 @@ def _expected_error(fixed: Volume, confidence: Volume | None) -> dict | None:
     if inside.size == 0:
         return None
     median, p95 = np.percentile(inside, [50, 95])
-    return {"mean_mm": float(inside.mean()), "median_mm": float(median), "p95_mm": float(p95),
-            "grid_mm": float(confidence.geometry.spacing[0])}
+    return {
+        "mean_mm": float(inside.mean()),
+        "median_mm": float(median),
+        "p95_mm": float(p95),
+        "grid_mm": float(confidence.geometry.spacing[0]),
+    }
 
 
 def coverage(forward: DisplacementField, fixed: Geometry) -> float:

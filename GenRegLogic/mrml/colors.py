@@ -14,26 +14,45 @@ ENTRIES = 256
 
 FUSION_FIXED, FUSION_MOVING = "fusion fixed", "fusion moving"
 
-CLEAR = {"volume change": (0.46, 0.54), "displacement": (0.0, 0.04), "expected error": (0.0, 0.12),
-         "similarity": (0.75, 1.0)}  # fmt: skip
+CLEAR = {
+    "volume change": (0.46, 0.54),
+    "displacement": (0.0, 0.04),
+    "expected error": (0.0, 0.12),
+    "similarity": (0.75, 1.0),
+}
 """Parts of the window that are not drawn: nearly no change of volume, nearly no displacement, an error that is small
 for this scan, and places that look alike."""
 
 COLORS = {
     # Dark in the middle and bright at both ends; blue and orange differ for every kind of color vision.
-    "volume change": [(0.0, 0.75, 0.93, 1.0), (0.25, 0.16, 0.52, 0.95), (0.5, 0.10, 0.12, 0.25),
-                      (0.5, 0.25, 0.10, 0.08), (0.75, 0.93, 0.36, 0.08), (1.0, 1.0, 0.88, 0.55)],
+    "volume change": [
+        (0.0, 0.75, 0.93, 1.0),
+        (0.25, 0.16, 0.52, 0.95),
+        (0.5, 0.10, 0.12, 0.25),
+        (0.5, 0.25, 0.10, 0.08),
+        (0.75, 0.93, 0.36, 0.08),
+        (1.0, 1.0, 0.88, 0.55),
+    ],
     # Evenly brighter with the value, as the usual viridis and inferno are.
-    "displacement": [(0.0, 0.20, 0.10, 0.42), (0.25, 0.18, 0.36, 0.58), (0.5, 0.12, 0.58, 0.55),
-                     (0.75, 0.44, 0.80, 0.36), (1.0, 1.0, 0.93, 0.20)],
-    "expected error": [(0.0, 0.30, 0.06, 0.42), (0.35, 0.68, 0.16, 0.38), (0.65, 0.94, 0.42, 0.14),
-                       (1.0, 1.0, 0.92, 0.40)],
+    "displacement": [
+        (0.0, 0.20, 0.10, 0.42),
+        (0.25, 0.18, 0.36, 0.58),
+        (0.5, 0.12, 0.58, 0.55),
+        (0.75, 0.44, 0.80, 0.36),
+        (1.0, 1.0, 0.93, 0.20),
+    ],
+    "expected error": [
+        (0.0, 0.30, 0.06, 0.42),
+        (0.35, 0.68, 0.16, 0.38),
+        (0.65, 0.94, 0.42, 0.14),
+        (1.0, 1.0, 0.92, 0.40),
+    ],
     "similarity": [(0.0, 1.0, 0.55, 0.75), (0.35, 0.80, 0.20, 0.55), (0.75, 0.30, 0.15, 0.45), (1.0, 0.1, 0.1, 0.3)],
     # Their sum is white, so that what agrees is gray.
     FUSION_FIXED: [(0.0, 0.0, 0.0, 0.0), (1.0, 0.0, 0.85, 1.0)],
     FUSION_MOVING: [(0.0, 0.0, 0.0, 0.0), (1.0, 1.0, 0.15, 0.0)],
     "deformation": [(0.0, 0.35, 0.75, 1.0), (0.33, 0.45, 0.95, 0.55), (0.66, 1.0, 0.85, 0.25), (1.0, 1.0, 0.30, 0.20)],
-}  # fmt: skip
+}
 """By the table's name: (place from 0 to 1, red, green, blue)."""
 
 ATTRIBUTE = "GenReg.Colors"
@@ -53,7 +72,7 @@ def colorNode(scene, name: str, *, saved: bool = False):
             node.SetSaveWithScene(saved or node.GetSaveWithScene())
             return node
     node = scene.CreateNodeByClass("vtkMRMLColorTableNode")
-    node.UnRegister(None)                               # CreateNodeByClass leaves a reference to its caller
+    node.UnRegister(None)  # CreateNodeByClass leaves a reference to its caller
     node.SetName(f"GenReg {name}")
     node.SetAttribute(ATTRIBUTE, name)
     node.SetHideFromEditors(True)

@@ -54,7 +54,7 @@ class ObjectiveCurve:
         if self._table.GetScene() is None or self._shown == len(self._values):
             return
         table = self._table.GetTable()
-        for number, value in self._values[self._shown:]:
+        for number, value in self._values[self._shown :]:
             row = table.InsertNextBlankRow()
             table.GetColumn(0).SetValue(row, number)
             table.GetColumn(1).SetValue(row, value)
@@ -78,7 +78,7 @@ class ObjectiveCurve:
 
     def _add(self, className: str, name: str):
         node = self._scene.CreateNodeByClass(className)
-        node.UnRegister(None)                               # CreateNodeByClass leaves a reference to its caller
+        node.UnRegister(None)  # CreateNodeByClass leaves a reference to its caller
         node.SetName(name)
         node.SetHideFromEditors(True)
         node.SetSaveWithScene(False)

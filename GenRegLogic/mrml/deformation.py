@@ -70,8 +70,10 @@ class Deformation:
         transform = self.pair.transformNode
         event = slicer.vtkMRMLTransformableNode.TransformModifiedEvent
         self._tags.append((transform, transform.AddObserver(event, self._onTransformModified)))
-        for event, function in ((slicer.vtkMRMLScene.StartCloseEvent, self._onClose),
-                                (slicer.vtkMRMLScene.NodeRemovedEvent, self._onNodeRemoved)):  # fmt: skip
+        for event, function in (
+            (slicer.vtkMRMLScene.StartCloseEvent, self._onClose),
+            (slicer.vtkMRMLScene.NodeRemovedEvent, self._onNodeRemoved),
+        ):
             self._tags.append((self._scene, self._scene.AddObserver(event, function)))
 
     def hide(self) -> None:
@@ -113,7 +115,7 @@ class Deformation:
 
     def _model(self, sliceNode):
         model = self._scene.CreateNodeByClass("vtkMRMLModelNode")
-        model.UnRegister(None)                              # CreateNodeByClass leaves a reference to its caller
+        model.UnRegister(None)  # CreateNodeByClass leaves a reference to its caller
         model.SetName(f"GenReg {self.kind} {sliceNode.GetName()}")
         model.SetHideFromEditors(True)
         model.SetSaveWithScene(False)
@@ -139,7 +141,7 @@ class Deformation:
     def _furthest(self) -> float:
         """mm: nearly the largest displacement in the fixed scan's box."""
         bounds = self._bounds()
-        axes = [np.linspace(*bounds[2 * axis:2 * axis + 2], 14)[1:-1] for axis in range(3)]
+        axes = [np.linspace(*bounds[2 * axis : 2 * axis + 2], 14)[1:-1] for axis in range(3)]
         points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
         path = vtk.vtkGeneralTransform()
         slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(None, self.pair.transformNode, path)

@@ -61,7 +61,7 @@ def withMargin(field: np.ndarray, geometry: Geometry) -> tuple[np.ndarray, Geome
     out = np.empty((*wider.shape, 3), np.float32)
     inside = tuple(slice(a, a + n) for a, n in zip(low[::-1], geometry.shape))
     np.multiply(field, flip, out=out[inside])
-    for axis in range(3):                      # k, j, i: what is filled so far is extended along one axis after another
+    for axis in range(3):  # k, j, i: what is filled so far is extended along one axis after another
         _extend(out, axis, inside, low[2 - axis], high[2 - axis])
     _fade(out, inside, low[::-1], high[::-1])
     return out, wider
@@ -70,7 +70,7 @@ def withMargin(field: np.ndarray, geometry: Geometry) -> tuple[np.ndarray, Geome
 def _widths(field: np.ndarray, geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:
     """Voxels of margin below and above along (i, j, k), each at least one."""
     widths = np.empty((2, 3))
-    axes = geometry.direction                                        # columns: unit vectors of i, j, k
+    axes = geometry.direction  # columns: unit vectors of i, j, k
     for axis in range(3):
         for side, sign in ((0, -1.0), (1, 1.0)):
             face = np.take(field, 0 if side == 0 else -1, axis=2 - axis).reshape(-1, 3).astype(np.float64)
@@ -103,7 +103,7 @@ def _fade(out: np.ndarray, inside: tuple[slice, ...], low: np.ndarray, high: np.
     for axis in range(3):
         ramp = np.ones(out.shape[axis], np.float32)
         ramp[: low[axis]] = np.arange(low[axis]) / low[axis]
-        ramp[out.shape[axis] - high[axis]:] = np.arange(high[axis])[::-1] / high[axis]
+        ramp[out.shape[axis] - high[axis] :] = np.arange(high[axis])[::-1] / high[axis]
         ramps.append(ramp)
     plane = np.minimum(ramps[1][:, None], ramps[2])
     for k, weight in enumerate(ramps[0]):

@@ -32,9 +32,13 @@ class HtmlRun(TransformJob):
         parameters = {"report": reportOf(self._node) if isAsReported(self._node) else {}}
         if self._worst:
             parameters["worst"] = [
-                {"point_lps": [float(value) for value in place.point * LPS_TO_RAS],
-                 "expected_error_mm": place.expectedError, "reason": place.reason} for place in self._worst
-            ]  # fmt: skip
+                {
+                    "point_lps": [float(value) for value in place.point * LPS_TO_RAS],
+                    "expected_error_mm": place.expectedError,
+                    "reason": place.reason,
+                }
+                for place in self._worst
+            ]
         if self._names:
             parameters["names"] = [self._pair.fixedNode.GetName(), self._pair.movingNode.GetName()]
         return parameters

@@ -13,8 +13,16 @@ from .parents import chain, nonLinearAbove, worldMatrix
 from .volumes import RAS_TO_LPS, geometryFromMatrix, ijkToRas, nodeArray, volumeFromNode
 from .words import tr as _
 
-__all__ = ["RunInputs", "RunOutputs", "Understanding", "checkNodes", "coarsened", "nonLinearParents",
-           "placedNodes", "understand"]  # fmt: skip
+__all__ = [
+    "RunInputs",
+    "RunOutputs",
+    "Understanding",
+    "checkNodes",
+    "coarsened",
+    "nonLinearParents",
+    "placedNodes",
+    "understand",
+]
 
 INSPECTED_VOXELS = 300_000
 """Of a scan that is looked at in passing (`coarsened`)."""
@@ -99,16 +107,22 @@ def understand(inputs: RunInputs, outputs: RunOutputs | None = None) -> Understa
         return Understanding(False, _("Select the moving volume"), "")
     try:
         checkNodes(inputs, outputs)
-        fixed, moving = (_geometry(node, role, outputs) for node, role in
-                         ((inputs.fixed, "fixed"), (inputs.moving, "moving")))
+        fixed, moving = (
+            _geometry(node, role, outputs) for node, role in ((inputs.fixed, "fixed"), (inputs.moving, "moving"))
+        )
     except InputError as error:
         return Understanding(False, _("Check the inputs"), str(error))
     if inputs.nonLinearParents == "harden" or not nonLinearParents(inputs, outputs):
         overlap = _overlap(fixed, moving) if fixed is not None and moving is not None else None
         return Understanding(True, "", _describe(inputs, overlap))
     names = ", ".join(f"'{node.GetName()}'" for node in nonLinearParents(inputs, outputs))
-    return Understanding(True, "", _("Non-linear transforms above the volumes ({names}) have to be hardened first; "
-                                     "you will be asked.").format(names=names))
+    return Understanding(
+        True,
+        "",
+        _("Non-linear transforms above the volumes ({names}) have to be hardened first; you will be asked.").format(
+            names=names
+        ),
+    )
 
 
 def checkNodes(inputs: RunInputs, outputs: RunOutputs) -> None:
@@ -138,13 +152,16 @@ def _checkOutputs(inputs: RunInputs, outputs: RunOutputs) -> None:
         if not node.IsA("vtkMRMLTransformNode"):
             raise InputError(f"'{node.GetName()}' is not a transform; select another output transform.")
         if node in chain(inputs.fixed):
-            raise InputError(f"The output transform '{node.GetName()}' lies above the fixed volume, which must stay "
-                             "where it is; select another output transform.")
+            raise InputError(
+                f"The output transform '{node.GetName()}' lies above the fixed volume, which must stay "
+                "where it is; select another output transform."
+            )
     if inverse is not None and inverse is transform:
         raise InputError("The output and the inverse transform are the same; select two different ones.")
     if inverse is not None and inverse in chain(inputs.moving):
-        raise InputError(f"The inverse transform '{inverse.GetName()}' lies above the moving volume; select "
-                         "another one.")
+        raise InputError(
+            f"The inverse transform '{inverse.GetName()}' lies above the moving volume; select another one."
+        )
     if warped is not None:
         if not warped.IsA("vtkMRMLScalarVolumeNode") or any(map(warped.IsA, NOT_SCALAR)):
             raise InputError(f"'{warped.GetName()}' is not a scalar volume; select another one for the warped volume.")
@@ -167,8 +184,15 @@ def placedNodes(inputs: RunInputs, outputs: RunOutputs | None = None) -> list[tu
     a non-linear transform is refused.
     """
     output = outputs.transform if outputs is not None else None
-    nodes = [(inputs.fixed, None), (inputs.fixedMask, None), (inputs.keepRigid, None), (inputs.fixedLandmarks, None),
-             (inputs.moving, output), (inputs.movingMask, output), (inputs.movingLandmarks, output)]  # fmt: skip
+    nodes = [
+        (inputs.fixed, None),
+        (inputs.fixedMask, None),
+        (inputs.keepRigid, None),
+        (inputs.fixedLandmarks, None),
+        (inputs.moving, output),
+        (inputs.movingMask, output),
+        (inputs.movingLandmarks, output),
+    ]
     segmentation = "vtkMRMLSegmentationNode"
     return [(node, ignoring) for node, ignoring in nodes if node is not None and not node.IsA(segmentation)]
 

@@ -174,13 +174,13 @@ class MapNodes:
         node.SetNodeReferenceID(TRANSFORM_ROLE, transformNode.GetID())
         if name == "confidence":
             node.SetAttribute(WORST_ATTRIBUTE, _places(outcome["report"].get("worst") or []))
-        node.CreateDefaultDisplayNodes()                     # before the voxels come, which it would look through
+        node.CreateDefaultDisplayNodes()  # before the voxels come, which it would look through
         display = node.GetDisplayNode()
         low, high = window(name, array, (outcome["report"].get("ranges") or {}).get(name))
         with slicer.util.NodeModify(display):
             display.SetAutoWindowLevel(False)
             display.SetWindowLevelMinMax(low, high)
-            display.SetInterpolate(kind.unit != "share")      # between the body and 0 outside lies what looks bad
+            display.SetInterpolate(kind.unit != "share")  # between the body and 0 outside lies what looks bad
             if kind.unit == "share":
                 display.SetThreshold(LEAST_SIMILARITY / 2, 2.0)
                 display.SetApplyThreshold(True)
@@ -203,13 +203,15 @@ class MapsRun(TransformJob):
 
     job = "maps"
 
-    def __init__(self, scene, worker, transformNode, *, mapNodes: MapNodes, want=tuple(MAPS), saved: bool = False,
-                 **arguments) -> None:  # fmt: skip
+    def __init__(
+        self, scene, worker, transformNode, *, mapNodes: MapNodes, want=tuple(MAPS), saved: bool = False, **arguments
+    ) -> None:
         super().__init__(scene, worker, transformNode, **arguments)
         unknown = set(want) - set(MAPS)
         if unknown:
-            raise InputError(_("There is no map '{name}'; there are {names}.").format(
-                name=sorted(unknown)[0], names=", ".join(MAPS)))  # fmt: skip
+            raise InputError(
+                _("There is no map '{name}'; there are {names}.").format(name=sorted(unknown)[0], names=", ".join(MAPS))
+            )
         self._mapNodes, self._want, self._saved = mapNodes, [name for name in MAPS if name in want], saved
 
     def parameters(self) -> dict:
@@ -243,7 +245,7 @@ def showLegend(node) -> None:
     legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(node)
     if legend is not None:
         legend.SetVisibility(True)
-        legend.Modified()                        # it looks at the views' layers only when it changes itself
+        legend.Modified()  # it looks at the views' layers only when it changes itself
 
 
 def hideLegends(scene) -> None:
@@ -264,11 +266,11 @@ def _inBody(array: np.ndarray, body: np.ndarray | None, kind: Kind) -> np.ndarra
 
 def _addLegend(node, kind: Kind, end: float) -> None:
     legend = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(node)
-    if legend is None:                                       # a bare scene, without Slicer's module Colors
+    if legend is None:  # a bare scene, without Slicer's module Colors
         return
     with slicer.util.NodeModify(legend):
         legend.SetTitleText(kind.title)
-        legend.SetLabelFormat("%5.2f" if end < 2 else "%5.1f")     # of one length: the longer, the smaller the letters
+        legend.SetLabelFormat("%5.2f" if end < 2 else "%5.1f")  # of one length: the longer, the smaller the letters
         legend.SetNumberOfLabels(5)
         legend.SetSize(*LEGEND_SIZE)
         legend.SetPosition(*LEGEND_POSITION)
@@ -291,8 +293,12 @@ def stateToken(transformNode) -> tuple:
 
 
 def _places(worst: list[dict]) -> str:
-    return json.dumps([(list(np.array(place["point_lps"]) * LPS_TO_RAS), place["expected_error_mm"],
-                        place.get("reason", "")) for place in worst])  # fmt: skip
+    return json.dumps(
+        [
+            (list(np.array(place["point_lps"]) * LPS_TO_RAS), place["expected_error_mm"], place.get("reason", ""))
+            for place in worst
+        ]
+    )
 
 
 def _nice(value: float) -> float:
@@ -304,8 +310,11 @@ def _nice(value: float) -> float:
 def _setSaved(node, saved: bool) -> None:
     displays = [node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes())]
     colors = [display.GetColorNode() for display in displays if display is not None]
-    for each in (node, *displays, *(color for color in colors if color is not None and color.GetAttribute(
-            "GenReg.Colors"))):  # fmt: skip
+    for each in (
+        node,
+        *displays,
+        *(color for color in colors if color is not None and color.GetAttribute("GenReg.Colors")),
+    ):
         each.SetSaveWithScene(saved)
 
 

@@ -32,8 +32,9 @@ def maskFromNode(node, role: str, *, ignoring=None, labels: bool = False) -> Vol
     elif node.IsA("vtkMRMLScalarVolumeNode"):
         array, ijkToNode = imageArray(node, f"The {role} mask '{node.GetName()}'"), ijkToRas(node)
     else:
-        raise InputError(f"'{node.GetName()}' is neither a label map nor a segmentation; select one of these as the "
-                         f"{role} mask.")
+        raise InputError(
+            f"'{node.GetName()}' is neither a label map nor a segmentation; select one of these as the {role} mask."
+        )
     if not array.any():
         raise InputError(f"The {role} mask is empty; draw it again or leave it out.")
     matrix = RAS_TO_LPS @ _above(node, f"{role} mask", ignoring) @ ijkToNode
@@ -74,8 +75,11 @@ def _placed(node) -> list[int]:
     if not node.IsA("vtkMRMLMarkupsNode"):
         raise InputError(f"'{node.GetName()}' is not a list of landmarks; select a point list.")
     defined = slicer.vtkMRMLMarkupsNode.PositionDefined
-    return [index for index in range(node.GetNumberOfControlPoints())
-            if node.GetNthControlPointPositionStatus(index) == defined]
+    return [
+        index
+        for index in range(node.GetNumberOfControlPoints())
+        if node.GetNthControlPointPositionStatus(index) == defined
+    ]
 
 
 def _landmarks(node, role: str, indices: list[int], ignoring) -> np.ndarray:
@@ -89,8 +93,9 @@ def _above(node, what: str, ignoring) -> np.ndarray:
         return worldMatrix(node, what, ignoring=ignoring)
     except InputError:
         verb, them = ("lie", "them") if what.endswith("landmarks") else ("lies", "it")
-        raise InputError(f"The {what} '{node.GetName()}' {verb} under a non-linear transform; harden it, or take "
-                         f"{them} off it.") from None
+        raise InputError(
+            f"The {what} '{node.GetName()}' {verb} under a non-linear transform; harden it, or take {them} off it."
+        ) from None
 
 
 def _segments(node, role: str) -> tuple[np.ndarray, np.ndarray]:
@@ -111,12 +116,17 @@ def _segments(node, role: str) -> tuple[np.ndarray, np.ndarray]:
     image = slicer.vtkOrientedImageData()
     labels = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
     had = segments.ContainsRepresentation(labels)
-    if not (segments.CreateRepresentation(labels) and node.GenerateMergedLabelmapForAllSegments(
-            image, slicer.vtkSegmentation.EXTENT_UNION_OF_EFFECTIVE_SEGMENTS, None, visible)):
-        raise InputError(f"The {role} mask '{node.GetName()}' could not be turned into voxels; draw it again or leave "
-                         "it out.")
+    if not (
+        segments.CreateRepresentation(labels)
+        and node.GenerateMergedLabelmapForAllSegments(
+            image, slicer.vtkSegmentation.EXTENT_UNION_OF_EFFECTIVE_SEGMENTS, None, visible
+        )
+    ):
+        raise InputError(
+            f"The {role} mask '{node.GetName()}' could not be turned into voxels; draw it again or leave it out."
+        )
     if not had:
-        segments.RemoveRepresentation(labels)                # the segmentation stays as it was
+        segments.RemoveRepresentation(labels)  # the segmentation stays as it was
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
     first = np.eye(4)

@@ -51,8 +51,10 @@ class ViewModes:
         self._before: ViewsState | None = None
         self._left: ViewsState | None = None
         self.present = None
-        self._tags = [scene.AddObserver(event, self._onLeave) for event in
-                      (slicer.vtkMRMLScene.StartSaveEvent, slicer.vtkMRMLScene.StartImportEvent)]  # fmt: skip
+        self._tags = [
+            scene.AddObserver(event, self._onLeave)
+            for event in (slicer.vtkMRMLScene.StartSaveEvent, slicer.vtkMRMLScene.StartImportEvent)
+        ]
         self._tags.append(scene.AddObserver(slicer.vtkMRMLScene.StartCloseEvent, self._onClose))
 
     @property
@@ -113,7 +115,7 @@ class ViewModes:
         self._tags = []
 
     def _onLeave(self, caller, event) -> None:
-        self.leave()          # a scene is added without what is only shown; or saved, should Slicer come to tell of it
+        self.leave()  # a scene is added without what is only shown; or saved, should Slicer come to tell of it
 
     def _onClose(self, caller, event) -> None:
         self.leave()
@@ -230,8 +232,9 @@ class Checkerboard(_PairMode):
         if warped is None or warped.shape != fixed.array.shape:
             warped = warpedOnto(self.pair.moving(), self.pair.transformNode, fixed.geometry)
         self._geometry = fixed.geometry
-        self._gray = [_gray(array, node) for array, node in
-                      ((fixed.array, self.pair.fixedNode), (warped, self.pair.movingNode))]  # fmt: skip
+        self._gray = [
+            _gray(array, node) for array, node in ((fixed.array, self.pair.fixedNode), (warped, self.pair.movingNode))
+        ]
         board = self.volume("GenReg checkerboard", self._board(), fixed.geometry, window=(0, 255))
         setLayers(self._scene, board)
 
@@ -298,8 +301,13 @@ class Fusion(_PairMode):
 
     def show(self) -> None:
         """Add the colors up."""
-        setLayers(self._scene, self.fixedNode(colors=FUSION_FIXED), self.movingNode(after=True, colors=FUSION_MOVING),
-                  opacity=1.0, compositing=ADD)  # fmt: skip
+        setLayers(
+            self._scene,
+            self.fixedNode(colors=FUSION_FIXED),
+            self.movingNode(after=True, colors=FUSION_MOVING),
+            opacity=1.0,
+            compositing=ADD,
+        )
 
 
 class SideBySide(_PairMode):
@@ -317,7 +325,7 @@ class SideBySide(_PairMode):
             if not layout.IsLayoutDescription(LAYOUT):
                 layout.AddLayoutDescription(LAYOUT, LAYOUT_XML.format(items=items))
             self._layout, self._saved = layout, layout.GetSaveWithScene()
-            layout.SetSaveWithScene(False)           # another Slicer wouldn't know this layout; nothing tells of a save
+            layout.SetSaveWithScene(False)  # another Slicer wouldn't know this layout; nothing tells of a save
             layout.SetViewArrangement(LAYOUT)
         volumes = (self.fixedNode(), self.movingNode(after=False), self.movingNode(after=True))
         first = self._scene.GetNodeByID(f"vtkMRMLSliceNode{VIEW_NAMES[0]}")

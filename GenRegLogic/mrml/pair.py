@@ -60,8 +60,11 @@ def pairOf(transformNode) -> Pair:
     moving = transformNode.GetNodeReference(kind.GetMovingNodeReferenceRole())
     for node, role in ((fixed, _("fixed")), (moving, _("moving"))):
         if node is None or node.GetScene() is None:
-            raise InputError(_("The {role} volume of '{name}' is not in the scene any more; load it, or register again."
-                               ).format(role=role, name=transformNode.GetName()))  # fmt: skip
+            raise InputError(
+                _("The {role} volume of '{name}' is not in the scene any more; load it, or register again.").format(
+                    role=role, name=transformNode.GetName()
+                )
+            )
     return Pair(transformNode, fixed, moving)
 
 
@@ -72,8 +75,13 @@ def changeToken(node) -> tuple:
         transform = node.GetTransformFromParent()
         grid = node.GetTransformFromParentAs("vtkOrientedGridTransform", False, False)
         image = grid.GetDisplacementGrid() if grid is not None else None
-        token.append((node.GetID(), transform.GetMTime() if transform is not None else 0,
-                      image.GetMTime() if image is not None else 0))  # fmt: skip
+        token.append(
+            (
+                node.GetID(),
+                transform.GetMTime() if transform is not None else 0,
+                image.GetMTime() if image is not None else 0,
+            )
+        )
         node = node.GetParentTransformNode()
     return tuple(token)
 

@@ -111,7 +111,7 @@ class Placement:
 
     def _shared(self) -> bool:
         own, above = ({node.GetID() for node in nodes} for nodes in ((self._node, *self._chain), self._chain))
-        others = slicer.util.getNodesByClass("vtkMRMLTransformableNode", self._scene)    # one by one would be quadratic
+        others = slicer.util.getNodesByClass("vtkMRMLTransformableNode", self._scene)  # one by one would be quadratic
         return any(other.GetTransformNodeID() in above and other.GetID() not in own for other in others)
 
     def _ownCopy(self):

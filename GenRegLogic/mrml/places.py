@@ -18,7 +18,7 @@ def goTo(scene, point, *, mark: bool = True) -> None:
         mark: Show the crosshair.
     """
     crosshair = scene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
-    if crosshair is None:                             # Slicer has one always; a bare scene may not
+    if crosshair is None:  # Slicer has one always; a bare scene may not
         crosshair = slicer.vtkMRMLCrosshairNode()
         crosshair.SetCrosshairName("default")
         crosshair = scene.AddNode(crosshair)

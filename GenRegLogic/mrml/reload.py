@@ -38,7 +38,7 @@ class LinearKeeper:
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _onNodeAdded(self, caller, event, node) -> None:
         if node is not None and node.IsA("vtkMRMLTransformNode"):
-            useLinearInterpolation(node)                     # files are read before the node is added, or after
+            useLinearInterpolation(node)  # files are read before the node is added, or after
             tag = node.AddObserver(slicer.vtkMRMLTransformableNode.TransformModifiedEvent, self._onTransformModified)
             self._nodes[node.GetID()] = (node, tag)
 

@@ -54,13 +54,14 @@ def regionFromNode(node, fixed: Geometry) -> Volume:
     low, high = (np.clip(np.rint(end), 0, fixed.size).astype(int) for end in (center - reach, center + reach + 1))
     painted = np.zeros(fixed.shape, np.uint8)
     inside = np.ones(np.maximum(high - low, 0)[::-1], bool)
-    for axis in range(3):                     # one coordinate of the box after another: no array of points is needed
+    for axis in range(3):  # one coordinate of the box after another: no array of points is needed
         i, j, k = (toObject[axis, column] * np.arange(a, max(a, b)) for column, (a, b) in enumerate(zip(low, high)))
         along = k[:, None, None] + (j[:, None] + i) + toObject[axis, 3]
         inside &= np.abs(along) <= half[axis] * (1 + 1e-9)
     if not inside.any():
-        raise InputError(f"The ROI '{node.GetName()}' does not lie over the fixed volume; draw it where the alignment "
-                         "is wrong.")
+        raise InputError(
+            f"The ROI '{node.GetName()}' does not lie over the fixed volume; draw it where the alignment is wrong."
+        )
     painted[tuple(slice(a, b) for a, b in zip(low[::-1], high[::-1]))] = inside
     return Volume(painted, fixed)
 
@@ -82,15 +83,37 @@ class RepairRun(RegistrationRun):
     job = "repair"
 
     def __init__(
-        self, scene, worker, transformNode, *, region=None, fixedLandmarks=None, movingLandmarks=None,
-        settings: Settings | None = None, preview: bool = True, onProgress: Callable | None = None,
-        onPreview: Callable | None = None, onLog: Callable | None = None, onEnded: Callable | None = None,
+        self,
+        scene,
+        worker,
+        transformNode,
+        *,
+        region=None,
+        fixedLandmarks=None,
+        movingLandmarks=None,
+        settings: Settings | None = None,
+        preview: bool = True,
+        onProgress: Callable | None = None,
+        onPreview: Callable | None = None,
+        onLog: Callable | None = None,
+        onEnded: Callable | None = None,
         keepWarm: bool = False,
-    ) -> None:  # fmt: skip
-        inputs = RunInputs(fixedLandmarks=fixedLandmarks, movingLandmarks=movingLandmarks,
-                           settings=settings or Settings())
-        super().__init__(scene, worker, inputs, None, preview=preview, onProgress=onProgress, onPreview=onPreview,
-                         onLog=onLog, onEnded=onEnded, keepWarm=keepWarm)
+    ) -> None:
+        inputs = RunInputs(
+            fixedLandmarks=fixedLandmarks, movingLandmarks=movingLandmarks, settings=settings or Settings()
+        )
+        super().__init__(
+            scene,
+            worker,
+            inputs,
+            None,
+            preview=preview,
+            onProgress=onProgress,
+            onPreview=onPreview,
+            onLog=onLog,
+            onEnded=onEnded,
+            keepWarm=keepWarm,
+        )
         self._transformNode, self._region = transformNode, region
 
     def start(self) -> None:

@@ -53,8 +53,10 @@ class Undo:
             InputError: It was undone before, or a node has been removed since.
         """
         if not self.valid:
-            raise InputError("This run can't be undone any more: it was undone before, or a volume or transform of it "
-                             "has been removed since.")
+            raise InputError(
+                "This run can't be undone any more: it was undone before, or a volume or transform of it "
+                "has been removed since."
+            )
         self.done = True
         self._placement.takeOff()
         self._snapshot.restore()
@@ -122,10 +124,19 @@ class RegistrationRun:
     """The worker's word for it."""
 
     def __init__(
-        self, scene, worker, inputs: RunInputs, outputs: RunOutputs | None = None, *, preview: bool = True,
-        onProgress: Callable | None = None, onPreview: Callable | None = None, onLog: Callable | None = None,
-        onEnded: Callable | None = None, keepWarm: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        scene,
+        worker,
+        inputs: RunInputs,
+        outputs: RunOutputs | None = None,
+        *,
+        preview: bool = True,
+        onProgress: Callable | None = None,
+        onPreview: Callable | None = None,
+        onLog: Callable | None = None,
+        onEnded: Callable | None = None,
+        keepWarm: bool = False,
+    ) -> None:
         self._scene, self._worker = scene, worker
         self._inputs, self._outputs = inputs, outputs or RunOutputs()
         self._preview, self._keepWarm = preview, keepWarm
@@ -237,9 +248,11 @@ class RegistrationRun:
                     outcome = self._apply(outcome)
         except GenRegError as error:
             outcome = error
-        except Exception as error:                    # whatever it is, the scene comes back and the caller is told
-            outcome = GenRegError(f"The result could not be put into the scene ({type(error).__name__}: {error}); "
-                                  "the scene was left as it was.")
+        except Exception as error:  # whatever it is, the scene comes back and the caller is told
+            outcome = GenRegError(
+                f"The result could not be put into the scene ({type(error).__name__}: {error}); "
+                "the scene was left as it was."
+            )
         self.outcome = self._putBack(outcome) if isinstance(outcome, GenRegError) else outcome
         if self._onEnded is not None:
             self._onEnded(self.outcome)
@@ -248,7 +261,7 @@ class RegistrationRun:
         try:
             self._placement.takeOff()
             self._snapshot.restore()
-        except Exception as fault:                    # a run that never ended would keep its caller waiting for ever
+        except Exception as fault:  # a run that never ended would keep its caller waiting for ever
             return GenRegError(f"{error} The scene could not be put back ({type(fault).__name__}: {fault}).")
         return error
 
@@ -292,7 +305,7 @@ class RegistrationRun:
         """The chosen start; or a linear output transform above the moving scan, whose effect would else be lost."""
         initial, replaced = self._inputs.initialTransform, self._outputs.transform
         if initial is not None and initial in chain(self._inputs.moving, ignoring=replaced):
-            return None                                     # it counts already, as a parent
+            return None  # it counts already, as a parent
         if initial is None and replaced is not None and replaced in chain(self._inputs.moving) and replaced.IsLinear():
             return replaced
         return initial
@@ -313,8 +326,10 @@ class RegistrationRun:
 
     def _apply(self, outcome: dict) -> RunResult:
         if self._placement.moved or not np.array_equal(self._placesNow(), self._places):
-            raise InputError("The position of the fixed or the moving volume was changed during the run, so the "
-                             "result no longer fits; run again.")
+            raise InputError(
+                "The position of the fixed or the moving volume was changed during the run, so the "
+                "result no longer fits; run again."
+            )
         arrays, geometries, report = outcome["arrays"], outcome["geometries"], outcome["report"]
         report["warnings"] = [*report.get("warnings", []), *self._warnings]
         warped = (arrays["warped"], geometries["warped"]) if "warped" in arrays else None
@@ -323,8 +338,9 @@ class RegistrationRun:
         setProvenance(node, report, self._inputs.fixed, self._inputs.moving)
         inverseNode = None
         if self._outputs.inverseTransform:
-            inverseNode = self._output(self._outputs.inverseTransform, "vtkMRMLTransformNode",
-                                       "GenReg inverse transform")
+            inverseNode = self._output(
+                self._outputs.inverseTransform, "vtkMRMLTransformNode", "GenReg inverse transform"
+            )
             setField(inverseNode, arrays["inverse"], geometries["inverse"])
             setProvenance(inverseNode, report, self._inputs.moving, self._inputs.fixed)
         warpedNode = self._warpedNode(warped) if self._outputs.warpedVolume else None
@@ -337,7 +353,7 @@ class RegistrationRun:
     def _warpedNode(self, warped):
         node = self._output(self._outputs.warpedVolume, "vtkMRMLScalarVolumeNode", "GenReg warped volume")
         shown = self._inputs.moving.GetDisplayNode()
-        if shown is not None:                  # before the voxels come: a window of its own would take all of them
+        if shown is not None:  # before the voxels come: a window of its own would take all of them
             node.CreateDefaultDisplayNodes()
             showAlike(node.GetDisplayNode(), shown)
         setVolume(node, *warped)
@@ -359,7 +375,7 @@ class RegistrationRun:
         node = self._scene.GetNodeByID(self._previewNodeID) if self._previewNodeID else None
         if node is None:
             node = self._scene.CreateNodeByClass("vtkMRMLTransformNode")
-            node.UnRegister(None)                           # CreateNodeByClass leaves a reference to its caller
+            node.UnRegister(None)  # CreateNodeByClass leaves a reference to its caller
             node.SetName("GenReg preview")
             # Saved and listed: a scene that is saved in mid-run would else refer to a transform that is not in it.
             node = self._scene.AddNode(node)
@@ -387,8 +403,15 @@ class RegistrationRun:
 
     def _nodes(self) -> list:
         inputs, outputs = self._inputs, self._outputs
-        nodes = [inputs.fixed, inputs.moving, outputs.transform, outputs.inverseTransform, outputs.warpedVolume,
-                 *chain(inputs.fixed), *chain(inputs.moving, ignoring=outputs.transform)]  # fmt: skip
+        nodes = [
+            inputs.fixed,
+            inputs.moving,
+            outputs.transform,
+            outputs.inverseTransform,
+            outputs.warpedVolume,
+            *chain(inputs.fixed),
+            *chain(inputs.moving, ignoring=outputs.transform),
+        ]
         return [node for node in nodes if node is not None and node is not True and node is not False]
 
     def _unobserve(self) -> None:
@@ -402,8 +425,9 @@ class RegistrationRun:
     def _onNodeRemoved(self, caller, event) -> None:
         gone = [name for nodeID, name in self._watched.items() if self._scene.GetNodeByID(nodeID) is None]
         if gone:
-            self._giveUp(InputError(f"'{gone[0]}' was removed from the scene during the registration, so it was given "
-                                    "up."))
+            self._giveUp(
+                InputError(f"'{gone[0]}' was removed from the scene during the registration, so it was given up.")
+            )
 
     def _giveUp(self, error: GenRegError) -> None:
         if self._sceneError is not None or self.finished:

@@ -34,8 +34,9 @@ def segmentsOf(node, *, ignoring=None) -> dict[str, Volume]:
     elif node.IsA("vtkMRMLLabelMapVolumeNode"):
         found = _ofLabelMap(node, above)
     else:
-        raise InputError(_("'{name}' is neither a segmentation nor a label map; select one of these.").format(
-            name=node.GetName()))  # fmt: skip
+        raise InputError(
+            _("'{name}' is neither a segmentation nor a label map; select one of these.").format(name=node.GetName())
+        )
     if not found:
         raise InputError(_("'{name}' has no segment; draw one first.").format(name=node.GetName()))
     return found
@@ -46,8 +47,9 @@ def _ofSegmentation(node, above: np.ndarray) -> dict[str, Volume]:
     kind = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
     had = segmentation.ContainsRepresentation(kind)
     if not segmentation.CreateRepresentation(kind):
-        raise InputError(_("The segmentation '{name}' could not be turned into voxels; draw it again.").format(
-            name=node.GetName()))  # fmt: skip
+        raise InputError(
+            _("The segmentation '{name}' could not be turned into voxels; draw it again.").format(name=node.GetName())
+        )
     found = {}
     try:
         for index in range(segmentation.GetNumberOfSegments()):
@@ -57,7 +59,7 @@ def _ofSegmentation(node, above: np.ndarray) -> dict[str, Volume]:
                 found[_unused(segmentation.GetSegment(name).GetName() or name, found)] = volume
     finally:
         if not had:
-            segmentation.RemoveRepresentation(kind)                # the segmentation stays as it was
+            segmentation.RemoveRepresentation(kind)  # the segmentation stays as it was
     return found
 
 
@@ -67,7 +69,8 @@ def _segment(node, name: str, above: np.ndarray) -> Volume | None:
     only = vtk.vtkStringArray()
     only.InsertNextValue(name)
     made = node.GenerateMergedLabelmapForAllSegments(
-        image, slicer.vtkSegmentation.EXTENT_UNION_OF_EFFECTIVE_SEGMENTS, None, only)
+        image, slicer.vtkSegmentation.EXTENT_UNION_OF_EFFECTIVE_SEGMENTS, None, only
+    )
     scalars = image.GetPointData().GetScalars() if made else None
     if scalars is None or scalars.GetNumberOfTuples() == 0:
         return None

@@ -20,9 +20,9 @@ class NodeSnapshot:
 
     def __init__(self, node) -> None:
         self._scene = node.GetScene()
-        self._node = node                       # not its ID, which another node may have after the scene was closed
+        self._node = node  # not its ID, which another node may have after the scene was closed
         self._copy = node.CreateNodeInstance()
-        self._copy.SetDisableModifiedEvent(True)          # else a display node looks for its window in all voxels again
+        self._copy.SetDisableModifiedEvent(True)  # else a display node looks for its window in all voxels again
         self._deep = node.IsA("vtkMRMLMarkupsNode")
         self._copy.CopyContent(node, self._deep)
         self._name = node.GetName()

@@ -46,17 +46,26 @@ def landmarkTable(transformNode, fixedNode, movingNode):
     pair = pairOf(transformNode)
     fixed, moving = landmarkPairs(fixedNode, movingNode, ignoring=transformNode)
     if len(fixed) != len(moving) or not len(fixed):
-        raise InputError(_("There are {fixed} fixed and {moving} moving landmarks; the two lists need the same points "
-                           "in the same order.").format(fixed=len(fixed), moving=len(moving)))  # fmt: skip
+        raise InputError(
+            _(
+                "There are {fixed} fixed and {moving} moving landmarks; the two lists need the same points "
+                "in the same order."
+            ).format(fixed=len(fixed), moving=len(moving))
+        )
     path = vtk.vtkGeneralTransform()
     slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(None, transformNode, path)
     found = np.array([path.TransformPoint(point) for point in fixed * LPS_TO_RAS]) * LPS_TO_RAS
     before, after = (np.linalg.norm(points - moving, axis=1) for points in (fixed, found))
     ras = fixed * LPS_TO_RAS
     columns = [
-        (_("Landmark"), _labels(fixedNode, len(fixed))), (_("Before (mm)"), before), (_("After (mm)"), after),
-        (_("Gain (mm)"), before - after), ("R", ras[:, 0]), ("A", ras[:, 1]), ("S", ras[:, 2]),
-    ]  # fmt: skip
+        (_("Landmark"), _labels(fixedNode, len(fixed))),
+        (_("Before (mm)"), before),
+        (_("After (mm)"), after),
+        (_("Gain (mm)"), before - after),
+        ("R", ras[:, 0]),
+        ("A", ras[:, 1]),
+        ("S", ras[:, 2]),
+    ]
     return _table(pair, LANDMARKS, _("landmark errors"), columns)
 
 
@@ -82,23 +91,42 @@ def segmentTable(transformNode, fixedNode, movingNode=None):
     others = segmentsOf(movingNode, ignoring=transformNode) if movingNode is not None else {}
     partners = {_plain(name): volume for name, volume in others.items()}
     if others and not any(_plain(name) in partners for name in segments):
-        raise InputError(_("No segment of '{moving}' has the name of one of '{fixed}'; name the same organs alike."
-                           ).format(moving=movingNode.GetName(), fixed=fixedNode.GetName()))  # fmt: skip
+        raise InputError(
+            _("No segment of '{moving}' has the name of one of '{fixed}'; name the same organs alike.").format(
+                moving=movingNode.GetName(), fixed=fixedNode.GetName()
+            )
+        )
     field, grid = fieldInWorld(transformNode, fixedScan)
     rows = []
     for name, segment in segments.items():
-        region = warpedOnto(segment, None, fixedScan, labels=True) > 0     # one at a time: they may be huge
+        region = warpedOnto(segment, None, fixedScan, labels=True) > 0  # one at a time: they may be huge
         figures = [math.nan] * 6
         partner = partners.get(_plain(name))
         if partner is not None:
-            compared = [overlap(region, warpedOnto(partner, node, fixedScan, labels=True) > 0, fixedScan.spacing)
-                        for node in (None, transformNode)]  # fmt: skip
+            compared = [
+                overlap(region, warpedOnto(partner, node, fixedScan, labels=True) > 0, fixedScan.spacing)
+                for node in (None, transformNode)
+            ]
             figures = [getattr(one, key) for key in ("dice", "mean_mm", "hd95_mm") for one in compared]
         rows.append([name, *figures, *_volumes(region, fixedScan, field, grid)])
-    titles = [_("Segment"), _("Dice before"), _("Dice after"), _("Surface distance before (mm)"),
-              _("Surface distance after (mm)"), _("HD95 before (mm)"), _("HD95 after (mm)"), _("Fixed volume (ml)"),
-              _("Moving volume (ml)"), _("Volume change (ml)"), _("Volume change (%)"), _("Least det J"),
-              _("Most det J"), "R", "A", "S"]  # fmt: skip
+    titles = [
+        _("Segment"),
+        _("Dice before"),
+        _("Dice after"),
+        _("Surface distance before (mm)"),
+        _("Surface distance after (mm)"),
+        _("HD95 before (mm)"),
+        _("HD95 after (mm)"),
+        _("Fixed volume (ml)"),
+        _("Moving volume (ml)"),
+        _("Volume change (ml)"),
+        _("Volume change (%)"),
+        _("Least det J"),
+        _("Most det J"),
+        "R",
+        "A",
+        "S",
+    ]
     return _table(pair, SEGMENTS, _("segments"), list(zip(titles, (list(column) for column in zip(*rows)))))
 
 
@@ -114,7 +142,8 @@ def summary(tableNode) -> str:
 
     if tableNode.GetAttribute(MEASURE_ATTRIBUTE) == LANDMARKS:
         return _("Mean error of {count} landmarks: {before:.1f} mm before, {after:.1f} mm after.").format(
-            count=table.GetNumberOfRows(), before=mean(_("Before (mm)")), after=mean(_("After (mm)")))  # fmt: skip
+            count=table.GetNumberOfRows(), before=mean(_("Before (mm)")), after=mean(_("After (mm)"))
+        )
     before, after = mean(_("Dice before")), mean(_("Dice after"))
     if math.isnan(after):
         return _("Volumes of {count} segments.").format(count=table.GetNumberOfRows())
@@ -172,7 +201,9 @@ def _table(pair, kind: str, name: str, columns: list[tuple]):
     for index in range(scene.GetNumberOfNodesByClass("vtkMRMLTableNode")):
         other = scene.GetNthNodeByClass(index, "vtkMRMLTableNode")
         if (other.GetAttribute(MEASURE_ATTRIBUTE), other.GetNodeReference(TRANSFORM_ROLE)) == (
-                kind, pair.transformNode):  # fmt: skip
+            kind,
+            pair.transformNode,
+        ):
             node = other
     if node is None:
         title = _("{transform}: {table}").format(transform=pair.transformNode.GetName(), table=name)

@@ -50,9 +50,18 @@ class TransformJob:
     job = ""
     """The worker's word for it."""
 
-    def __init__(self, scene, worker, transformNode, *, device: str = "auto", confidence=None,
-                 onProgress: Callable | None = None, onLog: Callable | None = None,
-                 onEnded: Callable | None = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        scene,
+        worker,
+        transformNode,
+        *,
+        device: str = "auto",
+        confidence=None,
+        onProgress: Callable | None = None,
+        onLog: Callable | None = None,
+        onEnded: Callable | None = None,
+    ) -> None:
         self._scene, self._worker, self._node = scene, worker, transformNode
         self._device, self._confidence = device, confidence
         self._onProgress, self._onLog, self._onEnded = onProgress, onLog, onEnded
@@ -141,14 +150,14 @@ class TransformJob:
             self._scene.RemoveObserver(self._tag)
             self._tag = None
         if isinstance(outcome, Cancelled):
-            outcome = Cancelled(_("It was given up."))          # the worker speaks of a registration
+            outcome = Cancelled(_("It was given up."))  # the worker speaks of a registration
         try:
             if isinstance(outcome, dict):
                 self._check()
                 outcome = self.take(outcome)
         except GenRegError as error:
             outcome = error
-        except Exception as error:                              # whatever it is, the caller is told
+        except Exception as error:  # whatever it is, the caller is told
             outcome = GenRegError(f"The result could not be used ({type(error).__name__}: {error}).")
         self.outcome = outcome
         if self._onEnded is not None:
@@ -160,8 +169,9 @@ class TransformJob:
             if not isIn(self._scene, node):
                 raise InputError(_("'{name}' was removed from the scene in the meantime.").format(name=node.GetName()))
         if changeToken(self._node) != self._token:
-            raise InputError(_("The transform '{name}' was changed in the meantime; try again.").format(
-                name=self._node.GetName()))  # fmt: skip
+            raise InputError(
+                _("The transform '{name}' was changed in the meantime; try again.").format(name=self._node.GetName())
+            )
 
     def _onSceneClose(self, caller, event) -> None:
         self.cancel()

@@ -19,8 +19,17 @@ from ..volume import Geometry
 from .grids import LPS_TO_RAS, ROUNDING, nodeGeometry
 from .volumes import RAS_TO_LPS, matrixToNumpy
 
-__all__ = ["REPORT_ATTRIBUTE", "fieldOfNode", "gridTransform", "initialFromNode", "isAsReported", "isOurs", "setField",
-           "setProvenance", "useLinearInterpolation"]  # fmt: skip
+__all__ = [
+    "REPORT_ATTRIBUTE",
+    "fieldOfNode",
+    "gridTransform",
+    "initialFromNode",
+    "isAsReported",
+    "isOurs",
+    "setField",
+    "setProvenance",
+    "useLinearInterpolation",
+]
 
 REPORT_ATTRIBUTE, FINGERPRINT_ATTRIBUTE = "GenReg.Report", "GenReg.Fingerprint"
 INITIAL_VOXELS = 100_000
@@ -52,7 +61,7 @@ def gridTransform(field: np.ndarray, geometry: Geometry):
     transform = slicer.vtkOrientedGridTransform()
     transform.SetGridDirectionMatrix(slicer.util.vtkMatrixFromArray(direction))
     transform.SetDisplacementGridData(image)
-    transform.SetInterpolationModeToLinear()           # files come back as cubic, which changes values by up to 0.2 mm
+    transform.SetInterpolationModeToLinear()  # files come back as cubic, which changes values by up to 0.2 mm
     return transform
 
 
@@ -75,10 +84,15 @@ def fieldOfNode(node) -> tuple[np.ndarray, Geometry] | None:
     grid = transform.GetDisplacementGrid() if transform is not None else None
     if grid is None or grid.GetPointData().GetScalars() is None:
         return None
-    direction = matrixToNumpy(transform.GetGridDirectionMatrix())[:3, :3] if transform.GetGridDirectionMatrix() \
-        else np.eye(3)
-    geometry = Geometry(grid.GetDimensions(), grid.GetSpacing(), tuple(np.array(grid.GetOrigin()) * LPS_TO_RAS),
-                        LPS_TO_RAS[:, None] * direction)
+    direction = (
+        matrixToNumpy(transform.GetGridDirectionMatrix())[:3, :3] if transform.GetGridDirectionMatrix() else np.eye(3)
+    )
+    geometry = Geometry(
+        grid.GetDimensions(),
+        grid.GetSpacing(),
+        tuple(np.array(grid.GetOrigin()) * LPS_TO_RAS),
+        LPS_TO_RAS[:, None] * direction,
+    )
     return vtk_to_numpy(grid.GetPointData().GetScalars()).reshape(*geometry.shape, 3), geometry
 
 
@@ -169,6 +183,8 @@ def initialFromNode(node, fixed: Geometry) -> tuple[dict, np.ndarray | None]:
     transform.TransformPoints(here, there)
     field = ((vtk_to_numpy(there.GetData()) - points) * LPS_TO_RAS).astype(np.float32)
     if not np.isfinite(field).all():
-        raise InputError(f"The initial transform '{node.GetName()}' gives no finite positions on the fixed volume; "
-                         "select another one.")
+        raise InputError(
+            f"The initial transform '{node.GetName()}' gives no finite positions on the fixed volume; "
+            "select another one."
+        )
     return {"geometry": grid.to_dict()}, field.reshape(*grid.shape, 3)

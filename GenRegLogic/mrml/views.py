@@ -75,8 +75,16 @@ def showLayers(scene, background, foreground=None, opacity: float = 0.5) -> None
             node.SetForegroundOpacity(opacity)
 
 
-def setLayers(scene, background, foreground=None, *, opacity: float = 0.0,
-              compositing: int = slicer.vtkMRMLSliceCompositeNode.Alpha, clip: bool = True, composites=None) -> None:
+def setLayers(
+    scene,
+    background,
+    foreground=None,
+    *,
+    opacity: float = 0.0,
+    compositing: int = slicer.vtkMRMLSliceCompositeNode.Alpha,
+    clip: bool = True,
+    composites=None,
+) -> None:
     """Show these volumes and nothing else.
 
     Args:
@@ -119,8 +127,14 @@ def nodesOf(scene, className: str) -> list:
     return [scene.GetNthNodeByClass(index, className) for index in range(scene.GetNumberOfNodesByClass(className))]
 
 
-SETTINGS = ("ForegroundOpacity", "LabelOpacity", "Compositing", "ClipToBackgroundVolume", "LinkedControl",
-            "HotLinkedControl")  # fmt: skip
+SETTINGS = (
+    "ForegroundOpacity",
+    "LabelOpacity",
+    "Compositing",
+    "ClipToBackgroundVolume",
+    "LinkedControl",
+    "HotLinkedControl",
+)
 """Of a composite node, besides its volumes."""
 
 

@@ -13,9 +13,15 @@ from ..volume import ORTHONORMAL_TOLERANCE, Geometry, Volume
 from .parents import worldMatrix
 
 __all__ = [
-    "geometryFromMatrix", "ijkToRas", "imageOfArray", "matrixToNumpy", "nodeArray", "setVolume", "squared",
+    "geometryFromMatrix",
+    "ijkToRas",
+    "imageOfArray",
+    "matrixToNumpy",
+    "nodeArray",
+    "setVolume",
+    "squared",
     "volumeFromNode",
-]  # fmt: skip
+]
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -71,8 +77,10 @@ def imageArray(node, what: str) -> np.ndarray:
     if scalars is None or scalars.GetNumberOfTuples() == 0:
         raise InputError(f"{what} holds no voxels; load it again or select another one.")
     if scalars.GetNumberOfComponents() != 1:
-        raise InputError(f"{what} has {scalars.GetNumberOfComponents()} values per voxel (a color or vector image); "
-                         "GenReg needs a scalar one.")
+        raise InputError(
+            f"{what} has {scalars.GetNumberOfComponents()} values per voxel (a color or vector image); "
+            "GenReg needs a scalar one."
+        )
     return vtk_to_numpy(scalars).reshape(image.GetDimensions()[::-1])
 
 
@@ -96,8 +104,9 @@ def geometryFromMatrix(matrix: np.ndarray, size: tuple[int, int, int]) -> Geomet
     """
     spacing = np.linalg.norm(matrix[:3, :3], axis=0)
     if not (np.isfinite(matrix).all() and spacing.min() > 0) or abs(np.linalg.det(matrix[:3, :3] / spacing)) < FLAT:
-        raise InputError("A volume's position matrix, or a transform above it, flattens space or is not finite; "
-                         "correct it.")
+        raise InputError(
+            "A volume's position matrix, or a transform above it, flattens space or is not finite; correct it."
+        )
     return Geometry(size, tuple(spacing), tuple(matrix[:3, 3]), matrix[:3, :3] / spacing)
 
 
@@ -116,7 +125,7 @@ def squared(array: np.ndarray, matrix: np.ndarray, role: str, *, labels: bool = 
     size = array.shape[::-1]
     spacing = np.linalg.norm(matrix[:3, :3], axis=0)
     if not np.isfinite(matrix).all():
-        return Volume(array, geometryFromMatrix(matrix, size))                      # which refuses it
+        return Volume(array, geometryFromMatrix(matrix, size))  # which refuses it
     axes = matrix[:3, :3] / np.where(spacing > 0, spacing, 1)
     if np.abs(axes.T @ axes - np.eye(3)).max() <= ORTHONORMAL_TOLERANCE or abs(np.linalg.det(axes)) < FLAT:
         return Volume(array, geometryFromMatrix(matrix, size))
@@ -127,8 +136,16 @@ def squared(array: np.ndarray, matrix: np.ndarray, role: str, *, labels: bool = 
     transform.SetMatrix(toIndex[:3, :3].ravel().tolist())
     transform.SetTranslation(toIndex[:3, 3].tolist())
     interpolator = sitk.sitkNearestNeighbor if labels else sitk.sitkLinear
-    image = sitk.Resample(source, grid.size, transform, interpolator, grid.origin, grid.spacing,
-                          grid.direction.ravel().tolist(), 0.0 if labels else float(array.min()))
+    image = sitk.Resample(
+        source,
+        grid.size,
+        transform,
+        interpolator,
+        grid.origin,
+        grid.spacing,
+        grid.direction.ravel().tolist(),
+        0.0 if labels else float(array.min()),
+    )
     sentence = f"The {role} volume lies under a transform that shears it, so it was resampled."
     return Volume(sitk.GetArrayFromImage(image), grid, (sentence,))
 

@@ -16,7 +16,7 @@ def contrasts(count: int, generator: torch.Generator) -> tuple[torch.Tensor, tor
     """Two lists of label means in [0, 1]: the same (a third), inverted (a tenth) or independent."""
     first = torch.rand(count, generator=generator, device=generator.device)
     if uniform(generator, 0, 1) < 0.6:
-        first[0] = 0.0                                                        # air is dark in most scans
+        first[0] = 0.0  # air is dark in most scans
     kind = uniform(generator, 0, 1)
     jitter = 0.05 * torch.randn(count, generator=generator, device=generator.device)
     if kind < SAME_CONTRAST:
@@ -38,7 +38,7 @@ def degrade(image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """(D, H, W) as a scanner would give it, zero mean and unit deviation."""
     shape = image.shape
     if uniform(generator, 0, 1) < 0.5:
-        image = image * torch.exp(uniform(generator, 0, 0.5) * noise_field(shape, 1, 48, generator)[0])   # bias field
+        image = image * torch.exp(uniform(generator, 0, 0.5) * noise_field(shape, 1, 48, generator)[0])  # bias field
     if uniform(generator, 0, 1) < 0.5:
         low = image.min()
         image = (image - low + 1e-3).pow(uniform(generator, 0.6, 1.6))
@@ -54,7 +54,7 @@ def degrade(image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     if uniform(generator, 0, 1) < 0.15:
         image = image * (1 + uniform(generator, 0, 0.4) * torch.randn(shape, generator=generator, device=image.device))
     if uniform(generator, 0, 1) < 0.35:
-        image = _coarse(image, uniform(generator, 1.3, 2.2))                  # scans are shown at twice their voxels
+        image = _coarse(image, uniform(generator, 1.3, 2.2))  # scans are shown at twice their voxels
     if uniform(generator, 0, 1) < 0.25:
         image = _cropped(image, generator)
     return (image - image.mean()) / (image.std() + 1e-6)

@@ -75,7 +75,7 @@ class DevelopmentPair:
     to_labels: np.ndarray | None = None
 
     def score(self, u: torch.Tensor) -> dict[str, float]:
-        """"dice" (mean over the labels, larger is better) and "tre_mm" (mean, smaller) under a field.
+        """ "dice" (mean over the labels, larger is better) and "tre_mm" (mean, smaller) under a field.
 
         Args:
             u: (3, D, H, W) displacement, voxels (x, y, z).
@@ -136,8 +136,9 @@ def validate(network: Network, pairs: list[DevelopmentPair]) -> list[Row]:
 # Preparing and keeping ----------------------------------------------------------------------------------------------
 
 
-def load_pairs(folder: Path, kept: Path, device: torch.device,
-               say: Callable[[str], None] = lambda line: None) -> list[DevelopmentPair]:
+def load_pairs(
+    folder: Path, kept: Path, device: torch.device, say: Callable[[str], None] = lambda line: None
+) -> list[DevelopmentPair]:
     """The pairs of a folder's cases.json, prepared; a pair that was prepared before is taken as it was kept.
 
     Args:
@@ -237,8 +238,14 @@ def _prepared(case: Mapping, folder: Path, device: torch.device) -> DevelopmentP
     grid = level.fixed_geometry
     image, (warped, _) = resample(fixed.image, grid).tensor, level.intensities(linear.matrix, None)
     to_moving = linear.matrix @ grid.index_to_world
-    return DevelopmentPair(case["name"], _standardized(image), _standardized(warped), to_moving,
-                           **_landmarks(case, folder, grid), **_labels(case, folder, grid, to_moving))
+    return DevelopmentPair(
+        case["name"],
+        _standardized(image),
+        _standardized(warped),
+        to_moving,
+        **_landmarks(case, folder, grid),
+        **_labels(case, folder, grid, to_moving),
+    )
 
 
 def _standardized(image: torch.Tensor) -> np.ndarray:
@@ -263,8 +270,11 @@ def _labels(case: Mapping, folder: Path, grid: Geometry, to_moving: np.ndarray) 
     still = torch.zeros((3, *grid.shape))
     to_fixed = volumes[0].geometry.world_to_index @ grid.index_to_world
     moving, shift = _cropped(moving)
-    return {"fixed_labels": _looked_up(fixed, to_fixed, still), "moving_labels": moving,
-            "to_labels": shift @ volumes[1].geometry.world_to_index @ to_moving}
+    return {
+        "fixed_labels": _looked_up(fixed, to_fixed, still),
+        "moving_labels": moving,
+        "to_labels": shift @ volumes[1].geometry.world_to_index @ to_moving,
+    }
 
 
 def _numbered(labels: np.ndarray, values: list[int]) -> np.ndarray:

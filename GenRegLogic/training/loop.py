@@ -67,8 +67,10 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < VALIDATION_SEED // SEED_STRIDE:
-            raise InputError(f"The seed of a training must be from 0 to {VALIDATION_SEED // SEED_STRIDE - 1}, not "
-                             f"{self.seed}; the seeds above are those of the pairs it is tried on.")
+            raise InputError(
+                f"The seed of a training must be from 0 to {VALIDATION_SEED // SEED_STRIDE - 1}, not "
+                f"{self.seed}; the seeds above are those of the pairs it is tried on."
+            )
 
 
 class Trainer:
@@ -83,8 +85,15 @@ class Trainer:
         development: Real pairs to look at now and then (development.csv); nothing is learned from them.
     """
 
-    def __init__(self, folder: Path, recipe: Recipe, device: torch.device, say: Callable[[str], None] = print,
-                 start: Path | None = None, development: Sequence[DevelopmentPair] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        recipe: Recipe,
+        device: torch.device,
+        say: Callable[[str], None] = print,
+        start: Path | None = None,
+        development: Sequence[DevelopmentPair] = (),
+    ) -> None:
         torch.manual_seed(recipe.seed)
         self.folder, self.recipe, self.device, self._say = Path(folder), recipe, device, say
         self.development = list(development)
@@ -105,8 +114,16 @@ class Trainer:
     def _checkpoint(self) -> Path:
         return self.folder / "checkpoint.pt"
 
-    def run(self, steps: int, *, limit_s: float = float("inf"), save_every: int = 100,
-            validate_every: int = 500, validation_pairs: int = 16, develop_every: int = 1000) -> None:
+    def run(
+        self,
+        steps: int,
+        *,
+        limit_s: float = float("inf"),
+        save_every: int = 100,
+        validate_every: int = 500,
+        validation_pairs: int = 16,
+        develop_every: int = 1000,
+    ) -> None:
         """Train until `steps` in all or for so many seconds."""
         started = time.perf_counter()
         while self.step < steps and time.perf_counter() - started < limit_s:
@@ -165,8 +182,16 @@ class Trainer:
     def save(self) -> None:
         """Write the checkpoint; the old one stays until the new one is complete."""
         temporary = self._checkpoint.with_suffix(".part")
-        torch.save({"network": self.network.state_dict(), "averaged": self.averaged.state_dict(),
-                    "optimizer": self.optimizer.state_dict(), "step": self.step, "seconds": self.seconds}, temporary)
+        torch.save(
+            {
+                "network": self.network.state_dict(),
+                "averaged": self.averaged.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "step": self.step,
+                "seconds": self.seconds,
+            },
+            temporary,
+        )
         os.replace(temporary, self._checkpoint)
 
     def export(self, path: Path) -> str:
@@ -183,15 +208,19 @@ class Trainer:
 
     def _note(self, kind: str, figures: dict[str, float]) -> None:
         values = (f"{value:.5g}" for value in figures.values())
-        self._append("curve.csv", ["kind", "step", "seconds", *figures],
-                     [[kind, self.step, f"{self.seconds:.0f}", *values]])
+        self._append(
+            "curve.csv", ["kind", "step", "seconds", *figures], [[kind, self.step, f"{self.seconds:.0f}", *values]]
+        )
         if kind == "validation" or self.step % 50 == 0:
             words = ", ".join(f"{name} {value:.3g}" for name, value in figures.items())
             self._say(f"{kind} {self.step} ({self.seconds:.0f} s): {words}")
 
     def _note_development(self, rows: list[Row]) -> None:
-        self._append("development.csv", ["step", *Row._fields],
-                     ([self.step, row.pair, row.figure, f"{row.still:.5g}", f"{row.network:.5g}"] for row in rows))
+        self._append(
+            "development.csv",
+            ["step", *Row._fields],
+            ([self.step, row.pair, row.figure, f"{row.still:.5g}", f"{row.network:.5g}"] for row in rows),
+        )
         words = []
         for figure in sorted({row.figure for row in rows}):
             own = [row for row in rows if row.figure == figure]

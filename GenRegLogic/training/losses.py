@@ -65,7 +65,7 @@ def _contrast(fixed: torch.Tensor, moving: torch.Tensor, truth: torch.Tensor, we
             if offset == (0, 0, 0):
                 continue
             z, y, x = (distance * (1 + step) for step in offset)
-            candidates.append((fixed * padded[:, :, z:z + d, y:y + h, x:x + w]).sum(dim=1))
+            candidates.append((fixed * padded[:, :, z : z + d, y : y + h, x : x + w]).sum(dim=1))
     scores = torch.stack(candidates, dim=1)
     target = torch.zeros_like(scores[:, 0], dtype=torch.long)
     entropy = F.cross_entropy(scores / TEMPERATURE, target, reduction="none")[:, None]

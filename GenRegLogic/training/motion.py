@@ -51,8 +51,12 @@ class Motion:
     def inverse(self, places: torch.Tensor) -> torch.Tensor:
         """The place that `__call__` carries here."""
         middle = self._middle().view(1, 3, 1, 1, 1)
-        back = torch.einsum("ab,nbdhw->nadhw", torch.linalg.inv(self.matrix),
-                            places - middle - self.shift.view(1, 3, 1, 1, 1)) + middle
+        back = (
+            torch.einsum(
+                "ab,nbdhw->nadhw", torch.linalg.inv(self.matrix), places - middle - self.shift.view(1, 3, 1, 1, 1)
+            )
+            + middle
+        )
         return back + sample_places(self.w, back)
 
 
@@ -93,6 +97,7 @@ def _integrated(velocity: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
 
 def _affine(shape: tuple[int, ...], amplitude: float, generator: torch.Generator):
     """Small: in use, the scans are aligned linearly before."""
+
     def small(limit: float) -> float:
         return uniform(generator, -limit, limit) * amplitude
 

@@ -35,7 +35,7 @@ def noise_field(shape: tuple[int, ...], channels: int, scale: float, generator: 
     coarse = [max(2, round(n / scale) + 2) for n in shape]
     x = torch.randn((channels, *coarse), generator=generator, device=generator.device)
     for m, n in zip(coarse, shape):
-        x = torch.tensordot(x, _spline(m, n, generator.device), dims=([1], [1]))   # the new axis comes last: z, y, x
+        x = torch.tensordot(x, _spline(m, n, generator.device), dims=([1], [1]))  # the new axis comes last: z, y, x
     return x
 
 

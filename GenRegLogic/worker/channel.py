@@ -18,8 +18,16 @@ import struct
 import sys
 from collections.abc import Sequence
 
-__all__ = ["Channel", "ChannelClosed", "PipeChannel", "ProtocolError", "SocketChannel", "make_pair", "open_inherited",
-           "send_waiting"]  # fmt: skip
+__all__ = [
+    "Channel",
+    "ChannelClosed",
+    "PipeChannel",
+    "ProtocolError",
+    "SocketChannel",
+    "make_pair",
+    "open_inherited",
+    "send_waiting",
+]
 
 LARGEST_FRAME = 256 * 2**20
 """Bytes; a header that announces more is garbage."""

@@ -16,6 +16,7 @@ import sys
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -354,16 +355,24 @@ class Worker:
         if message.get("error") is not None:
             self._end_with(error_from_message(message["error"]), message)
             return
-        outcome = {"report": message["report"],
-                   "geometries": {name: Geometry.from_dict(g) for name, g in message["geometries"].items()}}
+        outcome = {
+            "report": message["report"],
+            "geometries": {name: Geometry.from_dict(g) for name, g in message["geometries"].items()},
+        }
 
         def complete(assembly: Assembly) -> None:
             self._end_with(outcome | {"arrays": assembly.arrays}, message)
 
         self._begin_arrays(message["arrays"], complete)
 
-    _HANDLERS = {"ready": _on_ready, "taken": _on_taken, "progress": _on_progress, "log": _on_log,  # noqa: RUF012
-                 "preview": _on_preview, "ended": _on_ended}  # fmt: skip
+    _HANDLERS: ClassVar = {
+        "ready": _on_ready,
+        "taken": _on_taken,
+        "progress": _on_progress,
+        "log": _on_log,
+        "preview": _on_preview,
+        "ended": _on_ended,
+    }
 
     def _begin_arrays(self, description: list[dict], complete: Callable[[Assembly], None]) -> None:
         if self._job is None or self._job.incoming is not None:
@@ -475,5 +484,3 @@ def _is_gone(process: WorkerProcess) -> bool:
 def _close_all(processes: list[WorkerProcess]) -> None:
     while processes:
         processes.pop().close()
-
-

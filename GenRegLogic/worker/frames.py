@@ -16,8 +16,19 @@ from .. import errors
 from ..errors import GenRegError, InputError
 from .channel import ProtocolError
 
-__all__ = ["CHUNK", "CHUNK_BYTES", "CREDITS", "MESSAGE", "Assembly", "chunks", "decode", "describe", "encode",
-           "error_from_message", "error_to_message"]  # fmt: skip
+__all__ = [
+    "CHUNK",
+    "CHUNK_BYTES",
+    "CREDITS",
+    "MESSAGE",
+    "Assembly",
+    "chunks",
+    "decode",
+    "describe",
+    "encode",
+    "error_from_message",
+    "error_to_message",
+]
 
 MESSAGE, CHUNK = ord("J"), ord("C")
 """Kinds of frames."""
@@ -138,5 +149,3 @@ def error_from_message(message: Mapping) -> GenRegError:
     """The error of a class and a sentence; of a class that isn't known, the base of all."""
     kind = getattr(errors, message["class"], GenRegError) if message["class"] in errors.__all__ else GenRegError
     return kind(str(message["sentence"]))
-
-

@@ -39,7 +39,12 @@ def run_html(parameters: dict, arrays: dict[str, np.ndarray], control: JobContro
     report = parameters.get("report") or measured_report(fixed, moving, field, confidence=confidence)
     control.check()
     page = build_html(
-        fixed, moving, field, report,
-        confidence=confidence, worst=parameters.get("worst"), names=parameters.get("names"),
-    )  # fmt: skip
+        fixed,
+        moving,
+        field,
+        report,
+        confidence=confidence,
+        worst=parameters.get("worst"),
+        names=parameters.get("names"),
+    )
     return Outcome({"html": page})

@@ -65,12 +65,18 @@ def run_register(parameters: dict, arrays: dict[str, np.ndarray], control: JobCo
         return None if parameters.get(name) is None else np.array(parameters[name], np.float64)
 
     result = register(
-        volume("fixed"), volume("moving"), settings,
+        volume("fixed"),
+        volume("moving"),
+        settings,
         initial=_initial(parameters.get("initial"), arrays),
-        fixed_mask=volume("fixed_mask"), moving_mask=volume("moving_mask"), keep_rigid=volume("keep_rigid"),
-        fixed_landmarks=points("fixed_landmarks"), moving_landmarks=points("moving_landmarks"),
-        on_progress=control.on_progress, cancel=control.cancel,
-    )  # fmt: skip
+        fixed_mask=volume("fixed_mask"),
+        moving_mask=volume("moving_mask"),
+        keep_rigid=volume("keep_rigid"),
+        fixed_landmarks=points("fixed_landmarks"),
+        moving_landmarks=points("moving_landmarks"),
+        on_progress=control.on_progress,
+        cancel=control.cancel,
+    )
     return outcome_of(result, parameters, control)
 
 
@@ -87,8 +93,9 @@ def outcome_of(result: Registration, parameters: dict, control: JobControl) -> O
     control.check()
     outcome = Outcome(result.report)
     for name, field in fields.items():
-        outcome.arrays[name], outcome.geometries[name] = _for_slicer(field) if parameters.get("margin") else (
-            field.array, field.geometry)
+        outcome.arrays[name], outcome.geometries[name] = (
+            _for_slicer(field) if parameters.get("margin") else (field.array, field.geometry)
+        )
     for name, image in images.items():
         outcome.arrays[name], outcome.geometries[name] = image.array, image.geometry
     _log_report(result.report, control)

@@ -50,5 +50,8 @@ def call(method: Callable, *arguments) -> None:
         method(*arguments)
     except Exception as error:
         # Where, and of what kind: the error's own text may hold a node's name, and with it a patient's.
-        _log.error("A listener of the worker failed (%s).\n%s", type(error).__name__,
-                   "".join(traceback.format_tb(error.__traceback__)))
+        _log.error(
+            "A listener of the worker failed (%s).\n%s",
+            type(error).__name__,
+            "".join(traceback.format_tb(error.__traceback__)),
+        )

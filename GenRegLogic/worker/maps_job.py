@@ -56,7 +56,8 @@ def run_maps(parameters: dict, arrays: dict[str, np.ndarray], control: JobContro
             raise InputError(f"There is no map {name!r}; there are {', '.join(MAPS)}.")
     fixed, moving, confidence = (
         Volume(arrays[name], Geometry.from_dict(parameters[name])) if name in arrays else None
-        for name in ("fixed", "moving", "confidence"))  # fmt: skip
+        for name in ("fixed", "moving", "confidence")
+    )
     grid = map_grid(Geometry.from_dict(parameters["fixed"]))
     field = DisplacementField(arrays["field"], Geometry.from_dict(parameters["field"]))
     total, done = sum(WORK.get(name, 1) for name in want), 0.0
@@ -76,8 +77,9 @@ def run_maps(parameters: dict, arrays: dict[str, np.ndarray], control: JobContro
             made[name] = _body(fixed, grid)
         elif name == "confidence":
             if confidence is None:
-                confidence = _confidence(fixed, moving, field, parameters,
-                                         lambda f, base=done, share=share: tell(base + share * f))  # fmt: skip
+                confidence = _confidence(
+                    fixed, moving, field, parameters, lambda f, base=done, share=share: tell(base + share * f)
+                )
             made[name] = confidence_on(confidence, grid)
         else:
             transform = AffineTransform.identity() if name == "similarity_before" else field
@@ -87,19 +89,25 @@ def run_maps(parameters: dict, arrays: dict[str, np.ndarray], control: JobContro
     places = []
     if confidence is not None:
         # Only in the body: beyond it nothing says where the field belongs.
-        inside = confidence if fixed is None else Volume(
-            confidence.array * _body(fixed, confidence.geometry).array, confidence.geometry)
+        inside = (
+            confidence
+            if fixed is None
+            else Volume(confidence.array * _body(fixed, confidence.geometry).array, confidence.geometry)
+        )
         places = worst_places(inside, similarity=made.get("similarity_after"))
     report = {
         "ranges": {name: _range(volume, fixed) for name, volume in made.items() if name != BODY},
-        "worst": [{"point_lps": place.point.tolist(), "expected_error_mm": place.expected_error_mm,
-                   "reason": place.reason} for place in places],
-    }  # fmt: skip
+        "worst": [
+            {"point_lps": place.point.tolist(), "expected_error_mm": place.expected_error_mm, "reason": place.reason}
+            for place in places
+        ],
+    }
     return Outcome(report, {name: made[name].array for name in want}, {name: made[name].geometry for name in want})
 
 
-def _confidence(fixed: Volume, moving: Volume, field: DisplacementField, parameters: dict,
-                tell: Callable[[float], None]) -> Volume:  # fmt: skip
+def _confidence(
+    fixed: Volume, moving: Volume, field: DisplacementField, parameters: dict, tell: Callable[[float], None]
+) -> Volume:
     with torch.inference_mode():
         return confidence_of(fixed, moving, field, device=choose_device(parameters.get("device") or "auto"), tell=tell)
 

@@ -58,14 +58,19 @@ class WorkerProcess:
         try:
             self._popen = subprocess.Popen(
                 [*command, str(MAIN), *arguments],
-                stdin=subprocess.PIPE, stdout=self._output, stderr=subprocess.STDOUT, bufsize=0,
-                env={**os.environ, **(environment or {})}, **_inheriting(theirs.fileno()),
-            )  # fmt: skip
+                stdin=subprocess.PIPE,
+                stdout=self._output,
+                stderr=subprocess.STDOUT,
+                bufsize=0,
+                env={**os.environ, **(environment or {})},
+                **_inheriting(theirs.fileno()),
+            )
         except (OSError, ValueError) as error:
             self.channel.close()
             self._output.close()
-            raise WorkerError(f"The process that registers could not be started ({error}); "
-                              "the installation may be damaged.") from error
+            raise WorkerError(
+                f"The process that registers could not be started ({error}); the installation may be damaged."
+            ) from error
         finally:
             theirs.close()
         # Also at the end of the interpreter, and when nobody holds this object any more.
@@ -144,9 +149,13 @@ def end_sentence(exit_code: int | None) -> str:
     if exit_code is not None and (exit_code < 0 or SHELL_SIGNALS < exit_code < SHELL_SIGNALS + 65):
         number = -exit_code if exit_code < 0 else exit_code - SHELL_SIGNALS
     if number == SIGKILL:
-        return ("The process that registers was ended by the system, probably because memory ran out; close other "
-                "programs or choose a coarser resolution, and run it again.")
+        return (
+            "The process that registers was ended by the system, probably because memory ran out; close other "
+            "programs or choose a coarser resolution, and run it again."
+        )
     if number is not None:
-        return (f"The process that registers was ended from outside or crashed (signal {number}); run it again, and "
-                "see the log if that does not help.")
+        return (
+            f"The process that registers was ended from outside or crashed (signal {number}); run it again, and "
+            "see the log if that does not help."
+        )
     return "The process that registers ended unexpectedly; run it again, and see the log if that does not help."

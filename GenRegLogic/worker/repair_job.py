@@ -34,10 +34,14 @@ def run_repair(parameters: dict, arrays: dict[str, np.ndarray], control: JobCont
         return None if parameters.get(name) is None else np.array(parameters[name], np.float64)
 
     result = repair(
-        volume("fixed"), volume("moving"),
+        volume("fixed"),
+        volume("moving"),
         DisplacementField(arrays["field"], Geometry.from_dict(parameters["field"])),
-        region=volume("region"), fixed_landmarks=points("fixed_landmarks"),
-        moving_landmarks=points("moving_landmarks"), settings=Settings(**parameters["settings"]),
-        on_progress=control.on_progress, cancel=control.cancel,
-    )  # fmt: skip
+        region=volume("region"),
+        fixed_landmarks=points("fixed_landmarks"),
+        moving_landmarks=points("moving_landmarks"),
+        settings=Settings(**parameters["settings"]),
+        on_progress=control.on_progress,
+        cancel=control.cancel,
+    )
     return outcome_of(result, parameters, control)

@@ -87,8 +87,15 @@ class JobControl:
                 self.log("level {level}, iteration {iteration}: {objective:.5g}".format(**objective))
         if new_stage:
             self.log(f"stage: {progress.stage}")
-        self._server.send({"type": "progress", "stage": progress.stage, "fraction": progress.fraction,
-                           "seconds_left": progress.seconds_left, "objective": objective})
+        self._server.send(
+            {
+                "type": "progress",
+                "stage": progress.stage,
+                "fraction": progress.fraction,
+                "seconds_left": progress.seconds_left,
+                "objective": objective,
+            }
+        )
         if self._preview_wanted and not self._preview_pending and now - self._previewed_at >= PREVIEW_SECONDS:
             self._send_preview(progress.field())
 
@@ -137,8 +144,9 @@ class Server:
         while True:
             self._next()
 
-    def send(self, message: dict, arrays: dict[str, np.ndarray] | None = None,
-             between: Callable[[], None] = lambda: None) -> None:  # fmt: skip
+    def send(
+        self, message: dict, arrays: dict[str, np.ndarray] | None = None, between: Callable[[], None] = lambda: None
+    ) -> None:
         """A message and the arrays that belong to it; waits until the program has taken them.
 
         Args:
@@ -190,9 +198,16 @@ class Server:
         leaving = not parameters.get("keep_warm", False) and holds_gpu()
         if error is None:
             try:
-                self.send({"type": "ended", "leaving": leaving, "report": outcome.report,
-                           "geometries": {name: g.to_dict() for name, g in outcome.geometries.items()}},
-                          outcome.arrays, between=control.check)
+                self.send(
+                    {
+                        "type": "ended",
+                        "leaving": leaving,
+                        "report": outcome.report,
+                        "geometries": {name: g.to_dict() for name, g in outcome.geometries.items()},
+                    },
+                    outcome.arrays,
+                    between=control.check,
+                )
                 return leaving
             except Cancelled as caught:
                 error = caught
@@ -216,12 +231,16 @@ class Server:
         if isinstance(error, (ChannelClosed, ProtocolError)):
             raise error
         if isinstance(error, MemoryError) or is_out_of_memory(error):
-            return ResourceError("There is not enough memory for these scans; close other programs, crop the scans or "
-                                 "resample them to larger voxels.")
+            return ResourceError(
+                "There is not enough memory for these scans; close other programs, crop the scans or "
+                "resample them to larger voxels."
+            )
         for line in traceback.format_exc().splitlines():
             self.send({"type": "log", "line": line})
-        return GenRegError(f"Something unexpected went wrong ({type(error).__name__}); run it again with the log "
-                           "switched on and report what it says.")
+        return GenRegError(
+            f"Something unexpected went wrong ({type(error).__name__}); run it again with the log "
+            "switched on and report what it says."
+        )
 
 
 def load_jobs() -> dict[str, Callable]:
@@ -245,8 +264,10 @@ def load_jobs() -> dict[str, Callable]:
         from .maps_job import run_maps
         from .repair_job import run_repair
     except ImportError as error:
-        raise DependencyError(f"A package that GenReg needs does not load ({error.name or error}); install it and "
-                              "run the registration again.") from error
+        raise DependencyError(
+            f"A package that GenReg needs does not load ({error.name or error}); install it and "
+            "run the registration again."
+        ) from error
     tune_allocator()
     return {**JOBS, "html": run_html, "maps": run_maps, "repair": run_repair}
 

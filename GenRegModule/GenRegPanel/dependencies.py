@@ -57,14 +57,18 @@ def ensureTorch(installed=torchInstalled, findInstaller=None, version=torchVersi
         installer = (findInstaller or _findInstaller)()
     except ImportError:
         raise DependencyError(
-            _("GenReg computes with PyTorch, which is not installed: install the extension PyTorch in the Extensions "
-              "Manager, restart Slicer, and press Run again.")
-        ) from None  # fmt: skip
+            _(
+                "GenReg computes with PyTorch, which is not installed: install the extension PyTorch in the Extensions "
+                "Manager, restart Slicer, and press Run again."
+            )
+        ) from None
     agreed = slicer.util.confirmOkCancelDisplay(
-        _("GenReg computes with PyTorch, which is not installed yet. Install it now? It is downloaded once, up to a "
-          "few gigabytes, and takes some minutes. Your scans stay on this computer."),
+        _(
+            "GenReg computes with PyTorch, which is not installed yet. Install it now? It is downloaded once, up to a "
+            "few gigabytes, and takes some minutes. Your scans stay on this computer."
+        ),
         windowTitle=_("GenReg"),
-    )  # fmt: skip
+    )
     if not agreed:
         raise Cancelled(_("PyTorch was not installed, so nothing was computed."))
     _install(installer)
@@ -78,10 +82,11 @@ def ensureTorch(installed=torchInstalled, findInstaller=None, version=torchVersi
 def _checkVersion(found):
     if found is not None and found < OLDEST:
         raise DependencyError(
-            _("GenReg needs PyTorch {oldest} or later, and {found} is installed: uninstall it in the module PyTorch "
-              "Utils, restart Slicer, and press Run again.")
-            .format(oldest=".".join(map(str, OLDEST)), found=".".join(map(str, found)))
-        )  # fmt: skip
+            _(
+                "GenReg needs PyTorch {oldest} or later, and {found} is installed: uninstall it in the module PyTorch "
+                "Utils, restart Slicer, and press Run again."
+            ).format(oldest=".".join(map(str, OLDEST)), found=".".join(map(str, found)))
+        )
 
 
 def _findInstaller():

@@ -123,10 +123,13 @@ class DevicesList:
 
     def _onFound(self, report):
         self._found = [
-            Device(one["id"], _("the CPU") if one["id"] == CPU else one["name"],
-                   None if one["id"] == CPU else one["memory_bytes"])
+            Device(
+                one["id"],
+                _("the CPU") if one["id"] == CPU else one["name"],
+                None if one["id"] == CPU else one["memory_bytes"],
+            )
             for one in report["devices"]
-        ]  # fmt: skip
+        ]
         self._fill()
         self._onChange()
 

@@ -62,9 +62,13 @@ class InspectLogic:
             options: settings, preview, keepWarm, onProgress, onPreview, onLog.
         """
         return self.runner.job(
-            "repair", transformNode, region=region, fixedLandmarks=fixedLandmarks, movingLandmarks=movingLandmarks,
+            "repair",
+            transformNode,
+            region=region,
+            fixedLandmarks=fixedLandmarks,
+            movingLandmarks=movingLandmarks,
             **{"preview": False, **options},
-        )  # fmt: skip
+        )
 
     def saveReport(self, transformNode, path, *, names=False, device="auto"):
         """Write the report as one HTML page; `names` lets it name the two volumes."""
@@ -73,9 +77,13 @@ class InspectLogic:
         self.maps(transformNode, ["confidence"], device=device)
         nodes = self._mapNodes()
         page = self.runner.job(
-            "html", transformNode, names=names, device=device, worst=nodes.worst(transformNode),
+            "html",
+            transformNode,
+            names=names,
+            device=device,
+            worst=nodes.worst(transformNode),
             confidence=nodes.volume(transformNode, "confidence"),
-        )  # fmt: skip
+        )
         savePage(page, path)
 
     def _mapNodes(self):

@@ -24,10 +24,13 @@ class InspectMaps:
         self._ui, self._inspect = ui, inspect
         self._filling, self._wanted = True, ""
         titles = {
-            "": _("None"), "log_jacobian": _("Expansion and contraction"), "magnitude": _("Displacement"),
-            "confidence": _("Expected error"), "similarity_before": _("Similarity before"),
+            "": _("None"),
+            "log_jacobian": _("Expansion and contraction"),
+            "magnitude": _("Displacement"),
+            "confidence": _("Expected error"),
+            "similarity_before": _("Similarity before"),
             "similarity_after": _("Similarity after"),
-        }  # fmt: skip
+        }
         ui.mapComboBox.clear()
         for name in NAMES:
             ui.mapComboBox.addItem(titles[name], name)
@@ -67,9 +70,16 @@ class InspectMaps:
             return
 
         self._inspect.job.start(
-            "maps", transform, sentence, onDone, mapNodes=looking.maps, want=want, saved=self._saved(),
-            device=self._inspect.parameters.device or "auto", confidence=looking.confidence(transform),
-        )  # fmt: skip
+            "maps",
+            transform,
+            sentence,
+            onDone,
+            mapNodes=looking.maps,
+            want=want,
+            saved=self._saved(),
+            device=self._inspect.parameters.device or "auto",
+            confidence=looking.confidence(transform),
+        )
 
     def _saved(self):
         return bool(self._inspect.parameters.saveMaps)
@@ -84,8 +94,11 @@ class InspectMaps:
             else:
                 self._wanted = name
                 transform = self._inspect.transform
-                self.have(QUICK if name in QUICK else SLOW, _("Computing the map"),
-                          lambda made: self._put(name, made, transform))  # fmt: skip
+                self.have(
+                    QUICK if name in QUICK else SLOW,
+                    _("Computing the map"),
+                    lambda made: self._put(name, made, transform),
+                )
         self._inspect.update()
 
     def _put(self, name, made, transform):

@@ -36,7 +36,9 @@ class InspectMeasures:
         ui, free = self._ui, self._inspect.free
         chosen = self._chosen
         ui.measureLandmarksButton.enabled = free and None not in (
-            chosen("measureFixedLandmarks"), chosen("measureMovingLandmarks"))  # fmt: skip
+            chosen("measureFixedLandmarks"),
+            chosen("measureMovingLandmarks"),
+        )
         ui.measureSegmentsButton.enabled = free and chosen("fixedSegmentation") is not None
         if self._table is not None and inScene(self._table) is None:
             self._table = None

@@ -23,9 +23,11 @@ class InspectModes:
         self._board = Later(self._onBoard, QUIET_MS)
         self._drawings = {"grid": ui.gridModeButton, "arrows": ui.arrowsModeButton}
         self._modes = {
-            "checkerboard": ui.checkerboardModeButton, "flicker": ui.flickerModeButton,
-            "fusion": ui.fusionModeButton, "sideBySide": ui.sideBySideModeButton,
-        }  # fmt: skip
+            "checkerboard": ui.checkerboardModeButton,
+            "flicker": ui.flickerModeButton,
+            "fusion": ui.fusionModeButton,
+            "sideBySide": ui.sideBySideModeButton,
+        }
         for kind, button in self._drawings.items():
             button.connect("clicked(bool)", self._drawer(kind))
         for name, button in self._modes.items():

@@ -37,7 +37,8 @@ class InspectPlaces:
         ui.placeLabel.visible = place is not None
         if place is not None:
             ui.placeLabel.text = _("{number} of {count}: {reason}").format(
-                number=tour.index + 1, count=len(tour.places), reason=place.reason)  # fmt: skip
+                number=tour.index + 1, count=len(tour.places), reason=place.reason
+            )
 
     def cleanup(self):
         """Nothing goes on by itself."""

@@ -42,7 +42,11 @@ class InspectRepair:
 
     def _what(self):
         parameters = self._inspect.parameters
-        names = {"region": "repairRegion", "fixedLandmarks": "repairFixedLandmarks",
-                 "movingLandmarks": "repairMovingLandmarks"}  # fmt: skip
-        return {key: inScene(getattr(parameters, name)) if parameters is not None else None
-                for key, name in names.items()}  # fmt: skip
+        names = {
+            "region": "repairRegion",
+            "fixedLandmarks": "repairFixedLandmarks",
+            "movingLandmarks": "repairMovingLandmarks",
+        }
+        return {
+            key: inScene(getattr(parameters, name)) if parameters is not None else None for key, name in names.items()
+        }

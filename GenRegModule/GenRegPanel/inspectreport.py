@@ -60,10 +60,15 @@ class InspectReport:
         def begin(_made):
             parameters, looking = self._inspect.parameters, self._inspect.looking
             self._inspect.job.start(
-                "html", transform, _("Making the report"), done, names=bool(parameters.nameVolumes),
-                device=parameters.device or "auto", worst=looking.maps.worst(transform),
+                "html",
+                transform,
+                _("Making the report"),
+                done,
+                names=bool(parameters.nameVolumes),
+                device=parameters.device or "auto",
+                worst=looking.maps.worst(transform),
                 confidence=looking.confidence(transform) or looking.maps.volume(transform, "confidence"),
-            )  # fmt: skip
+            )
 
         with errorsShown():
             self._inspect.maps.have(("confidence",), _("Looking for the worst places"), begin)

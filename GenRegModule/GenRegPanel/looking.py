@@ -84,7 +84,7 @@ class Looking:
 
     @property
     def drawing(self):
-        """"grid", "arrows" or empty."""
+        """ "grid", "arrows" or empty."""
         drawn = self._deformation
         return drawn.kind if drawn is not None and drawn.shown else ""
 
@@ -155,8 +155,9 @@ class Looking:
     def _fits(self, transformNode):
         """Whether a transform is the latest run's, and still as that run has left it."""
         result = self.result
-        return result is not None and result.transformNode is transformNode and self._token == self._tokenOf(
-            transformNode)  # fmt: skip
+        return (
+            result is not None and result.transformNode is transformNode and self._token == self._tokenOf(transformNode)
+        )
 
     @staticmethod
     def _tokenOf(transformNode):

@@ -9,8 +9,15 @@ from GenRegLogic.settings import Settings
 
 __all__ = ["makeRequest"]
 
-INPUTS = ("fixedMask", "movingMask", "keepRigid", "fixedLandmarks", "movingLandmarks", "initialTransform",
-          "nonLinearParents")  # fmt: skip
+INPUTS = (
+    "fixedMask",
+    "movingMask",
+    "keepRigid",
+    "fixedLandmarks",
+    "movingLandmarks",
+    "initialTransform",
+    "nonLinearParents",
+)
 SETTINGS = tuple(field.name for field in dataclasses.fields(Settings))
 RUN = ("preview", "keepWarm", "onProgress", "onPreview", "onLog")
 
@@ -40,9 +47,11 @@ def makeRequest(fixedNode, movingNode, outputTransformNode, options):
     if settings is not None and knobs:
         raise InputError(_("Give either settings or {name}, not both.").format(name=", ".join(knobs)))
     inputs = RunInputs(
-        fixed=fixedNode, moving=movingNode, settings=settings or Settings(**knobs),
+        fixed=fixedNode,
+        moving=movingNode,
+        settings=settings or Settings(**knobs),
         **{name: options.pop(name) for name in INPUTS if name in options},
-    )  # fmt: skip
+    )
     outputs = RunOutputs(
         transform=outputTransformNode,
         warpedVolume=options.pop("warpedVolumeNode", None) or None,

@@ -68,8 +68,10 @@ class ResultPart:
             ui.figuresLabel.text = ""
             return
         if not self._stillHolds(node):
-            ui.verdictLabel.text = _("This transform was changed after its run, so the run's verdict no longer holds; "
-                                     "Save report measures it anew.")  # fmt: skip
+            ui.verdictLabel.text = _(
+                "This transform was changed after its run, so the run's verdict no longer holds; "
+                "Save report measures it anew."
+            )
             ui.figuresLabel.text = ""
             return
         try:

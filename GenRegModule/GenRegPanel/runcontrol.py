@@ -109,9 +109,15 @@ class RunControl:
         self._starting = True
         self._showState()
         make = self._runner.makeJob(
-            "repair", transform, **what, settings=settings, preview=self._parameters.preview,
-            keepWarm=self._parameters.keepWarm, onProgress=self._onProgress, onLog=self._log.add,
-        )  # fmt: skip
+            "repair",
+            transform,
+            **what,
+            settings=settings,
+            preview=self._parameters.preview,
+            keepWarm=self._parameters.keepWarm,
+            onProgress=self._onProgress,
+            onLog=self._log.add,
+        )
 
         def begin():
             self._runner.begin(make, onEnded=self._onEnded)
@@ -142,10 +148,12 @@ class RunControl:
             return True
         names = ", ".join(node.GetName() for node in nodes)
         agreed = slicer.util.confirmYesNoDisplay(
-            _("The volumes lie below non-linear transforms ({names}), which have to be written into their voxels first "
-              "(hardened). Do that now? Undo brings them back.").format(names=names),
+            _(
+                "The volumes lie below non-linear transforms ({names}), which have to be written into their voxels "
+                "first (hardened). Do that now? Undo brings them back."
+            ).format(names=names),
             windowTitle=_("GenReg"),
-        )  # fmt: skip
+        )
         inputs.nonLinearParents = "harden" if agreed else "refuse"
         return agreed
 
@@ -154,8 +162,13 @@ class RunControl:
         if self._parameters is None:
             return
         preview = self._parameters.preview
-        options = {"preview": preview, "keepWarm": self._parameters.keepWarm, "onProgress": self._onProgress,
-                   "onLog": self._log.add, "onEnded": self._onEnded}  # fmt: skip
+        options = {
+            "preview": preview,
+            "keepWarm": self._parameters.keepWarm,
+            "onProgress": self._onProgress,
+            "onLog": self._log.add,
+            "onEnded": self._onEnded,
+        }
         self._begin(lambda: self._runner.start(inputs, outputs, **options), inputs if preview else None)
 
     def _begin(self, start, shown=None, *, repairing=False):

@@ -79,8 +79,9 @@ class GenRegTest(ScriptedLoadableModuleTest):
         import numpy as np
 
         fixed, moving = self._scans(parents=True)
-        result = self._process(fixed, moving, warpedVolumeNode=slicer.mrmlScene.AddNewNodeByClass(
-            "vtkMRMLScalarVolumeNode", "Warped"))  # fmt: skip
+        result = self._process(
+            fixed, moving, warpedVolumeNode=slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Warped")
+        )
         warped = slicer.util.arrayFromVolume(result.warpedNode)
         target = slicer.util.arrayFromVolume(fixed)
         self.assertEqual(warped.shape, target.shape)

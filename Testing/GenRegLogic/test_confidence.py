@@ -46,11 +46,13 @@ class TestDisagreement:
     def there_and_back(scans, shift, linear):
         """Fields that move by a shift (LPS mm, before the linear part) and back."""
         fixed, moving = (scan.mask.geometry for scan in scans)
-        home = np.linalg.inv(linear)[:3, :3]                  # w so that A^-1 (y + R' w) undoes the shift
+        home = np.linalg.inv(linear)[:3, :3]  # w so that A^-1 (y + R' w) undoes the shift
         w = moving.direction.T @ (-np.linalg.inv(home) @ shift)
         u = fixed.direction.T @ shift
-        return [Image(torch.from_numpy(v).float().view(3, 1, 1, 1).repeat(1, *g.shape), g)
-                for v, g in ((u, fixed), (w, moving))]
+        return [
+            Image(torch.from_numpy(v).float().view(3, 1, 1, 1).repeat(1, *g.shape), g)
+            for v, g in ((u, fixed), (w, moving))
+        ]
 
     @pytest.mark.parametrize("linear", [np.eye(4), LINEAR], ids=["alone", "under a linear part"])
     def test_where_the_way_back_leads_home_nothing_is_missed(self, scans, linear):
@@ -67,7 +69,7 @@ class TestDisagreement:
         forward, backward = self.there_and_back(scans, np.array([4.0, -3.0, 2.0]), np.eye(4))
         place = backward.geometry.to_world(np.array(backward.geometry.size) / 2)
         k, j, i = (n // 2 for n in backward.geometry.shape)
-        backward.tensor[0, k - 2:k + 3, j - 2:j + 3, i - 2:i + 3] += 12.0
+        backward.tensor[0, k - 2 : k + 3, j - 2 : j + 3, i - 2 : i + 3] += 12.0
         error = missed(np.eye(4), forward, backward)
         points = error.geometry.to_world(np.argwhere(np.ones(error.array.shape))[:, ::-1])
         away = np.linalg.norm(points + (4.0, -3.0, 2.0) - place, axis=1).reshape(error.array.shape)

@@ -21,8 +21,11 @@ def test_there_are_twelve_channels_between_0_and_1(image):
     assert float(got.max()) <= 1
 
 
-@pytest.mark.parametrize(("scale", "offset"), [(1000.0, 0.0), (1e-3, 0.0), (1.0, 5.0), (-1.0, 0.0), (-40.0, 7.0)],
-                         ids=["brighter", "darker", "offset", "inverted", "inverted and offset"])
+@pytest.mark.parametrize(
+    ("scale", "offset"),
+    [(1000.0, 0.0), (1e-3, 0.0), (1.0, 5.0), (-1.0, 0.0), (-40.0, 7.0)],
+    ids=["brighter", "darker", "offset", "inverted", "inverted and offset"],
+)
 def test_brightness_and_contrast_do_not_matter(image, scale, offset):
     torch.testing.assert_close(mind_ssc(scale * image + offset), mind_ssc(image), atol=2e-3, rtol=0)
 
@@ -40,8 +43,14 @@ def test_the_patches_are_the_neighbors_that_share_an_edge(image):
 
     def distances(voxel):
         offsets = [np.array(o) for o in ((0, 0, 1), (0, 1, 0), (1, 0, 0), (0, 0, -1), (0, -1, 0), (-1, 0, 0))]
-        return np.array([((patch(voxel + a) - patch(voxel + b)) ** 2).sum()
-                         for n, a in enumerate(offsets) for b in offsets[n + 1:] if np.abs(a + b).sum() > 0])
+        return np.array(
+            [
+                ((patch(voxel + a) - patch(voxel + b)) ** 2).sum()
+                for n, a in enumerate(offsets)
+                for b in offsets[n + 1 :]
+                if np.abs(a + b).sum() > 0
+            ]
+        )
 
     voxel = np.array([8, 9, 10])
     found = distances(voxel)

@@ -49,10 +49,12 @@ class TestSeconds:
 
     @pytest.mark.parametrize(
         ("pair", "fixed", "moving"),
-        [("spine_cord_t1_t2", ((60, 80, 52), 1.0), ((60, 70, 40), 1.0)),
-         ("lung_h1_0004_0006", ((96, 96, 80), 2.0), ((96, 96, 80), 2.0)),
-         ("brain_malf_1000_1001", ((168, 206, 167), 1.0), ((160, 190, 163), 1.0))],
-    )  # fmt: skip
+        [
+            ("spine_cord_t1_t2", ((60, 80, 52), 1.0), ((60, 70, 40), 1.0)),
+            ("lung_h1_0004_0006", ((96, 96, 80), 2.0), ((96, 96, 80), 2.0)),
+            ("brain_malf_1000_1001", ((168, 206, 167), 1.0), ((160, 190, 163), 1.0)),
+        ],
+    )
     def test_a_measured_run_is_not_far_off(self, pair, fixed, moving):
         """Grids of about the measured pairs' sizes."""
         run = json.loads(BENCHMARK.read_text())["cases"][pair]["methods"]["genreg"]

@@ -36,8 +36,11 @@ def case(tmp_path, grid, make_volume, make_points):
         write_volume(make_volume(grid, seed=seed), tmp_path / f"{role}.nrrd")
         write_volume(Volume(np.roll(labels, seed, axis=1), grid), tmp_path / f"{role}_labels.nrrd")
         write_points(make_points(grid, 20, margin=2.0, seed=seed), tmp_path / f"{role}_points.csv")
-    names = {f"{r}{w}": f"{r}{w}{e}" for r in ("fixed", "moving")
-             for w, e in (("", ".nrrd"), ("_labels", ".nrrd"), ("_points", ".csv"))}  # fmt: skip
+    names = {
+        f"{r}{w}": f"{r}{w}{e}"
+        for r in ("fixed", "moving")
+        for w, e in (("", ".nrrd"), ("_labels", ".nrrd"), ("_points", ".csv"))
+    }
     return {"name": "synthetic", "labels": [1, 2, 3]} | names
 
 
@@ -99,9 +102,12 @@ def test_no_label_in_common_is_refused(grid, make_volume):
     image, zeros = make_volume(grid), np.zeros(grid.shape, np.uint8)
     with pytest.raises(InputError, match="no label in common"):
         evaluate(
-            image, image, AffineTransform.identity(),
-            fixed_labels=Volume(zeros + 1, grid), moving_labels=Volume(zeros + 2, grid),
-        )  # fmt: skip
+            image,
+            image,
+            AffineTransform.identity(),
+            fixed_labels=Volume(zeros + 1, grid),
+            moving_labels=Volume(zeros + 2, grid),
+        )
 
 
 @pytest.mark.parametrize("given", ["fixed_points", "moving_points"])

@@ -28,9 +28,13 @@ def by_itk(transform, points):
 
 def sampled_by_itk(transform, geometry):
     field = sitk.TransformToDisplacementField(
-        transform.to_sitk(), sitk.sitkVectorFloat64, geometry.size, geometry.origin, geometry.spacing,
+        transform.to_sitk(),
+        sitk.sitkVectorFloat64,
+        geometry.size,
+        geometry.origin,
+        geometry.spacing,
         geometry.direction.ravel().tolist(),
-    )  # fmt: skip
+    )
     return sitk.GetArrayFromImage(field)
 
 

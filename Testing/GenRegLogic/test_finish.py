@@ -34,8 +34,9 @@ def stored(request, grid, make_volume):
 def working_field(geometry, make_field, amplitude=1.0):
     """A smooth u along the canonical axes, on a grid coarser than the scan's."""
     grid = canonical_geometry(geometry)
-    coarse = Geometry(tuple(n // 2 + 1 for n in grid.size), tuple(2 * s for s in grid.spacing), grid.origin,
-                      grid.direction)
+    coarse = Geometry(
+        tuple(n // 2 + 1 for n in grid.size), tuple(2 * s for s in grid.spacing), grid.origin, grid.direction
+    )
     u = make_field(coarse, amplitude).array
     return Image(torch.from_numpy(np.ascontiguousarray(u.transpose(3, 0, 1, 2))), coarse)
 
@@ -62,10 +63,10 @@ class TestToDisplacement:
         field = to_displacement(working, LINEAR, stored)
         along_world = working.tensor.numpy().transpose(1, 2, 3, 0) @ working.geometry.direction.T
         itk = sitk.CompositeTransform(3)
-        itk.AddTransform(AffineTransform(LINEAR).to_sitk())                   # ITK applies the last one first
+        itk.AddTransform(AffineTransform(LINEAR).to_sitk())  # ITK applies the last one first
         itk.AddTransform(DisplacementField(along_world.astype(np.float32), working.geometry).to_sitk())
         index = np.rint(stored.to_index(make_points(stored, margin=2))).astype(int)
-        points = stored.to_world(index)                                       # at voxels both interpolate alike
+        points = stored.to_world(index)  # at voxels both interpolate alike
         expected = np.array([itk.TransformPoint(p) for p in points.tolist()])
         np.testing.assert_allclose(field(points), expected, atol=1e-3 * max(1, stored.spacing[0]))
 

@@ -161,7 +161,7 @@ class TestSampler:
         linear = MAPPING.copy()
         linear[:3, :3] *= 0.6 * oblique_grid.extent_mm.min() / grid.extent_mm.max()
         linear[:3, 3] = oblique_grid.center - linear[:3, :3] @ fixed.center
-        u = make_field(fixed, 0.5).array                                            # along the fixed grid's axes
+        u = make_field(fixed, 0.5).array  # along the fixed grid's axes
         return fixed, moving, linear, u
 
     def test_images_are_sampled_as_itk_samples_them(self, case):
@@ -171,11 +171,11 @@ class TestSampler:
         along_axes = torch.from_numpy(np.ascontiguousarray(u.transpose(3, 0, 1, 2)))
         got = sample(image.tensor[None], sampler.coordinates(along_axes))[0].numpy()
         itk = sitk.CompositeTransform(3)
-        itk.AddTransform(AffineTransform(linear).to_sitk())                         # ITK applies the last one first
+        itk.AddTransform(AffineTransform(linear).to_sitk())  # ITK applies the last one first
         itk.AddTransform(DisplacementField(u @ fixed.direction.T.astype(np.float32), fixed).to_sitk())
         expected = itk_resample(moving, fixed, itk)
         inner = (slice(1, -1),) * 3
-        np.testing.assert_allclose(got[inner], expected[inner], atol=0.05)          # of 400 units of intensity
+        np.testing.assert_allclose(got[inner], expected[inner], atol=0.05)  # of 400 units of intensity
         assert np.ptp(expected[inner]) > 100
 
     def test_no_displacement_is_a_displacement_of_zero(self, case):

@@ -45,6 +45,7 @@ def scans():
 
 def saying(learned, voxels, axis):
     """The same with a network that says so many voxels along one axis, everywhere."""
+
     def says(fixed, moving):
         field = torch.zeros(1, 3, *(-(-n // 2) for n in fixed.shape[2:]))
         field[:, axis] = voxels
@@ -123,7 +124,9 @@ class TestPropose:
         start = torch.zeros(3, *level.fixed_geometry.shape)
         start[1] += 0.1 * level.spacing * z
         with torch.inference_mode():
-            better = saying(untrained, 1.0, axis=2).improve(level, np.eye(4), Proposal("search", Image(start, level.fixed_geometry)))
+            better = saying(untrained, 1.0, axis=2).improve(
+                level, np.eye(4), Proposal("search", Image(start, level.fixed_geometry))
+            )
         assert better.name == "search+network"
         inner = (slice(None), slice(2, -3), slice(2, -2), slice(2, -2))
         moved = better.field.tensor[inner] / level.spacing
@@ -131,8 +134,14 @@ class TestPropose:
         assert torch.allclose(moved[1], (0.1 * (z + 1))[2:-3].expand_as(moved[1]), atol=1e-4)
 
     def test_a_thin_scan_is_taken(self, untrained):
-        pair = [prepare(Volume(np.random.default_rng(n).normal(size=(4, 30, 30)).astype(np.float32), GRID), mask=None,
-                        device=CPU) for n in (1, 2)]
+        pair = [
+            prepare(
+                Volume(np.random.default_rng(n).normal(size=(4, 30, 30)).astype(np.float32), GRID),
+                mask=None,
+                device=CPU,
+            )
+            for n in (1, 2)
+        ]
         level = LinearLevel(*pair, 20_000)
         with torch.inference_mode():
             field = untrained.propose(level, np.eye(4)).field

@@ -122,8 +122,9 @@ class TestInit:
 
     def test_center_starts_from_the_middles_of_the_scans(self):
         truth = rigid(shift=(300.0, 0.0, 0.0))
-        best, _ = align(*scans(truth, centered(MOVING_GRID.size, MOVING_GRID.spacing, center=(302.0, 1.0, 0.0))),
-                        init="center")
+        best, _ = align(
+            *scans(truth, centered(MOVING_GRID.size, MOVING_GRID.spacing, center=(302.0, 1.0, 0.0))), init="center"
+        )
         assert best.name == "center"
         assert error(best.matrix, truth) < 1.0
 
@@ -167,8 +168,9 @@ class TestObjective:
 
 def test_the_search_over_translations_finds_the_right_one_first():
     truth = rigid(shift=(40.0, -30.0, 25.0))
-    level = LinearLevel(*scans(truth, centered(MOVING_GRID.size, MOVING_GRID.spacing, center=(30.0, -20.0, 20.0))),
-                        20_000)
+    level = LinearLevel(
+        *scans(truth, centered(MOVING_GRID.size, MOVING_GRID.spacing, center=(30.0, -20.0, 20.0))), 20_000
+    )
     peak = translation_peaks(level, np.eye(4), 1)[0]
     np.testing.assert_array_equal(peak[:3, :3], np.eye(3))
     assert np.linalg.norm(peak[:3, 3] - truth[:3, 3]) < 1.5 * level.spacing

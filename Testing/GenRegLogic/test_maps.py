@@ -82,8 +82,10 @@ class TestLocalSimilarity:
         pair = request.getfixturevalue(which)
         truth = sample_transform(pair.truth, pair.fixed.geometry)
         inside = pair.scene.inside(all_points(pair.fixed.geometry)).reshape(pair.fixed.array.shape)
-        before, after = (local_similarity(pair.fixed, pair.moving, t).array[inside].mean()
-                         for t in (AffineTransform.identity(), truth))  # fmt: skip
+        before, after = (
+            local_similarity(pair.fixed, pair.moving, t).array[inside].mean()
+            for t in (AffineTransform.identity(), truth)
+        )
         assert after > before + 0.15
 
     def test_outside_the_moving_scan_it_is_zero(self, pair):
@@ -93,7 +95,7 @@ class TestLocalSimilarity:
         there = all_points(pair.fixed.geometry) + [60.0, 0, 0]
         outside = ~pair.moving.geometry.contains(there).reshape(found.array.shape)
         assert outside.any()
-        assert found.array[outside].max() < 0.5        # half a voxel of the coarser grid may reach across
+        assert found.array[outside].max() < 0.5  # half a voxel of the coarser grid may reach across
         assert np.median(found.array[outside]) == 0
 
     def test_it_lies_on_the_stored_axes_of_the_fixed_scan(self, pair):
@@ -141,7 +143,7 @@ class TestWorstPlaces:
         array = np.zeros(self.GRID.shape, np.float32)
         at = [(5, 8, 10), (30, 40, 50), (20, 10, 30), (8, 40, 15)][: len(heights)]
         for (k, j, i), height in zip(at, heights):
-            array[k - 1:k + 2, j - 1:j + 2, i - 1:i + 2] = height * 0.5
+            array[k - 1 : k + 2, j - 1 : j + 2, i - 1 : i + 2] = height * 0.5
             array[k, j, i] = height
         return Volume(array, self.GRID), self.GRID.to_world(np.array(at)[:, ::-1])
 

@@ -101,6 +101,6 @@ class TestCorrelation:
     def test_the_neighbor_that_matches_wins(self):
         torch.manual_seed(1)
         image = torch.nn.functional.normalize(torch.randn(1, 8, 6, 6, 6), dim=1)
-        moved = image.roll(1, dims=4)                       # what lay at x lies at x + 1
+        moved = image.roll(1, dims=4)  # what lay at x lies at x + 1
         best = local_correlation(image, moved).argmax(dim=1)[0, 1:-1, 1:-1, 1:-2]
-        assert (best == 14).float().mean() == 1.0           # (0, 0, +1) among the 27 offsets
+        assert (best == 14).float().mean() == 1.0  # (0, 0, +1) among the 27 offsets

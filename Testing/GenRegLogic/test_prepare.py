@@ -59,7 +59,7 @@ class TestBodyMask:
         truth = Scene().inside(centers(grid), depth=0.0)
         found = prepared.mask.tensor.numpy().reshape(-1)
         assert found[truth].mean() > 0.999
-        assert not found[~Scene().inside(centers(grid), depth=-0.2)].any()   # a margin, for the edge to be seen
+        assert not found[~Scene().inside(centers(grid), depth=-0.2)].any()  # a margin, for the edge to be seen
         assert prepared.automatic
 
     def test_its_volume_is_the_masks_in_cubic_mm(self, prepared):
@@ -108,8 +108,10 @@ class TestGrids:
 
     def test_the_working_grid_ends_with_the_scan(self, prepared):
         grid, scan = working_grid(prepared, 2.8, margin_voxels=1000), prepared.image.geometry
-        assert (np.abs(scan.to_index(grid.corners()) - scan.to_index(scan.center))
-                <= (np.array(scan.size) - 1) / 2 + 2.8 / np.array(scan.spacing)).all()
+        assert (
+            np.abs(scan.to_index(grid.corners()) - scan.to_index(scan.center))
+            <= (np.array(scan.size) - 1) / 2 + 2.8 / np.array(scan.spacing)
+        ).all()
 
     def test_the_mask_on_a_grid_is_where_the_body_is(self, prepared):
         grid = working_grid(prepared, 4.0)

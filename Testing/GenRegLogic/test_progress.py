@@ -59,7 +59,7 @@ def test_the_stages_come_by_name_and_in_order(monitor, told):
 def test_the_time_left_is_told_once_it_can_be_known(monitor, told):
     run(monitor)
     assert told[0].seconds_left is None
-    assert all(progress.seconds_left >= 0 for progress in told[len(told) // 2:])
+    assert all(progress.seconds_left >= 0 for progress in told[len(told) // 2 :])
     assert told[-1].seconds_left == pytest.approx(0, abs=1e-6)
 
 

@@ -84,8 +84,11 @@ class TestChoice:
         best, _ = propose(level, NO_MOVE, [identity, Network(pair.truth, coarseness=2.5)])
         assert best.name == "network"
 
-    @pytest.mark.parametrize("damage", [rough, lambda u: -u, lambda u: 5 * u, lambda u: u + 500.0],
-                             ids=["rough", "backward", "too far", "out of the scan"])
+    @pytest.mark.parametrize(
+        "damage",
+        [rough, lambda u: -u, lambda u: 5 * u, lambda u: u + 500.0],
+        ids=["rough", "backward", "too far", "out of the scan"],
+    )
     def test_a_network_that_is_wrong_is_not_chosen(self, level, pair, damage):
         best, scored = propose(level, NO_MOVE, [identity, Network(pair.truth, damage)])
         assert best.name == "identity"
@@ -145,8 +148,11 @@ class TestImprovers:
     """What is made of the best proposal is scored like a proposal."""
 
     def scored_as(self, monkeypatch, objectives):
-        monkeypatch.setattr(propose_module, "score", lambda level, linear, proposal: dataclasses.replace(
-            proposal, objective=objectives[proposal.name]))
+        monkeypatch.setattr(
+            propose_module,
+            "score",
+            lambda level, linear, proposal: dataclasses.replace(proposal, objective=objectives[proposal.name]),
+        )
 
     def named(self, name):
         return lambda *_: Proposal(name, None)

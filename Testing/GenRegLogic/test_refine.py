@@ -86,8 +86,12 @@ class TestField:
         assert history == []
 
     def test_more_smoothness_gives_a_smoother_field(self, scans, zero, measure):
-        spread = [jacobian_figures(to_displacement(refined(scans, schedule(measure, FINEST, 20), zero,
-                                                           smoothness=s)[0], np.eye(4)))["sdlogj"] for s in (0.7, 2.0)]
+        spread = [
+            jacobian_figures(
+                to_displacement(refined(scans, schedule(measure, FINEST, 20), zero, smoothness=s)[0], np.eye(4))
+            )["sdlogj"]
+            for s in (0.7, 2.0)
+        ]
         assert spread[1] < spread[0]
 
     def test_the_same_start_gives_the_same_field(self, scans, zero, measure):
@@ -173,8 +177,9 @@ class TestNetworkDescriptors:
     def test_they_are_compared_on_the_coarse_levels_only(self):
         levels = schedule(DESCRIPTOR, 1.0, 8, descriptor=BOTH)
         assert [level.measure for level in levels] == [BOTH, BOTH, DESCRIPTOR]
-        assert all(level.measure == NETWORK for level in schedule(DESCRIPTOR, 1.0, 8, descriptor=NETWORK,
-                                                                  finest_learned=0))
+        assert all(
+            level.measure == NETWORK for level in schedule(DESCRIPTOR, 1.0, 8, descriptor=NETWORK, finest_learned=0)
+        )
 
     @pytest.mark.parametrize("measure", [NETWORK, BOTH])
     def test_they_draw_the_scans_together(self, scans, zero, measure):

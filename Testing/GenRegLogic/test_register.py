@@ -49,16 +49,20 @@ class TestResult:
         assert result.report["descriptor"] == "mind-ssc+network"
         assert two_contrasts.error(result.forward).mean() < 0.7 * two_contrasts.start.mean()
 
-    @pytest.mark.parametrize(("knobs", "described", "improved", "named"), [
-        ({}, True, True, "mind-ssc+network"),
-        ({"network": "describe"}, True, False, "mind-ssc+network"),
-        ({"network": "propose"}, False, True, "mind-ssc"),
-        ({"network": "off"}, False, False, "mind-ssc"),
-        ({"iterations": 0}, False, True, "mind-ssc"),
-        ({"linear_only": True}, False, False, "mind-ssc"),
-    ])
+    @pytest.mark.parametrize(
+        ("knobs", "described", "improved", "named"),
+        [
+            ({}, True, True, "mind-ssc+network"),
+            ({"network": "describe"}, True, False, "mind-ssc+network"),
+            ({"network": "propose"}, False, True, "mind-ssc"),
+            ({"network": "off"}, False, False, "mind-ssc"),
+            ({"iterations": 0}, False, True, "mind-ssc"),
+            ({"linear_only": True}, False, False, "mind-ssc"),
+        ],
+    )
     def test_the_network_is_asked_for_what_the_report_says_and_the_settings_want(
-            self, two_contrasts, monkeypatch, knobs, described, improved, named):
+        self, two_contrasts, monkeypatch, knobs, described, improved, named
+    ):
         asked = set()
         for part in ("describe", "improve"):
             whole = getattr(Learned, part)

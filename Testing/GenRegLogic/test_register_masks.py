@@ -38,8 +38,10 @@ class TestMasks:
     @staticmethod
     def scans():
         first, second = TestMasks.CENTERS
-        return [TwoBodies(first, second + shift_mm).scan(TestMasks.GRID, seed=seed)
-                for seed, shift_mm in enumerate((np.zeros(3), TestMasks.SHIFT))]
+        return [
+            TwoBodies(first, second + shift_mm).scan(TestMasks.GRID, seed=seed)
+            for seed, shift_mm in enumerate((np.zeros(3), TestMasks.SHIFT))
+        ]
 
     def mask(self, center, geometry=None):
         geometry = geometry or self.GRID
@@ -62,8 +64,9 @@ class TestMasks:
 
     def test_a_moving_mask_alone_says_which_body_is_meant(self, scans):
         moving = self.mask(self.CENTERS[1] + self.SHIFT)
-        inside = LinearLevel(*(prepare(scan, mask=mask, device=torch.device("cpu"))
-                               for scan, mask in zip(scans, (None, moving))), 50_000)
+        inside = LinearLevel(
+            *(prepare(scan, mask=mask, device=torch.device("cpu")) for scan, mask in zip(scans, (None, moving))), 50_000
+        )
         _, weight = inside.warped(np.eye(4))
         index = np.argwhere(weight.numpy() > 0)[:, ::-1]
         assert (inside.fixed_geometry.to_world(index)[:, 0] > 0).all()

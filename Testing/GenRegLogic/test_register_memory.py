@@ -32,12 +32,15 @@ class TestMemory:
         assert any("Memory ran out" in note for note in result.report["notes"])
         assert pair.error(result.forward).mean() < pair.start.mean()
 
-    @pytest.mark.parametrize("error", [
-        MemoryError(),
-        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
-        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes."),
-        RuntimeError("MPS backend out of memory"),
-    ])
+    @pytest.mark.parametrize(
+        "error",
+        [
+            MemoryError(),
+            RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+            RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes."),
+            RuntimeError("MPS backend out of memory"),
+        ],
+    )
     def test_the_cpus_end_of_memory_is_the_same(self, pair, monkeypatch, error):
         self.run_out(monkeypatch, 1, error)
         result = register(pair.fixed, pair.moving, QUICK)

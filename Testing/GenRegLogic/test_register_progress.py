@@ -31,7 +31,12 @@ class TestProgress:
 
     def test_all_stages_come_in_order(self, told):
         assert list(dict.fromkeys(progress.stage for progress, _ in told)) == [
-            "prepare", "linear", "propose", "refine", "finish"]  # fmt: skip
+            "prepare",
+            "linear",
+            "propose",
+            "refine",
+            "finish",
+        ]
 
     def test_the_refinement_tells_its_objective(self, told):
         assert any(progress.objective is not None for progress, _ in told if progress.stage == "refine")
@@ -54,8 +59,10 @@ class TestProgress:
     def answer_in(stage, word):
         """`on_progress` and `cancel` that say a word as soon as a stage has begun."""
         current = []
-        return {"on_progress": lambda progress: current.append(progress.stage),
-                "cancel": lambda: word if current and current[-1] == stage else None}
+        return {
+            "on_progress": lambda progress: current.append(progress.stage),
+            "cancel": lambda: word if current and current[-1] == stage else None,
+        }
 
     def test_keep_gives_the_best_so_far(self, pair):
         result = register(pair.fixed, pair.moving, **self.answer_in("refine", "keep"))

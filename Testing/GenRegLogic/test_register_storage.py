@@ -20,10 +20,13 @@ class TestStorage:
 
     @pytest.mark.parametrize(
         ("fixed", "moving"),
-        [(((2, 0, 1), (0,)), ((1, 2, 0), (0, 1))), (((0, 1, 2), (2,)), ((0, 1, 2), (0,))),
-         (((1, 0, 2), (0, 1, 2)), ((2, 1, 0), ()))],
+        [
+            (((2, 0, 1), (0,)), ((1, 2, 0), (0, 1))),
+            (((0, 1, 2), (2,)), ((0, 1, 2), (0,))),
+            (((1, 0, 2), (0, 1, 2)), ((2, 1, 0), ())),
+        ],
         ids=["other orders", "left-handed", "both"],
-    )  # fmt: skip
+    )
     def test_another_axis_order_gives_the_same_mapping(self, registered, pair, fixed, moving):
         again = register(stored_otherwise(pair.fixed, *fixed), stored_otherwise(pair.moving, *moving))
         difference = np.linalg.norm(again.forward(pair.points) - registered.forward(pair.points), axis=1)
@@ -45,8 +48,10 @@ class TestStorage:
     def test_another_unit_of_length_scales_the_mapping(self, registered, pair):
         def scaled(volume):
             g = volume.geometry
-            return Volume(volume.array, Geometry(g.size, tuple(np.array(g.spacing) / 16),
-                                                 tuple(np.array(g.origin) / 16), g.direction))
+            return Volume(
+                volume.array,
+                Geometry(g.size, tuple(np.array(g.spacing) / 16), tuple(np.array(g.origin) / 16), g.direction),
+            )
 
         again = register(scaled(pair.fixed), scaled(pair.moving))
         difference = again.forward(pair.points / 16) * 16 - registered.forward(pair.points)
@@ -57,8 +62,9 @@ class TestStorage:
 
         def turned(volume):
             g = volume.geometry
-            return Volume(volume.array, Geometry(g.size, g.spacing, tuple(turn(g.origin)[0]),
-                                                 turn.matrix[:3, :3] @ g.direction))
+            return Volume(
+                volume.array, Geometry(g.size, g.spacing, tuple(turn(g.origin)[0]), turn.matrix[:3, :3] @ g.direction)
+            )
 
         again = register(turned(pair.fixed), turned(pair.moving))
         difference = turn.inverse()(again.forward(turn(pair.points))) - registered.forward(pair.points)

@@ -90,16 +90,23 @@ class TestRegion:
     def test_folds_elsewhere_are_left_and_mentioned(self, pair, registered):
         array = registered.forward.array.copy()
         array[4:6, 4:6, 4:6] += 40.0
-        result = repair(pair.fixed, pair.moving, DisplacementField(array, FIXED_GRID), region=ball(radius=15.0),
-                        settings=SETTINGS)  # fmt: skip
+        result = repair(
+            pair.fixed, pair.moving, DisplacementField(array, FIXED_GRID), region=ball(radius=15.0), settings=SETTINGS
+        )
         assert result.report["jacobian"]["ndv_pct"] > 0
         assert result.report["verdict"]["status"] == "failed"
 
 
 class TestLandmarks:
     def test_one_pair_pulls_its_surroundings_along(self, pair, wrong):
-        result = repair(pair.fixed, pair.moving, wrong, fixed_landmarks=CENTER,
-                        moving_landmarks=pair.truth(CENTER[None]), settings=SETTINGS)  # fmt: skip
+        result = repair(
+            pair.fixed,
+            pair.moving,
+            wrong,
+            fixed_landmarks=CENTER,
+            moving_landmarks=pair.truth(CENTER[None]),
+            settings=SETTINGS,
+        )
         assert result.report["landmarks"]["tre_before_mm"] > 6
         assert result.report["landmarks"]["tre_after_mm"] < 1.0
         assert error(pair, result.forward) < 1.5
@@ -107,8 +114,14 @@ class TestLandmarks:
 
     def test_the_region_around_them_is_no_larger_than_it_must_be(self, pair, wrong):
         points = inner(3)
-        result = repair(pair.fixed, pair.moving, wrong, fixed_landmarks=points, moving_landmarks=pair.truth(points),
-                        settings=SETTINGS)  # fmt: skip
+        result = repair(
+            pair.fixed,
+            pair.moving,
+            wrong,
+            fixed_landmarks=points,
+            moving_landmarks=pair.truth(points),
+            settings=SETTINGS,
+        )
         far = np.linalg.norm(centers(FIXED_GRID) - CENTER, axis=-1) > 60
         np.testing.assert_array_equal(result.forward.array[far], wrong.rounded().array[far])
 

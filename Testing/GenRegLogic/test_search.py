@@ -50,7 +50,7 @@ class TestDisplacement:
         large = texture(0, tuple(n + 12 for n in SHAPE))
         x, y, z = shift
         fixed = large[6:-6, 6:-6, 6:-6]
-        moving = large[6 - z:large.shape[0] - 6 - z, 6 - y:large.shape[1] - 6 - y, 6 - x:large.shape[2] - 6 - x]
+        moving = large[6 - z : large.shape[0] - 6 - z, 6 - y : large.shape[1] - 6 - y, 6 - x : large.shape[2] - 6 - x]
         f, m = mind_ssc(fixed), mind_ssc(moving)
         ones = torch.ones(SHAPE)
         field = search(f, m, ones, ones, 4, chance_of(f))

@@ -81,8 +81,10 @@ def test_a_report_has_the_defaults_that_were_chosen():
     assert Settings(iterations=3, network="off").resolved()["network"] == "off"
 
 
-@pytest.mark.parametrize(("network", "proposes", "describes"), [
-    ("off", False, False), ("propose", True, False), ("describe", False, True), ("both", True, True)])
+@pytest.mark.parametrize(
+    ("network", "proposes", "describes"),
+    [("off", False, False), ("propose", True, False), ("describe", False, True), ("both", True, True)],
+)
 def test_the_network_does_what_it_is_asked_for(network, proposes, describes):
     settings = Settings(network=network)
     assert (settings.proposes, settings.describes) == (proposes, describes)

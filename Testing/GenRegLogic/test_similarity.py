@@ -160,10 +160,11 @@ def assert_pull_is_derivative(measure, channels, valid, weight, step=1e-4):
     scale = torch.tensor([2 / (n - 1) for n in reversed(SHAPE)], dtype=torch.float64).view(3, 1, 1, 1)
     for seed in range(3):
         direction = torch.stack([random_image(20 + 3 * seed + c) for c in range(3)])
-        for dim in range(1, 4):                                     # the edge doesn't move
+        for dim in range(1, 4):  # the edge doesn't move
             direction.index_fill_(dim, torch.tensor([0, direction.shape[dim] - 1]), 0)
-        values = [measure.pull(sample(channels, identity + sign * step * scale * direction), valid)[0]
-                  for sign in (1, -1)]
+        values = [
+            measure.pull(sample(channels, identity + sign * step * scale * direction), valid)[0] for sign in (1, -1)
+        ]
         measured = (values[0] - values[1]) / (2 * step) * float(weight.sum())
         assert float((pull * direction).sum()) == pytest.approx(measured, rel=2e-3, abs=1e-4)
 
@@ -214,7 +215,7 @@ class TestReducedDescriptors:
         weight = torch.ones_like(fixed)
 
         def describe(image):
-            return torch.stack([image, image.roll(1, 0), image.roll(1, 1), 2 * image])     # three dimensions in four
+            return torch.stack([image, image.roll(1, 0), image.roll(1, 1), 2 * image])  # three dimensions in four
 
         values = []
         for channels in (None, 3):

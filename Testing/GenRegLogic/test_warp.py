@@ -15,9 +15,15 @@ ITK = {"linear": sitk.sitkLinear, "cubic": sitk.sitkBSpline, "nearest": sitk.sit
 def resampled_by_itk(moving, transform, reference, interpolation, fill):
     image = sitk.Cast(moving.to_sitk(), sitk.sitkFloat64)
     result = sitk.Resample(
-        image, reference.size, transform.to_sitk(), ITK[interpolation], reference.origin, reference.spacing,
-        reference.direction.ravel().tolist(), fill,
-    )  # fmt: skip
+        image,
+        reference.size,
+        transform.to_sitk(),
+        ITK[interpolation],
+        reference.origin,
+        reference.spacing,
+        reference.direction.ravel().tolist(),
+        fill,
+    )
     return sitk.GetArrayFromImage(result)
 
 

@@ -132,8 +132,20 @@ class FakeRun:
 
     refusal = None  # an error for the next start
 
-    def __init__(self, scene, worker, inputs, outputs, *, onEnded, preview=True, keepWarm=False, onProgress=None,
-                 onPreview=None, onLog=None):  # fmt: skip
+    def __init__(
+        self,
+        scene,
+        worker,
+        inputs,
+        outputs,
+        *,
+        onEnded,
+        preview=True,
+        keepWarm=False,
+        onProgress=None,
+        onPreview=None,
+        onLog=None,
+    ):
         self.scene, self.worker, self.inputs, self.outputs = scene, worker, inputs, outputs
         self.preview, self.keepWarm = preview, keepWarm
         self.tell, self.log, self._onEnded = onProgress, onLog, onEnded
@@ -186,11 +198,15 @@ def makeResult(scene, fixed, moving, transform=None, report=REPORT, apply=True):
         moving.SetAndObserveTransformNodeID(transform.GetID())
     array = slicer.util.arrayFromVolume(fixed).astype(np.float32)
     return SimpleNamespace(
-        transformNode=transform, inverseNode=None, warpedNode=None, report=report, undo=FakeUndo(),
+        transformNode=transform,
+        inverseNode=None,
+        warpedNode=None,
+        report=report,
+        undo=FakeUndo(),
         warped=(array, None),
         showBefore=lambda: moving.SetAndObserveTransformNodeID(None),
         showAfter=lambda: moving.SetAndObserveTransformNodeID(transform.GetID()),
-    )  # fmt: skip
+    )
 
 
 class Settings(dict):

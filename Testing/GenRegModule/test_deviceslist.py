@@ -28,8 +28,11 @@ class TestTheList:
     def test_every_gpu_is_offered_by_its_name(self, panel, devices):
         devices._onFound(FOUND)
         assert offered(panel) == [
-            ("Automatic", "auto"), ("First card", "cuda:0"), ("Second card", "cuda:1"), ("CPU", "cpu"),
-        ]  # fmt: skip
+            ("Automatic", "auto"),
+            ("First card", "cuda:0"),
+            ("Second card", "cuda:1"),
+            ("CPU", "cpu"),
+        ]
 
     def test_a_choice_is_kept_in_the_scene(self, panel, devices):
         devices._onFound(FOUND)
@@ -68,8 +71,14 @@ class TestTheDeviceChosen:
         assert (devices.chosen().id, devices.chosen().memory) == ("cuda:0", 24_000_000_000)
 
     def test_an_apple_gpu_is_only_used_when_asked_for(self, devices, panel):
-        devices._onFound({"devices": [{"id": "cpu", "name": "CPU", "memory_bytes": 1},
-                                      {"id": "mps", "name": "Apple GPU", "memory_bytes": 2}]})  # fmt: skip
+        devices._onFound(
+            {
+                "devices": [
+                    {"id": "cpu", "name": "CPU", "memory_bytes": 1},
+                    {"id": "mps", "name": "Apple GPU", "memory_bytes": 2},
+                ]
+            }
+        )
         assert devices.chosen().id == "cpu"
         panel.parameters.device = "mps"
         assert devices.chosen().words == "Apple GPU"

@@ -95,10 +95,15 @@ class User:
 
 def drawnGrids(scene) -> list:
     """The models of the deformation grid that hold lines."""
-    models = [scene.GetNthNodeByClass(number, "vtkMRMLModelNode")
-              for number in range(scene.GetNumberOfNodesByClass("vtkMRMLModelNode"))]
-    return [model for model in models
-            if model.GetName().startswith("GenReg grid") and model.GetPolyData().GetNumberOfLines() > 0]
+    models = [
+        scene.GetNthNodeByClass(number, "vtkMRMLModelNode")
+        for number in range(scene.GetNumberOfNodesByClass("vtkMRMLModelNode"))
+    ]
+    return [
+        model
+        for model in models
+        if model.GetName().startswith("GenReg grid") and model.GetPolyData().GetNumberOfLines() > 0
+    ]
 
 
 class TestFromTheFirstClickToTheReloadedScene:

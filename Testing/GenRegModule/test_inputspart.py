@@ -33,8 +33,9 @@ class TestTheRunButton:
         from types import SimpleNamespace
 
         labels, moving = addVolume(className="vtkMRMLLabelMapVolumeNode"), addVolume()
-        parameters = SimpleNamespace(**{name: getattr(panel.parameters, name)
-                                        for name in part("parameters").GenRegParameterNode.allParameters})
+        parameters = SimpleNamespace(
+            **{name: getattr(panel.parameters, name) for name in part("parameters").GenRegParameterNode.allParameters}
+        )
         parameters.fixedVolume, parameters.movingVolume = labels, moving
         inputs = panel.panel.inputs
         inputs._parameters = parameters

@@ -48,8 +48,10 @@ def jobs(fakes, scene):
 
 
 def pairOf(transform):
-    return (transform.GetNodeReference(transform.GetFixedNodeReferenceRole()),
-            transform.GetNodeReference(transform.GetMovingNodeReferenceRole()))  # fmt: skip
+    return (
+        transform.GetNodeReference(transform.GetFixedNodeReferenceRole()),
+        transform.GetNodeReference(transform.GetMovingNodeReferenceRole()),
+    )
 
 
 def answer(transform, want):
@@ -57,10 +59,14 @@ def answer(transform, want):
 
     grid = volumeFromNode(pairOf(transform)[0], "fixed").geometry
     ramp = np.linspace(0, 4, grid.shape[0], dtype=np.float32)[:, None, None] * np.ones(grid.shape, np.float32)
-    places = [{"point_lps": [0.0, 0.0, float(z)], "expected_error_mm": 5.0 - z, "reason": f"Off at {z}."}
-              for z in range(3)]  # fmt: skip
-    return {"report": {"worst": places, "ranges": {}}, "arrays": dict.fromkeys(want, ramp),
-            "geometries": dict.fromkeys(want, grid)}  # fmt: skip
+    places = [
+        {"point_lps": [0.0, 0.0, float(z)], "expected_error_mm": 5.0 - z, "reason": f"Off at {z}."} for z in range(3)
+    ]
+    return {
+        "report": {"worst": places, "ranges": {}},
+        "arrays": dict.fromkeys(want, ramp),
+        "geometries": dict.fromkeys(want, grid),
+    }
 
 
 @pytest.fixture
@@ -116,8 +122,9 @@ class TestModes:
         shown.press(name)
         shown.press("inspectBackButton")
         assert not shown.ui.inspectBackButton.visible
-        tables = sum(scene.GetNthNode(n).GetAttribute("GenReg.Colors") is not None
-                     for n in range(scene.GetNumberOfNodes()))  # fmt: skip
+        tables = sum(
+            scene.GetNthNode(n).GetAttribute("GenReg.Colors") is not None for n in range(scene.GetNumberOfNodes())
+        )
         assert scene.GetNumberOfNodes() - tables == count
 
     def test_only_one_is_on(self, shown):
@@ -225,8 +232,9 @@ class TestMeasures:
         self.test_landmarks_become_a_table_whose_rows_lead_to_their_places(shown, scene)
         shown.transform.SetName("DOE^JOHN")
         asked = []
-        monkeypatch.setattr(part("inspectmeasures"), "askForFile",
-                            lambda *how: asked.append(how) or str(tmp_path / "errors"))  # fmt: skip
+        monkeypatch.setattr(
+            part("inspectmeasures"), "askForFile", lambda *how: asked.append(how) or str(tmp_path / "errors")
+        )
         shown.press("saveTableButton")
         assert asked[0][1] == "registration landmarks.csv"
         assert (tmp_path / "errors.csv").read_text(encoding="utf-8").startswith("Landmark,")

@@ -99,9 +99,18 @@ class TestTheLogicForScripts:
         transform = scene.AddNewNodeByClass("vtkMRMLTransformNode")
         mask = addVolume(className="vtkMRMLLabelMapVolumeNode")
         run = logic.start(
-            addVolume(), addVolume(), transform, warpedVolumeNode=True, inverseTransformNode=True, applyToMoving=False,
-            fixedMask=mask, smoothness=2.0, preview=True, keepWarm=True, nonLinearParents="harden",
-        )  # fmt: skip
+            addVolume(),
+            addVolume(),
+            transform,
+            warpedVolumeNode=True,
+            inverseTransformNode=True,
+            applyToMoving=False,
+            fixedMask=mask,
+            smoothness=2.0,
+            preview=True,
+            keepWarm=True,
+            nonLinearParents="harden",
+        )
         assert run.outputs.transform is transform
         assert run.outputs.warpedVolume is True
         assert run.outputs.inverseTransform is True

@@ -26,9 +26,19 @@ class TestDefaults:
 
     @pytest.mark.parametrize(
         "name",
-        ["fixedVolume", "movingVolume", "outputTransform", "warpedVolume", "inverseTransform", "fixedMask",
-         "movingMask", "fixedLandmarks", "movingLandmarks", "initialTransform"],
-    )  # fmt: skip
+        [
+            "fixedVolume",
+            "movingVolume",
+            "outputTransform",
+            "warpedVolume",
+            "inverseTransform",
+            "fixedMask",
+            "movingMask",
+            "fixedLandmarks",
+            "movingLandmarks",
+            "initialTransform",
+        ],
+    )
     def test_no_node_is_chosen(self, parameters, name):
         assert getattr(parameters, name) is None
 
@@ -118,11 +128,17 @@ class TestThePanel:
         points = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode")
         transform = scene.AddNewNodeByClass("vtkMRMLBSplineTransformNode")
         for selector, node in (
-            ("fixedSelector", volume), ("movingSelector", volume), ("warpedSelector", volume),
-            ("fixedMaskSelector", mask), ("movingMaskSelector", mask), ("fixedLandmarksSelector", points),
+            ("fixedSelector", volume),
+            ("movingSelector", volume),
+            ("warpedSelector", volume),
+            ("fixedMaskSelector", mask),
+            ("movingMaskSelector", mask),
+            ("fixedLandmarksSelector", points),
             ("movingLandmarksSelector", points),
-            ("transformSelector", transform), ("inverseSelector", transform), ("initialSelector", transform),
-        ):  # fmt: skip
+            ("transformSelector", transform),
+            ("inverseSelector", transform),
+            ("initialSelector", transform),
+        ):
             getattr(ui, selector).setCurrentNode(node)
         ui.iterationsSlider.value, ui.smoothnessSlider.value = 3, 0.5
         ui.resolutionSpinBox.value, ui.seedSpinBox.value = 2.0, 5

@@ -156,7 +156,6 @@ class TestProgress:
         assert len(mine) == 4
         assert not any(node.GetSaveWithScene() for node in mine)
 
-
     def test_closing_the_scene_leaves_no_view_of_the_curve(self, running, scene):
         progress(running, objective=value(0))
         running.settle(2, until=lambda: running.ui.curveFrame.visible)

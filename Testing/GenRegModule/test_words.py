@@ -16,10 +16,16 @@ class TestDuration:
     @pytest.mark.parametrize(
         ("seconds", "said"),
         [
-            (0.2, "about 1 s"), (12.4, "about 12 s"), (33, "about 35 s"), (88, "about 90 s"), (170, "about 3 min"),
-            (1150, "about 20 min"), (3580, "about 1 h"), (4900, "about 1 h 20 min"),
+            (0.2, "about 1 s"),
+            (12.4, "about 12 s"),
+            (33, "about 35 s"),
+            (88, "about 90 s"),
+            (170, "about 3 min"),
+            (1150, "about 20 min"),
+            (3580, "about 1 h"),
+            (4900, "about 1 h 20 min"),
         ],
-    )  # fmt: skip
+    )
     def test_a_time_is_said_as_exactly_as_it_is_known(self, words, seconds, said):
         assert words.duration(seconds) == said
 

@@ -19,9 +19,16 @@ ROOT = Path(__file__).resolve().parents[2]
 STUB = Path(__file__).resolve().parent / "stub"
 INSTALLED = Path("lib/Slicer-5.12/qt-scripted-modules")
 CATALOG_KEYS = {
-    "$schema", "category", "scm_url", "scm_revision", "scm_type", "build_dependencies", "build_subdirectory", "enabled",
+    "$schema",
+    "category",
+    "scm_url",
+    "scm_revision",
+    "scm_type",
+    "build_dependencies",
+    "build_subdirectory",
+    "enabled",
     "tier",
-}  # fmt: skip
+}
 """The keys of the index's schema, version 1.0.1; it takes no others."""
 
 FROM_INSTALLED_FILES = """
@@ -97,8 +104,16 @@ def run(*command: object) -> str:
 def built(cmake, generator, tmp_path_factory) -> Path:
     """The extension, configured and built against the stub; the build folder."""
     folder = tmp_path_factory.mktemp("extension")
-    run(cmake, "-S", ROOT, "-B", folder, *generator, f"-DSlicer_DIR={STUB}",
-        f"-DCMAKE_TOOLCHAIN_FILE={STUB / 'toolchain.cmake'}")  # fmt: skip
+    run(
+        cmake,
+        "-S",
+        ROOT,
+        "-B",
+        folder,
+        *generator,
+        f"-DSlicer_DIR={STUB}",
+        f"-DCMAKE_TOOLCHAIN_FILE={STUB / 'toolchain.cmake'}",
+    )
     run(cmake, "--build", folder)
     return folder
 
@@ -180,8 +195,16 @@ class TestBuild:
         copy = tmp_path / "source"
         shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "build", "__pycache__", "*.egg-info"))
         (copy / "GenRegLogic" / "volume.py").unlink()
-        command = [cmake, "-S", copy, "-B", tmp_path / "build", *generator, f"-DSlicer_DIR={STUB}",
-                   f"-DCMAKE_TOOLCHAIN_FILE={STUB / 'toolchain.cmake'}"]  # fmt: skip
+        command = [
+            cmake,
+            "-S",
+            copy,
+            "-B",
+            tmp_path / "build",
+            *generator,
+            f"-DSlicer_DIR={STUB}",
+            f"-DCMAKE_TOOLCHAIN_FILE={STUB / 'toolchain.cmake'}",
+        ]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode != 0
         assert "volume.py" in done.stderr

@@ -43,9 +43,14 @@ STARTS = ("identity", "search", "network", "improved")
 def made_setup(*, ladder="descriptor", chosen="improved", without="search"):
     """What is known of a pair before its runs; each proposal takes 1 s."""
     proposals = {name: {"objective": 0.5, "cpu_s": 1.0, "wall_s": 1.0, "peak_mb": 400.0} for name in STARTS}
-    return {"modality": "T1-T2", "spacing_mm": 1.0, "voxels": 1000, "proposals": proposals,
-            "ladder": dict.fromkeys(STARTS, ladder),
-            "chosen": {"identity+search": without, "search+network": chosen}}  # fmt: skip
+    return {
+        "modality": "T1-T2",
+        "spacing_mm": 1.0,
+        "voxels": 1000,
+        "proposals": proposals,
+        "ladder": dict.fromkeys(STARTS, ladder),
+        "chosen": {"identity+search": without, "search+network": chosen},
+    }
 
 
 def made_pair(tables, *, figure="dice", base=0.7, gains=None, peak_mb=500.0, **setup):
@@ -67,7 +72,11 @@ class TestRuns:
 
     def test_without_iterations_every_proposal_is_scored_once(self, tables):
         assert [run for run in tables.needed_runs(made_setup(), COUNTS) if run[2] == 0] == [
-            ("identity", "", 0), ("search", "", 0), ("network", "", 0), ("improved", "", 0)]  # fmt: skip
+            ("identity", "", 0),
+            ("search", "", 0),
+            ("network", "", 0),
+            ("improved", "", 0),
+        ]
 
     def test_an_improvement_that_is_not_chosen_is_not_run(self, tables):
         assert "improved" not in {start for start, _, _ in tables.needed_runs(made_setup(chosen="search"), COUNTS)}
@@ -82,14 +91,20 @@ class TestRuns:
 
     def test_what_the_default_is_judged_by_comes_first(self, tables):
         urgent = tables.urgent_runs(made_setup(), [40])
-        assert urgent[:4] == [("search", "mind", 40), ("improved", "both > mind", 40), ("improved", "mind", 40),
-                              ("search", "both > mind", 40)]  # fmt: skip
+        assert urgent[:4] == [
+            ("search", "mind", 40),
+            ("improved", "both > mind", 40),
+            ("improved", "mind", 40),
+            ("search", "both > mind", 40),
+        ]
         assert set(urgent[4:]) == {("search", "network", 40), ("search", "both", 40)}
         assert set(urgent) <= set(tables.needed_runs(made_setup(), COUNTS))
 
     def test_on_a_pair_of_one_contrast_that_is_one_run_for_each_proposal(self, tables):
         assert tables.urgent_runs(made_setup(ladder="intensity"), [40]) == [
-            ("search", "mind > intensity", 40), ("improved", "mind > intensity", 40)]  # fmt: skip
+            ("search", "mind > intensity", 40),
+            ("improved", "mind > intensity", 40),
+        ]
 
 
 class TestValues:
@@ -130,9 +145,11 @@ def by_variant(rows, *variant):
 class TestMeans:
     @pytest.fixture
     def pairs(self, tables):
-        return {"a": made_pair(tables, gains={"search | both | 40": 0.02}),
-                "b": made_pair(tables, ladder="intensity", gains={"search | both | 40": 0.04}),
-                "c": made_pair(tables, figure="tre_mm", base=2.0, gains={"search | both | 40": 1.0})}  # fmt: skip
+        return {
+            "a": made_pair(tables, gains={"search | both | 40": 0.02}),
+            "b": made_pair(tables, ladder="intensity", gains={"search | both | 40": 0.04}),
+            "c": made_pair(tables, figure="tre_mm", base=2.0, gains={"search | both | 40": 1.0}),
+        }
 
     def test_dice_is_related_as_a_difference_and_tre_as_a_multiple(self, tables, pairs):
         row = by_variant(tables.results(pairs, COUNTS, DEFAULT)["means"], "search", "both", 40)
@@ -155,7 +172,6 @@ class TestMeans:
         assert row["tre_mm"] is None
         assert row["tre_mm_relative"] is None
 
-
     def test_means_are_over_the_pairs_that_have_all_rows(self, tables, pairs):
         del pairs["a"]["runs"]["network | both | 10"]
         rows = tables.results(pairs, COUNTS, DEFAULT)["means"]
@@ -177,9 +193,13 @@ def by_use(rows, *use):
 class TestUses:
     @pytest.mark.parametrize(
         ("figure", "base", "gain", "worse"),
-        [("dice", 0.7, -0.006, True), ("dice", 0.7, -0.004, False), ("tre_mm", 2.0, 0.05, True),
-         ("tre_mm", 2.0, 0.03, False)],
-    )  # fmt: skip
+        [
+            ("dice", 0.7, -0.006, True),
+            ("dice", 0.7, -0.004, False),
+            ("tre_mm", 2.0, 0.05, True),
+            ("tre_mm", 2.0, 0.03, False),
+        ],
+    )
     def test_a_pair_is_worse_beyond_the_bar_only(self, tables, figure, base, gain, worse):
         pair = made_pair(tables, figure=figure, base=base, gains={"improved | both > mind | 40": gain})
         row = by_use(tables.results({"a": pair}, COUNTS, DEFAULT)["uses"], "with", 40, 40)
@@ -205,10 +225,21 @@ class TestUses:
 
 
 def content(tables, pairs):
-    facts = {"created": "2000-01-01", "command": "scripts/ablation", "commit": "abc",
-             "machine": {"cpu": "a processor", "cores": 2, "memory_gb": 8.0, "system": "Linux"}}  # fmt: skip
-    facts |= {"threads": 1, "voxels": 300_000, "weights": "0123", "counts": list(COUNTS), "default": DEFAULT,
-              "versions": {"genreg": "1"}, "missing": []}  # fmt: skip
+    facts = {
+        "created": "2000-01-01",
+        "command": "scripts/ablation",
+        "commit": "abc",
+        "machine": {"cpu": "a processor", "cores": 2, "memory_gb": 8.0, "system": "Linux"},
+    }
+    facts |= {
+        "threads": 1,
+        "voxels": 300_000,
+        "weights": "0123",
+        "counts": list(COUNTS),
+        "default": DEFAULT,
+        "versions": {"genreg": "1"},
+        "missing": [],
+    }
     return facts | tables.results(pairs, COUNTS, DEFAULT) | {"cases": pairs}
 
 
@@ -268,7 +299,7 @@ class TestResumption:
 
     def fill(self, plan, pair, *, leave=0, case="a"):
         plan.put(case, "setup", {k: v for k, v in pair.items() if k != "runs"})
-        for key in list(pair["runs"])[:len(pair["runs"]) - leave]:
+        for key in list(pair["runs"])[: len(pair["runs"]) - leave]:
             plan.put(case, key, pair["runs"][key])
 
     def test_only_runs_that_are_not_finished_are_missing(self, plan, tables):
@@ -367,8 +398,10 @@ class TestOnePair:
 
         from GenRegLogic import refine
 
-        compared = {name: tuple(level.measure for level in refine.schedule(measure, 1.0, 10, **described))
-                    for name, (measure, described) in MADE.items()}  # fmt: skip
+        compared = {
+            name: tuple(level.measure for level in refine.schedule(measure, 1.0, 10, **described))
+            for name, (measure, described) in MADE.items()
+        }
         assert len(set(compared.values())) == len(compared)
         assert compared["both"] == ("mind-ssc+network",) * 3
         assert compared["both > mind"] == ("mind-ssc+network", "mind-ssc+network", "mind-ssc")
@@ -381,8 +414,9 @@ class TestOnePair:
 
     def test_a_run_is_scored(self, pair):
         seen = []
-        run = pair[0].run(SimpleNamespace(score=lambda forward: seen.append(forward) or {"dice": 0.5}),
-                          "search", "mind", 0)  # fmt: skip
+        run = pair[0].run(
+            SimpleNamespace(score=lambda forward: seen.append(forward) or {"dice": 0.5}), "search", "mind", 0
+        )
         assert seen[0].geometry.size == (32, 32, 32)
         assert run["score"] == {"dice": 0.5}
 
@@ -404,9 +438,15 @@ def scored(tmp_path):
         sitk.WriteImage(sitk.GetImageFromArray(np.ascontiguousarray(array)), str(tmp_path / f"{name}.nii"))
     for name in ("fixed_points", "moving_points"):
         np.savetxt(tmp_path / f"{name}.csv", random.uniform(0, 19, (5, 3)), delimiter=",")
-    case = {"name": "a", "fixed": "fixed.nii", "labels": [1, 2, 5, 77], "fixed_labels": "fixed_labels.nii",
-            "moving_labels": "moving_labels.nii", "fixed_points": "fixed_points.csv",
-            "moving_points": "moving_points.csv"}  # fmt: skip
+    case = {
+        "name": "a",
+        "fixed": "fixed.nii",
+        "labels": [1, 2, 5, 77],
+        "fixed_labels": "fixed_labels.nii",
+        "moving_labels": "moving_labels.nii",
+        "fixed_points": "fixed_points.csv",
+        "moving_points": "moving_points.csv",
+    }
     (tmp_path / "cases.json").write_text(json.dumps({"cases": [case]}))
     geometry = Geometry(size=(20, 20, 20), spacing=(1.0, 1.0, 1.0), origin=(0.0, 0.0, 0.0))
     field = DisplacementField(random.normal(0, 0.7, (20, 20, 20, 3)).astype(np.float32), geometry)
@@ -425,7 +465,8 @@ class TestReferee:
         referee = Referee(bench, "a")
         for found in (referee.score(field), referee.score(field)):
             assert {key: found[key] for key in ("dice", "dice_min", "tre_mm", "tre_p90_mm")} == {
-                key: expected[key] for key in ("dice", "dice_min", "tre_mm", "tre_p90_mm")}  # fmt: skip
+                key: expected[key] for key in ("dice", "dice_min", "tre_mm", "tre_p90_mm")
+            }
             assert found["folds_pct"] == pytest.approx(expected["folds_pct"], abs=0.02)
             assert found["ndv_pct"] == pytest.approx(expected["ndv_pct"], abs=0.02)
             assert found["ndv_pct"] > 0

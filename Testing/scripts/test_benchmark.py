@@ -64,14 +64,34 @@ PEERS = ["ants", "greedy"]
 
 def two_pairs():
     return {
-        "a": {"genreg": run(dice=0.80, session="s", wall_s=4.0, cpu_s=6.0, peak_mb=900.0,
-                            inverse_error={"mean_mm": 0.02}, verdict="trustworthy"),
-              "ants": run(dice=0.70), "greedy": run(dice=0.75, session="s", wall_s=5.0, cpu_s=8.0)},
-        "b": {"genreg": run(dice=0.60, tre_mm=1.1, session="s", wall_s=4.0, cpu_s=6.0, peak_mb=700.0,
-                            inverse_error={"mean_mm": 0.01}, verdict="check"),
-              "ants": run(dice=0.65, tre_mm=1.0),
-              "greedy": run(dice=0.50, tre_mm=2.0, session="s", wall_s=8.0, cpu_s=12.0)},
-    }  # fmt: skip
+        "a": {
+            "genreg": run(
+                dice=0.80,
+                session="s",
+                wall_s=4.0,
+                cpu_s=6.0,
+                peak_mb=900.0,
+                inverse_error={"mean_mm": 0.02},
+                verdict="trustworthy",
+            ),
+            "ants": run(dice=0.70),
+            "greedy": run(dice=0.75, session="s", wall_s=5.0, cpu_s=8.0),
+        },
+        "b": {
+            "genreg": run(
+                dice=0.60,
+                tre_mm=1.1,
+                session="s",
+                wall_s=4.0,
+                cpu_s=6.0,
+                peak_mb=700.0,
+                inverse_error={"mean_mm": 0.01},
+                verdict="check",
+            ),
+            "ants": run(dice=0.65, tre_mm=1.0),
+            "greedy": run(dice=0.50, tre_mm=2.0, session="s", wall_s=8.0, cpu_s=12.0),
+        },
+    }
 
 
 class TestRanking:
@@ -100,7 +120,9 @@ class TestRanking:
     def test_pairs_behind_are_named_with_figure_and_peer(self, tables):
         behind = tables.compare(two_pairs(), PEERS)["summary"]["behind"]
         assert [(row["case"], row["figure"], row["peer"]) for row in behind] == [
-            ("b", "dice", "ants"), ("b", "tre_mm", "ants")]  # fmt: skip
+            ("b", "dice", "ants"),
+            ("b", "tre_mm", "ants"),
+        ]
 
 
 class TestMeans:
@@ -166,8 +188,12 @@ class TestGoals:
 
 
 def page(tables, runs, reasons=None):
-    facts = {"created": "2000-01-01", "command": "scripts/benchmark", "commit": "abc",
-             "machine": {"cpu": "a processor", "cores": 2, "memory_gb": 8.0, "system": "Linux"}}  # fmt: skip
+    facts = {
+        "created": "2000-01-01",
+        "command": "scripts/benchmark",
+        "commit": "abc",
+        "machine": {"cpu": "a processor", "cores": 2, "memory_gb": 8.0, "system": "Linux"},
+    }
     content = facts | {"peers": PEERS, "genreg_command": "genreg register", "versions": {"genreg": "1"}}
     return tables.to_markdown(content | tables.compare(runs, PEERS), reasons)
 
@@ -204,8 +230,9 @@ class TestResumption:
         bench = SimpleNamespace(folder=tmp_path)
         (tmp_path / "peers.py").write_text("one setting")
         finished = measuring.Finished(tmp_path / "runs.json")
-        return benchmark.Plan(bench, ["a"], ["greedy", "ants"], finished, tmp_path, tmp_path, tmp_path, 2, False,
-                              "engine 1", "now")  # fmt: skip
+        return benchmark.Plan(
+            bench, ["a"], ["greedy", "ants"], finished, tmp_path, tmp_path, tmp_path, 2, False, "engine 1", "now"
+        )
 
     def keep(self, plan, **sessions):
         for method, session in sessions.items():
@@ -342,8 +369,10 @@ class TestIterations:
     @pytest.fixture
     def runs(self):
         taken = {"seconds": 3.0, "cpu_s": 5.0, "refine_s": 1.0}
-        return {"a": {0: run(dice=0.5, **taken), 40: run(dice=0.7, **taken)},
-                "b": {0: run(dice=0.6, tre_mm=3.0, **taken), 40: run(dice=0.5, tre_mm=2.0, **taken)}}  # fmt: skip
+        return {
+            "a": {0: run(dice=0.5, **taken), 40: run(dice=0.7, **taken)},
+            "b": {0: run(dice=0.6, tre_mm=3.0, **taken), 40: run(dice=0.5, tre_mm=2.0, **taken)},
+        }
 
     def test_averages_are_absolute_and_against_each_pairs_best(self, iterations, runs):
         first, last = iterations.averages(runs, [0, 40])

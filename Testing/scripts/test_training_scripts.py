@@ -50,8 +50,13 @@ def folder(tmp_path):
 
 
 def run(name: str, *arguments: object) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, str(SCRIPTS / name), *map(str, arguments)], capture_output=True, text=True,
-                          env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
+    return subprocess.run(
+        [sys.executable, str(SCRIPTS / name), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
 
 
 def lines_of(cell) -> dict[str, list[float]]:
@@ -98,10 +103,14 @@ class TestPictures:
 
 
 class TestRefusals:
-    @pytest.mark.parametrize(("arguments", "sentence"), [
-        ((), "say what to draw"), (("--curve", "nowhere"), "train first with scripts/train"),
-        (("--samples", "--seeds", "some"), "is not a range of seeds"),
-    ])  # fmt: skip
+    @pytest.mark.parametrize(
+        ("arguments", "sentence"),
+        [
+            ((), "say what to draw"),
+            (("--curve", "nowhere"), "train first with scripts/train"),
+            (("--samples", "--seeds", "some"), "is not a range of seeds"),
+        ],
+    )
     def test_what_cannot_be_drawn(self, tmp_path, arguments, sentence):
         done = run("training_pictures", *arguments, "--output", tmp_path)
         assert done.returncode == 2
@@ -109,8 +118,17 @@ class TestRefusals:
         assert len(done.stderr.splitlines()) == 1
 
     def test_development_pairs_that_are_not_there(self, tmp_path):
-        done = run("train", "--folder", tmp_path / "training", "--development", tmp_path / "nowhere", "--steps", "1",
-                   "--device", "cpu")
+        done = run(
+            "train",
+            "--folder",
+            tmp_path / "training",
+            "--development",
+            tmp_path / "nowhere",
+            "--steps",
+            "1",
+            "--device",
+            "cpu",
+        )
         assert done.returncode == 2
         assert "holds no cases.json" in done.stderr
         assert len(done.stderr.splitlines()) == 1

@@ -27,7 +27,7 @@ def load(name):
     try:
         loader = importlib.machinery.SourceFileLoader(name, str(SCRIPTS / name))
         module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
-        sys.modules[name] = module                  # dataclasses look their module up
+        sys.modules[name] = module  # dataclasses look their module up
         loader.exec_module(module)
         return module
     finally:
@@ -71,7 +71,7 @@ class TestFit:
     def test_known_powers_are_found(self, calibrate):
         truth = {"near": 0.5, "wide": 0.3, "pull": 0.1, "motion": 0.2}
         _, powers = calibrate.fit([draw(truth), draw(truth, seed=1)])
-        assert powers == pytest.approx(truth, abs=0.1)           # the floor on errors bends it a little
+        assert powers == pytest.approx(truth, abs=0.1)  # the floor on errors bends it a little
 
     def test_a_sign_that_would_lower_the_error_is_left_out(self, calibrate):
         _, powers = calibrate.fit([draw({"near": 0.5, "pull": -0.4})])

@@ -92,5 +92,3 @@ def test_one_scan_is_left_handed_and_both_are_oblique_and_anisotropic(scans):
         spacing = np.linalg.norm(frame, axis=0)
         assert np.ptp(spacing) > 0.3
         assert np.abs(frame / spacing).max() < 0.99
-
-

@@ -80,11 +80,14 @@ UNREADABLE = {
     "infinite": (lambda: with_values(np.inf, 0.2), "NaN or infinite"),
     "constant": (lambda: save(np.full(SHAPE, 7, np.int16), "constant.nii.gz"), "constant"),
     "zero spacing": (
-        lambda: edited_header("zero.mha", b"ElementSpacing = 1 1 1", b"ElementSpacing = 0 1 1"), "spacing"),
+        lambda: edited_header("zero.mha", b"ElementSpacing = 1 1 1", b"ElementSpacing = 0 1 1"),
+        "spacing",
+    ),
     "singular direction": (
         lambda: edited_header("singular.mha", b"TransformMatrix = 1 0 0 0 1 0", b"TransformMatrix = 1 0 0 1 0 0"),
-        "axes"),
-}  # fmt: skip
+        "axes",
+    ),
+}
 
 
 @pytest.mark.parametrize("role", ["fixed", "moving"])
@@ -141,17 +144,37 @@ GUIDANCE = {
     "an empty fixed mask": (lambda: ("--fixed-mask", save(box(0, 0), "m.nii.gz")), "fixed mask is empty"),
     "an empty moving mask": (lambda: ("--moving-mask", save(box(0, 0), "m.nii.gz")), "moving mask is empty"),
     "a mask elsewhere": (
-        lambda: ("--fixed-mask", save(box(5, 12), "m.nii.gz", origin=(900.0, 0.0, 0.0))), "does not lie over"),
+        lambda: ("--fixed-mask", save(box(5, 12), "m.nii.gz", origin=(900.0, 0.0, 0.0))),
+        "does not lie over",
+    ),
     "a missing mask": (lambda: ("--fixed-mask", "nowhere.nii.gz"), "does not exist"),
     "unequal landmarks": (
-        lambda: ("--fixed-landmarks", save_points(scattered(4), "f.csv"),
-                 "--moving-landmarks", save_points(scattered(5), "m.csv")), "4 fixed but 5 moving"),
+        lambda: (
+            "--fixed-landmarks",
+            save_points(scattered(4), "f.csv"),
+            "--moving-landmarks",
+            save_points(scattered(5), "m.csv"),
+        ),
+        "4 fixed but 5 moving",
+    ),
     "two landmarks": (
-        lambda: ("--fixed-landmarks", save_points(scattered(2), "f.csv"),
-                 "--moving-landmarks", save_points(scattered(2), "m.csv")), "only 2 landmarks"),
+        lambda: (
+            "--fixed-landmarks",
+            save_points(scattered(2), "f.csv"),
+            "--moving-landmarks",
+            save_points(scattered(2), "m.csv"),
+        ),
+        "only 2 landmarks",
+    ),
     "landmarks outside": (
-        lambda: ("--fixed-landmarks", save_points(scattered(4) + 500.0, "f.csv"),
-                 "--moving-landmarks", save_points(scattered(4), "m.csv")), "outside the fixed image"),
+        lambda: (
+            "--fixed-landmarks",
+            save_points(scattered(4) + 500.0, "f.csv"),
+            "--moving-landmarks",
+            save_points(scattered(4), "m.csv"),
+        ),
+        "outside the fixed image",
+    ),
     "an unknown device": (lambda: ("--device", "abacus"), "device"),
     "a device number too high": (lambda: ("--device", "cuda:99"), "cuda"),
     "negative iterations": (lambda: ("--iterations", "-1"), "iterations"),
@@ -159,7 +182,7 @@ GUIDANCE = {
     "a negative resolution": (lambda: ("--resolution", "-2"), "resolution"),
     "no threads": (lambda: ("--threads", "0"), "threads"),
     "an image as initial transform": (lambda: ("--initial", "moving.nii.gz"), "not a displacement field"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", GUIDANCE)

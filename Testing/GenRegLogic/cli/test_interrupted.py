@@ -32,9 +32,14 @@ def start(folder, *words, program=None, **options):
     # A process that is killed, or may write only small files, must not leave half a .pyc file behind.
     environment = os.environ | {"PYTHONPATH": __file__.partition("Testing")[0], "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.Popen(
-        [sys.executable, *how, *words], cwd=folder, env=environment,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options,
-    )  # fmt: skip
+        [sys.executable, *how, *words],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
 
 
 def visible(folder):

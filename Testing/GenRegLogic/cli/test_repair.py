@@ -34,8 +34,22 @@ def ready(folder):
 
 
 def test_a_region_is_refined_and_the_rest_stays(genreg, ready):
-    done = genreg("repair", "fixed.nii.gz", "moving.nii.gz", "-t", "t.nii.gz", "--region", "region.nii.gz", "-o",
-                  "out/new.nii.gz", "--warped", "out/warped.nii.gz", "--report", "out/r.json", *QUICK)  # fmt: skip
+    done = genreg(
+        "repair",
+        "fixed.nii.gz",
+        "moving.nii.gz",
+        "-t",
+        "t.nii.gz",
+        "--region",
+        "region.nii.gz",
+        "-o",
+        "out/new.nii.gz",
+        "--warped",
+        "out/warped.nii.gz",
+        "--report",
+        "out/r.json",
+        *QUICK,
+    )
     assert done.code in (DONE, NOT_TRUSTWORTHY), done.err
     new, old = read_transform(ready / "out/new.nii.gz"), read_transform(ready / "t.nii.gz")
     outside = read_volume(ready / "region.nii.gz").array == 0
@@ -49,8 +63,20 @@ def test_a_region_is_refined_and_the_rest_stays(genreg, ready):
 def test_landmarks_say_where_and_any_kind_of_transform_is_taken(genreg, ready):
     shift = sitk.TranslationTransform(3, (3.0, 0.0, 0.0))
     sitk.WriteTransform(shift, str(ready / "shift.tfm"))
-    done = genreg("repair", "fixed.nii.gz", "moving.nii.gz", "-t", "shift.tfm", "--fixed-landmarks", "f.csv",
-                  "--moving-landmarks", "m.csv", "-o", "out/new.h5", *QUICK)  # fmt: skip
+    done = genreg(
+        "repair",
+        "fixed.nii.gz",
+        "moving.nii.gz",
+        "-t",
+        "shift.tfm",
+        "--fixed-landmarks",
+        "f.csv",
+        "--moving-landmarks",
+        "m.csv",
+        "-o",
+        "out/new.h5",
+        *QUICK,
+    )
     assert done.code in (DONE, NOT_TRUSTWORTHY), done.err
     geometry = read_volume(ready / "fixed.nii.gz").geometry
     assert np.abs(sample_transform(read_transform(ready / "out/new.h5"), geometry).array - [3, 0, 0]).max() > 0.5
@@ -64,22 +90,42 @@ def test_without_a_place_it_is_refused(genreg, ready):
 
 
 def test_one_list_of_landmarks_is_refused(genreg, ready):
-    done = genreg("repair", "fixed.nii.gz", "moving.nii.gz", "-t", "t.nii.gz", "--fixed-landmarks", "f.csv", "-o",
-                  "out/new.nii.gz")  # fmt: skip
+    done = genreg(
+        "repair",
+        "fixed.nii.gz",
+        "moving.nii.gz",
+        "-t",
+        "t.nii.gz",
+        "--fixed-landmarks",
+        "f.csv",
+        "-o",
+        "out/new.nii.gz",
+    )
     assert done.code == BAD_INPUT
     assert "go together" in done.err
 
 
 def test_the_input_is_not_overwritten(genreg, ready):
-    done = genreg("repair", "fixed.nii.gz", "moving.nii.gz", "-t", "t.nii.gz", "--region", "region.nii.gz", "-o",
-                  "t.nii.gz")  # fmt: skip
+    done = genreg(
+        "repair", "fixed.nii.gz", "moving.nii.gz", "-t", "t.nii.gz", "--region", "region.nii.gz", "-o", "t.nii.gz"
+    )
     assert done.code == BAD_INPUT
     assert "also an input" in done.err
 
 
 def test_a_mask_is_kept_rigid(genreg, ready):
-    done = genreg("register", "fixed.nii.gz", "moving.nii.gz", "--keep-rigid", "region.nii.gz", "-o", "out/new.nii.gz",
-                  "--report", "out/r.json", *QUICK)  # fmt: skip
+    done = genreg(
+        "register",
+        "fixed.nii.gz",
+        "moving.nii.gz",
+        "--keep-rigid",
+        "region.nii.gz",
+        "-o",
+        "out/new.nii.gz",
+        "--report",
+        "out/r.json",
+        *QUICK,
+    )
     assert done.code in (DONE, NOT_TRUSTWORTHY), done.err
     (body,) = json.loads((ready / "out/r.json").read_text())["rigid"]
     assert abs(body["volume_change_pct"]) < 0.5
@@ -87,7 +133,16 @@ def test_a_mask_is_kept_rigid(genreg, ready):
 
 
 def test_a_linear_run_with_a_rigid_mask_writes_a_field(genreg, ready):
-    done = genreg("register", "fixed.nii.gz", "moving.nii.gz", "--linear-only", "--keep-rigid", "region.nii.gz", "-o",
-                  "out/new.h5", *QUICK)  # fmt: skip
+    done = genreg(
+        "register",
+        "fixed.nii.gz",
+        "moving.nii.gz",
+        "--linear-only",
+        "--keep-rigid",
+        "region.nii.gz",
+        "-o",
+        "out/new.h5",
+        *QUICK,
+    )
     assert done.code in (DONE, NOT_TRUSTWORTHY), done.err
     assert isinstance(read_transform(ready / "out/new.h5"), DisplacementField)

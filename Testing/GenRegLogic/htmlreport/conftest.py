@@ -15,8 +15,16 @@ from GenRegLogic.volume import Geometry, Volume
 
 VOID = {"meta", "img", "br"}
 SELF_CLOSED = {"line", "path", "circle", "polyline"}
-PARENTS = {"tr": {"thead", "tbody"}, "td": {"tr"}, "th": {"tr"}, "li": {"ul"}, "figcaption": {"figure"},
-           "caption": {"table"}, "thead": {"table"}, "tbody": {"table"}}  # fmt: skip
+PARENTS = {
+    "tr": {"thead", "tbody"},
+    "td": {"tr"},
+    "th": {"tr"},
+    "li": {"ul"},
+    "figcaption": {"figure"},
+    "caption": {"table"},
+    "thead": {"table"},
+    "tbody": {"table"},
+}
 
 
 class Page(HTMLParser):

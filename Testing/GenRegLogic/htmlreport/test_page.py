@@ -31,7 +31,7 @@ class TestForm:
     def test_every_element_is_closed_and_in_its_place(self, plain, read):
         found = read(plain)
         assert found.wrong == []
-        assert found.source.startswith("<!DOCTYPE html>\n<html lang=\"en\">")
+        assert found.source.startswith('<!DOCTYPE html>\n<html lang="en">')
         assert [name for name, _ in found.tags].count("title") == 1
 
     @pytest.mark.parametrize("name", ["oblique and anisotropic", "left-handed", "in another axis order", "of a mouse"])
@@ -208,8 +208,15 @@ class TestContent:
         assert all(pixels.max() > 100 for pixels in after)
 
     def test_bodies_that_were_kept_rigid_have_a_table(self, plain, read):
-        plain.report["rigid"] = [{"label": 2, "volume_change_pct": 0.11, "residual_strain_pct": 0.2,
-                                  "rotation_deg": 3.25, "translation_mm": [3.0, 4.0, 0.0]}]  # fmt: skip
+        plain.report["rigid"] = [
+            {
+                "label": 2,
+                "volume_change_pct": 0.11,
+                "residual_strain_pct": 0.2,
+                "rotation_deg": 3.25,
+                "translation_mm": [3.0, 4.0, 0.0],
+            }
+        ]
         text = read(plain).text
         assert "Kept rigid" in text
         assert "5.0 mm" in text

@@ -74,12 +74,15 @@ class TestFigures:
         assert deformation[2].startswith("0.0 mm mean")
 
     def test_axes_are_told_in_words(self):
-        rows = {name: values for name, *values in geometry_rows(
-            Geometry((4, 5, 6), direction=np.diag([-1.0, 1.0, -1.0])),
-            Geometry((4, 5, 6), direction=rotation(0.0, 0.0, 0.2)[:, [2, 0, 1]]))}  # fmt: skip
+        rows = {
+            name: values
+            for name, *values in geometry_rows(
+                Geometry((4, 5, 6), direction=np.diag([-1.0, 1.0, -1.0])),
+                Geometry((4, 5, 6), direction=rotation(0.0, 0.0, 0.2)[:, [2, 0, 1]]),
+            )
+        }
         assert rows["Axes run to"] == ["right, back, feet", "head, left, back; tilted by 11°"]
         assert rows["Voxels"] == ["4 × 5 × 6", "4 × 5 × 6"]
-
 
     @pytest.mark.parametrize(
         ("value", "said"), [(12.34, "12.3 mm"), (0.1234, "0.12 mm"), (0, "0.0 mm"), (None, "– mm"), (True, "– mm")]
@@ -109,8 +112,10 @@ class TestPlaces:
         assert inside[0, 0, 0] == 0
 
     def test_given_places_beyond_the_scan_are_left_out(self, plain):
-        worst = [{"point_lps": [9e3, 0, 0], "expected_error_mm": 9.0},
-                 {"point_lps": plain.fixed.geometry.center.tolist(), "expected_error_mm": 1.0}]  # fmt: skip
+        worst = [
+            {"point_lps": [9e3, 0, 0], "expected_error_mm": 9.0},
+            {"point_lps": plain.fixed.geometry.center.tolist(), "expected_error_mm": 1.0},
+        ]
         places = places_to_see(worst, None, plain.fixed.geometry, body_of(plain.fixed))
         assert [place.expected_error_mm for place in places] == [1.0]
 
@@ -123,9 +128,14 @@ class TestReports:
 
     @pytest.mark.parametrize(
         ("content", "said"),
-        [("", "not JSON"), ("[1]", "not a report"), ("{}", "not a report"), ("\x00", "not JSON"),
-         ('{"inputs": {}, "verdict": 3}', "not a report")],
-    )  # fmt: skip
+        [
+            ("", "not JSON"),
+            ("[1]", "not a report"),
+            ("{}", "not a report"),
+            ("\x00", "not JSON"),
+            ('{"inputs": {}, "verdict": 3}', "not a report"),
+        ],
+    )
     def test_what_is_no_report_is_refused(self, tmp_path, content, said):
         path = tmp_path / "r.json"
         path.write_text(content)

@@ -149,8 +149,15 @@ class FakeWorker:
         out["warped"], geometries["warped"] = np.array(arrays["fixed"]) * 2, fixed
         if parameters["want_inverse"]:
             out["inverse"], geometries["inverse"] = withMargin(field(moving, lambda p: -waves(p)), moving)
-        report = {"verdict": {"status": "trustworthy", "reasons": []}, "seed": 0, "device": "cpu", "warnings": [],
-                  "versions": {"genreg": "0"}, "settings": parameters["settings"], "created": "2026-01-01"}
+        report = {
+            "verdict": {"status": "trustworthy", "reasons": []},
+            "seed": 0,
+            "device": "cpu",
+            "warnings": [],
+            "versions": {"genreg": "0"},
+            "settings": parameters["settings"],
+            "created": "2026-01-01",
+        }
         return {"report": report, "arrays": out, "geometries": geometries}
 
 

@@ -13,7 +13,7 @@ from .conftest import GEOMETRIES, field, rigid, waves
 
 
 def determinants(array_ras: np.ndarray, geometry: Geometry) -> np.ndarray:
-    along = (array_ras.astype(np.float64) * [-1, -1, 1]) @ geometry.direction      # the filter knows no direction
+    along = (array_ras.astype(np.float64) * [-1, -1, 1]) @ geometry.direction  # the filter knows no direction
     image = sitk.GetImageFromArray(along, isVector=True)
     image.SetSpacing(geometry.spacing)
     return sitk.GetArrayFromImage(sitk.DisplacementFieldJacobianDeterminant(image))
@@ -31,7 +31,7 @@ class TestWithMargin:
         array, wider = withMargin(original, geometry)
         low = np.round(wider.to_index(geometry.to_world([0, 0, 0]))).astype(int)
         i, j, k = low
-        inside = array[k:k + geometry.size[2], j:j + geometry.size[1], i:i + geometry.size[0]]
+        inside = array[k : k + geometry.size[2], j : j + geometry.size[1], i : i + geometry.size[0]]
         assert np.array_equal(inside, original * np.float32([-1, -1, 1]))
         assert np.abs(wider.to_world(low) - geometry.to_world([0, 0, 0])).max() < 1e-9
 

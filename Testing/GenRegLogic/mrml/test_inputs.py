@@ -21,11 +21,14 @@ def pair(scans):
 
 
 class TestUnderstanding:
-    @pytest.mark.parametrize(("chosen", "missing"), [
-        ((), "Select the fixed and moving volumes"),
-        ((0,), "Select the moving volume"),
-        ((1,), "Select the fixed volume"),
-    ])  # fmt: skip
+    @pytest.mark.parametrize(
+        ("chosen", "missing"),
+        [
+            ((), "Select the fixed and moving volumes"),
+            ((0,), "Select the moving volume"),
+            ((1,), "Select the fixed volume"),
+        ],
+    )
     def test_the_button_says_which_volume_is_missing(self, pair, chosen, missing):
         inputs = RunInputs(*(node if index in chosen else None for index, node in enumerate(pair)))
         found = understand(inputs)

@@ -70,10 +70,15 @@ def transform(scene, scans):
 def stateOf(scene) -> tuple:
     """All that a mode may have changed."""
     views = ViewsState(scene)
-    slices = {key: ([m.GetElement(r, c) for r in range(4) for c in range(4)], *rest)
-              for key, (m, *rest) in views._slices.items()}  # fmt: skip
-    nodes = sorted(scene.GetNthNode(n).GetID() for n in range(scene.GetNumberOfNodes())
-                   if not scene.GetNthNode(n).GetAttribute("GenReg.Colors"))  # fmt: skip
+    slices = {
+        key: ([m.GetElement(r, c) for r in range(4) for c in range(4)], *rest)
+        for key, (m, *rest) in views._slices.items()
+    }
+    nodes = sorted(
+        scene.GetNthNode(n).GetID()
+        for n in range(scene.GetNumberOfNodes())
+        if not scene.GetNthNode(n).GetAttribute("GenReg.Colors")
+    )
     return views._layers, slices, views._layout, views._crosshair, nodes
 
 
@@ -91,12 +96,18 @@ class MapsWorker:
         else:
             body = np.zeros(grid.shape, np.uint8)
             body[4:-4, 4:-4, 4:-4] = 1
-            made = {name: body if name == "body" else np.full(grid.shape, 0.4, np.float32)
-                    for name in parameters["want"]}  # fmt: skip
-            worst = [{"point_lps": [1.0, 2.0, 3.0], "expected_error_mm": 4.0, "reason": "Far off."},
-                     {"point_lps": [5.0, 2.0, 3.0], "expected_error_mm": 3.0, "reason": "Off."}]  # fmt: skip
-            self.answer = {"report": {"worst": worst, "ranges": {}}, "arrays": made,
-                           "geometries": dict.fromkeys(made, grid)}  # fmt: skip
+            made = {
+                name: body if name == "body" else np.full(grid.shape, 0.4, np.float32) for name in parameters["want"]
+            }
+            worst = [
+                {"point_lps": [1.0, 2.0, 3.0], "expected_error_mm": 4.0, "reason": "Far off."},
+                {"point_lps": [5.0, 2.0, 3.0], "expected_error_mm": 3.0, "reason": "Off."},
+            ]
+            self.answer = {
+                "report": {"worst": worst, "ranges": {}},
+                "arrays": made,
+                "geometries": dict.fromkeys(made, grid),
+            }
         self.listener = listener
 
     def poll(self):
@@ -149,7 +160,6 @@ class TestPair:
         scene.RemoveNode(pairOf(transform).movingNode)
         with pytest.raises(InputError, match="moving volume"):
             pairOf(transform)
-
 
     @pytest.mark.parametrize("pose", [rigid(), rigid((0, 0, 180), (3, 0, 0)) @ np.diag([1.1, 1.1, 1.1, 1])])
     def test_below_a_linear_transform_no_detail_of_the_field_is_lost(self, scene, transform, scans, monkeypatch, pose):
@@ -228,9 +238,12 @@ class TestReport:
 
 
 MODES = {
-    "checkerboard": Checkerboard, "flicker": Flicker, "fusion": Fusion, "sideBySide": SideBySide,
+    "checkerboard": Checkerboard,
+    "flicker": Flicker,
+    "fusion": Fusion,
+    "sideBySide": SideBySide,
     "fixed flicker": lambda pair: Flicker(pair, "fixed"),
-}  # fmt: skip
+}
 
 
 class TestReportOfAnEarlierState:
@@ -334,7 +347,6 @@ class TestModes:
         views.Clear(False)
         assert modes.present is None
 
-
     def test_a_layout_that_another_slicer_does_not_know_is_not_saved(self, views, transform):
         layout = views.GetFirstNodeByClass("vtkMRMLLayoutNode")
         modes = ViewModes(views)
@@ -371,7 +383,6 @@ class TestDeformation:
         drawn = Deformation(views, pairOf(transform))
         drawn.show()
         assert all(m.GetPolyData().GetNumberOfCells() == 0 for m in slicer.util.getNodesByClass("vtkMRMLModelNode"))
-
 
     def test_it_goes_with_its_transform(self, views, transform):
         drawn = Deformation(views, pairOf(transform), GRID)
@@ -414,8 +425,9 @@ class TestTables:
         fixed = FIXED.center + np.array([[0, 0, 0], [6, 0, 0], [0, 6, 4.0]])
         path = transform.GetTransformFromParent()
         moving = [path.TransformPoint(*point) for point in fixed * LPS_TO_RAS]
-        table = landmarkTable(transform, landmarks(scene, fixed * LPS_TO_RAS),
-                              landmarks(scene, moving, transform if applied else None))  # fmt: skip
+        table = landmarkTable(
+            transform, landmarks(scene, fixed * LPS_TO_RAS), landmarks(scene, moving, transform if applied else None)
+        )
         rows = rowsOf(table)[1:]
         assert [row[2] for row in rows] == pytest.approx([0, 0, 0], abs=1e-4)
         assert [row[1] for row in rows] == pytest.approx(np.linalg.norm(moving - fixed * LPS_TO_RAS, axis=1), abs=1e-4)
@@ -475,7 +487,9 @@ class TestSegments:
                 image.SetScalarComponentFromDouble(2 + index, 2, 2, 0, 1)
             node.AddSegmentFromBinaryLabelmapRepresentation(image, "Nodule")
         assert {name: int(volume.array.sum()) for name, volume in segmentsOf(node).items()} == {
-            "Nodule": 1, "Nodule (2)": 2}  # fmt: skip
+            "Nodule": 1,
+            "Nodule (2)": 2,
+        }
 
     def test_a_name_that_labels_share_is_given_to_none_of_them(self, scene):
         colors = colorNode(scene, "displacement")

@@ -78,8 +78,9 @@ class TestRegion:
         matrix = np.eye(4)
         matrix[:3, 3] = self.CENTER
         node.SetAndObserveTransformNodeID(scans.linear("T", matrix).GetID())
-        np.testing.assert_array_equal(regionFromNode(node, FIXED).array,
-                                      regionFromNode(roi(scene, self.CENTER, (12, 12, 12)), FIXED).array)
+        np.testing.assert_array_equal(
+            regionFromNode(node, FIXED).array, regionFromNode(roi(scene, self.CENTER, (12, 12, 12)), FIXED).array
+        )
 
     def test_a_label_map_stays_on_its_own_voxels(self, scene):
         node = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "L")
@@ -125,8 +126,9 @@ class TestRequest:
 
     def test_landmarks_alone_say_where(self, scene, made, waiting):
         place = TestRegion.CENTER
-        _, parameters, arrays = self.job(scene, made, waiting, fixedLandmarks=points(scene, place),
-                                         movingLandmarks=points(scene, place + 2))
+        _, parameters, arrays = self.job(
+            scene, made, waiting, fixedLandmarks=points(scene, place), movingLandmarks=points(scene, place + 2)
+        )
         assert "region" not in arrays
         np.testing.assert_allclose(parameters["fixed_landmarks"], [place * FLIP])
         np.testing.assert_allclose(parameters["moving_landmarks"], [(place + 2) * FLIP])

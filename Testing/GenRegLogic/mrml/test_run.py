@@ -237,8 +237,9 @@ class TestUndo:
         for node in (labels, *points):
             node.SetAndObserveTransformNodeID(warp.GetID())
         before, place = state(scene), points[0].GetNthControlPointPosition(1)
-        inputs = RunInputs(*pair, fixedMask=labels, fixedLandmarks=points[0], movingLandmarks=points[1],
-                           nonLinearParents="harden")
+        inputs = RunInputs(
+            *pair, fixedMask=labels, fixedLandmarks=points[0], movingLandmarks=points[1], nonLinearParents="harden"
+        )
         result = finish(scene, worker, inputs)
         assert worker.jobs[0][1]["fixed_landmarks"][1] == pytest.approx([3.0, 2.0, -1.0])
         result.undo.undo()
@@ -278,7 +279,7 @@ class TestPreview:
         run.start()
         run.preview(field(GRID), GRID)
         assert chain(pair[1]) == shown
-        assert shown[0].GetSaveWithScene()          # else a scene saved meanwhile would refer to nothing
+        assert shown[0].GetSaveWithScene()  # else a scene saved meanwhile would refer to nothing
 
     def test_nothing_of_it_is_left_after_cancel(self, scene, scans, pair, waiting):
         pair[1].SetAndObserveTransformNodeID(scans.linear("above", rigid()).GetID())
@@ -362,7 +363,7 @@ class TestFaults:
         assert "scene was closed" in str(run.outcome)
 
     def test_a_scene_opened_right_after_closing_is_not_touched(self, scene, scans, pair, waiting, monkeypatch):
-        monkeypatch.setattr(waiting, "answer", waiting.words.append)      # as the worker does: it ends at a later poll
+        monkeypatch.setattr(waiting, "answer", waiting.words.append)  # as the worker does: it ends at a later poll
         run = RegistrationRun(scene, waiting, RunInputs(*pair))
         run.start()
         run.preview(field(GRID), GRID)

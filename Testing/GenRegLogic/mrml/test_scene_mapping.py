@@ -92,7 +92,7 @@ class TestInMemory:
         points = points_in(fixed, above["fixed"])
         there = mapped(itk_transform(tmp_path / "transform.h5"), points)
         moved = waves(points * FLIP) * FLIP
-        assert np.abs(there - points - moved).max() < 0.1            # linear between voxels of 2 to 4.5 mm
+        assert np.abs(there - points - moved).max() < 0.1  # linear between voxels of 2 to 4.5 mm
 
     def test_points_outside_the_fixed_scan_map_as_simpleitk_says(self, registered, tmp_path):
         fixed, _, node, above = registered

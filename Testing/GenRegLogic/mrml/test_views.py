@@ -104,8 +104,9 @@ class TestCurve:
         curve.show()
         series = scene.GetNodeByID(curve.plotChartNode.GetNthPlotSeriesNodeID(0))
         table = series.GetTableNode().GetTable()
-        assert [table.GetColumn(1).GetValue(row) for row in range(table.GetNumberOfRows())] == \
-            pytest.approx([0.9, 0.7, 0.6, 0.8])
+        assert [table.GetColumn(1).GetValue(row) for row in range(table.GetNumberOfRows())] == pytest.approx(
+            [0.9, 0.7, 0.6, 0.8]
+        )
         assert [table.GetColumn(0).GetValue(row) for row in range(4)] == [0, 1, 2, 3]
 
     def test_nothing_is_left_after_removal(self, scene):

@@ -45,7 +45,7 @@ class TestRoundTrip:
     def test_a_shearing_parent_leads_to_a_resampled_volume_with_the_same_picture(self, scene, geometry):
         node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "scan")
         k, j, i = np.meshgrid(*(np.arange(n) for n in geometry.shape), indexing="ij")
-        array = (i + 2 * j + 3 * k).astype(np.float32)                     # linear, so that interpolation is exact
+        array = (i + 2 * j + 3 * k).astype(np.float32)  # linear, so that interpolation is exact
         setVolume(node, array, geometry)
         shear = np.eye(4)
         shear[0, 1], shear[1, 2] = 0.3, -0.2

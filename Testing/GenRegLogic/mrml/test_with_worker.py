@@ -73,7 +73,7 @@ def field_on(node, geometry: Geometry) -> np.ndarray:
     """(k, j, i, 3) LPS mm: the node's grid without its margin."""
     array, wider = fieldOfNode(node)
     i, j, k = np.round(wider.to_index(geometry.to_world([0, 0, 0]))).astype(int)
-    inside = array[k:k + geometry.size[2], j:j + geometry.size[1], i:i + geometry.size[0]]
+    inside = array[k : k + geometry.size[2], j : j + geometry.size[1], i : i + geometry.size[0]]
     return inside * FLIP
 
 
@@ -97,7 +97,7 @@ class TestField:
         run = RegistrationRun(scene, process, RunInputs(fixed, moving), RunOutputs())
         run.start()
         node = run.runToEnd().transformNode
-        local = pair[0].geometry.center + np.random.default_rng(1).uniform(-25, 25, (100, 3))        # LPS
+        local = pair[0].geometry.center + np.random.default_rng(1).uniform(-25, 25, (100, 3))  # LPS
         above = rigid((5, 3, -9), (8, -6, 4))
 
         def world(points):
@@ -120,15 +120,27 @@ class TestField:
                 node.AddControlPoint(*position)
             lists.append(node)
         start = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "start")
-        inputs = RunInputs(fixed, moving, fixedMask=mask, fixedLandmarks=lists[0], movingLandmarks=lists[1],
-                           initialTransform=start, settings=SHORT)
+        inputs = RunInputs(
+            fixed,
+            moving,
+            fixedMask=mask,
+            fixedLandmarks=lists[0],
+            movingLandmarks=lists[1],
+            initialTransform=start,
+            settings=SHORT,
+        )
         run = RegistrationRun(scene, process, inputs, RunOutputs(warpedVolume=True, inverseTransform=True))
         run.start()
         result = run.runToEnd()
         assert result.report["landmarks"]["count"] == 4
         assert result.report["landmarks"]["tre_after_mm"] < result.report["landmarks"]["tre_before_mm"]
-        expected = register(*pair, SHORT, fixed_mask=Volume(np.ones(pair[0].array.shape, np.uint8), pair[0].geometry),
-                            fixed_landmarks=points, moving_landmarks=points + waves(points)).warped()
+        expected = register(
+            *pair,
+            SHORT,
+            fixed_mask=Volume(np.ones(pair[0].array.shape, np.uint8), pair[0].geometry),
+            fixed_landmarks=points,
+            moving_landmarks=points + waves(points),
+        ).warped()
         assert result.warpedNode.GetImageData().GetDimensions() == pair[0].geometry.size
         assert np.abs(slicer.util.arrayFromVolume(result.warpedNode).astype(float) - expected.array).mean() < 5
         assert result.inverseNode is not None
@@ -138,8 +150,13 @@ class TestSteering:
     def test_previews_come_and_go(self, scene, process, pair):
         fixed, moving = nodes(scene, *pair)
         shown = []
-        run = RegistrationRun(scene, process, RunInputs(fixed, moving, settings=Settings(iterations=400)), RunOutputs(),
-                              onPreview=lambda node: shown.append(moving.GetTransformNodeID() == node.GetID()))
+        run = RegistrationRun(
+            scene,
+            process,
+            RunInputs(fixed, moving, settings=Settings(iterations=400)),
+            RunOutputs(),
+            onPreview=lambda node: shown.append(moving.GetTransformNodeID() == node.GetID()),
+        )
         run.start()
         while not run.finished and not shown:
             run.poll()
@@ -165,17 +182,31 @@ class TestSteering:
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the real pairs are not beside this checkout")
-@pytest.mark.parametrize(("fixed", "moving"), [
-    ("spine_cord_sct__t2", "spine_cord_sct__t1w"), ("mouse_brain_fvb__template_1", "mouse_brain_fvb__template_2"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("fixed", "moving"),
+    [
+        ("spine_cord_sct__t2", "spine_cord_sct__t1w"),
+        ("mouse_brain_fvb__template_1", "mouse_brain_fvb__template_2"),
+    ],
+)
 def test_a_real_pair_gets_the_same_field_as_on_the_command_line(scene, process, tmp_path, fixed, moving):
     paths = [DATA / f"{name}.nii.gz" for name in (fixed, moving)]
     made = nodes(scene, *(Volume.from_file(path) for path in paths))
     run = RegistrationRun(scene, process, RunInputs(*made), RunOutputs())
     run.start()
     node = run.runToEnd().transformNode
-    command = [sys.executable, "-m", "GenRegLogic.cli", "register", *map(str, paths),
-               "-o", str(tmp_path / "field.nii.gz"), "--report", str(tmp_path / "report.json"), "--quiet"]
+    command = [
+        sys.executable,
+        "-m",
+        "GenRegLogic.cli",
+        "register",
+        *map(str, paths),
+        "-o",
+        str(tmp_path / "field.nii.gz"),
+        "--report",
+        str(tmp_path / "report.json"),
+        "--quiet",
+    ]
     subprocess.run(command, check=True, cwd=Path(__file__).parents[3])
     image = sitk.ReadImage(str(tmp_path / "field.nii.gz"))
     expected = sitk.GetArrayFromImage(image)

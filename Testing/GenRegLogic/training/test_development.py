@@ -42,8 +42,8 @@ def boxes(corner=(6, 7, 8)) -> np.ndarray:
     """Two boxes side by side, labels 1 and 2; the corner is (x, y, z)."""
     labels = np.zeros(SHAPE, np.int16)
     x, y, z = (int(c) for c in corner)
-    labels[z:z + 6, y:y + 6, x:x + 6] = 1
-    labels[z:z + 6, y:y + 6, x + 6:x + 10] = 2
+    labels[z : z + 6, y : y + 6, x : x + 6] = 1
+    labels[z : z + 6, y : y + 6, x + 6 : x + 10] = 2
     return labels
 
 
@@ -58,10 +58,16 @@ def pair() -> DevelopmentPair:
     to_labels[:3, 3] = (-2, -1, -3)
     scan = random.normal(size=SHAPE).astype(np.float32)
     return DevelopmentPair(
-        "made up", scan, scan, to_moving, fixed_points,
+        "made up",
+        scan,
+        scan,
+        to_moving,
+        fixed_points,
         (fixed_points + SHIFT) @ to_moving[:3, :3].T + to_moving[:3, 3],
-        boxes(), boxes(np.add((6, 7, 8), SHIFT))[3:, 1:, 2:], to_labels,
-    )  # fmt: skip
+        boxes(),
+        boxes(np.add((6, 7, 8), SHIFT))[3:, 1:, 2:],
+        to_labels,
+    )
 
 
 def constant(vector) -> torch.Tensor:
@@ -144,8 +150,10 @@ def folder(tmp_path) -> Path:
     folder = tmp_path / "data"
     folder.mkdir()
     other_axes = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
-    grids = {"fixed": Geometry((26, 28, 24), (1.5, 1.4, 1.6), (-19.0, -19.0, -18.0)),
-             "moving": Geometry((28, 24, 26), (1.4, 1.6, 1.5), (-15.0, 18.0, -21.0), other_axes)}
+    grids = {
+        "fixed": Geometry((26, 28, 24), (1.5, 1.4, 1.6), (-19.0, -19.0, -18.0)),
+        "moving": Geometry((28, 24, 26), (1.4, 1.6, 1.5), (-15.0, 18.0, -21.0), other_axes),
+    }
     landmarks = np.array([center for center, _, _ in BLOBS], float)
     for role, grid in grids.items():
         offset = (0, 0, 0) if role == "fixed" else (4, 0, -2)
@@ -153,8 +161,11 @@ def folder(tmp_path) -> Path:
         write_volume(Volume(array.astype(np.float32), grid), folder / f"{role}.nii.gz")
         write_volume(Volume((7 * (array > 60)).astype(np.uint8), grid), folder / f"{role}_labels.nii.gz")
         write_points(landmarks + offset, folder / f"{role}_points.csv")
-    files = {f"{role}_{kind}": f"{role}_{kind}.{ending}" for role in grids for kind, ending in
-             (("labels", "nii.gz"), ("points", "csv"))}
+    files = {
+        f"{role}_{kind}": f"{role}_{kind}.{ending}"
+        for role in grids
+        for kind, ending in (("labels", "nii.gz"), ("points", "csv"))
+    }
     case = {"name": "miniature", "fixed": "fixed.nii.gz", "moving": "moving.nii.gz", "labels": [7], **files}
     write_cases(folder, [case])
     return folder
@@ -217,10 +228,16 @@ class TestRefusals:
         with pytest.raises(InputError, match="is not a list of development pairs"):
             load_pairs(folder, tmp_path, CPU)
 
-    @pytest.mark.parametrize(("change", "sentence"), [
-        ({"name": "../outside"}, "cannot be a name"), ({"name": None}, "needs a name"), ({"moving": 3}, "lacks moving"),
-        ({"moving_labels": None}, "lacks moving_labels"), ({"fixed": "gone.nii.gz"}, r"gone\.nii\.gz does not exist"),
-    ])  # fmt: skip
+    @pytest.mark.parametrize(
+        ("change", "sentence"),
+        [
+            ({"name": "../outside"}, "cannot be a name"),
+            ({"name": None}, "needs a name"),
+            ({"moving": 3}, "lacks moving"),
+            ({"moving_labels": None}, "lacks moving_labels"),
+            ({"fixed": "gone.nii.gz"}, r"gone\.nii\.gz does not exist"),
+        ],
+    )
     def test_a_pair_that_cannot_be_used(self, folder, tmp_path, change, sentence):
         write_cases(folder, [{**read_case(folder), **change}])
         with pytest.raises(InputError, match=sentence):
@@ -249,11 +266,12 @@ class TestTraining:
     def test_every_few_steps_the_pairs_stand_in_a_table(self, pair, tmp_path):
         lines = []
         self.run(tmp_path, [pair], 3, lines)
-        self.run(tmp_path, [pair], 4, lines)                              # goes on where the first one stopped
+        self.run(tmp_path, [pair], 4, lines)  # goes on where the first one stopped
         with open(tmp_path / "development.csv", newline="") as file:
             rows = list(csv.DictReader(file))
         assert [(row["step"], row["pair"], row["figure"]) for row in rows] == [
-            (step, "made up", figure) for step in ("2", "4") for figure in ("dice", "tre_mm")]
+            (step, "made up", figure) for step in ("2", "4") for figure in ("dice", "tre_mm")
+        ]
         assert all(float(row["still"]) > 0 and float(row["network"]) >= 0 for row in rows)
         said = [line for line in lines if line.startswith("development")]
         assert len(said) == 2
@@ -270,11 +288,12 @@ class TestTraining:
 
 @pytest.mark.skipif(not (DATA / "cases.json").is_file(), reason="the development pairs are not beside the checkout")
 def test_a_real_pair_is_scored_as_after_linear_alignment(tmp_path):
-    case = next(case for case in json.loads((DATA / "cases.json").read_text())["cases"]
-                if case["name"] == "lung_ct_elastix")
+    case = next(
+        case for case in json.loads((DATA / "cases.json").read_text())["cases"] if case["name"] == "lung_ct_elastix"
+    )
     case = {key: str(DATA / value) if (DATA / str(value)).is_file() else value for key, value in case.items()}
     write_cases(tmp_path, [case])
     (pair,) = load_pairs(tmp_path, tmp_path / "kept", CPU)
     figures = pair.score(torch.zeros((3, *pair.fixed.shape)))
-    assert figures["tre_mm"] == pytest.approx(4.84, abs=0.3)                # the referee's, of the linear mapping alone
+    assert figures["tre_mm"] == pytest.approx(4.84, abs=0.3)  # the referee's, of the linear mapping alone
     assert figures["dice"] == pytest.approx(0.943, abs=0.01)

@@ -48,7 +48,11 @@ def test_every_step_stands_in_the_learning_curve(tmp_path):
     with open(tmp_path / "curve.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["kind"], int(row["step"])) for row in rows] == [
-        ("training", 1), ("training", 2), ("validation", 2), ("training", 3)]
+        ("training", 1),
+        ("training", 2),
+        ("validation", 2),
+        ("training", 3),
+    ]
     assert all(float(row["loss"]) > 0 for row in rows)
 
 
@@ -72,8 +76,9 @@ def test_weights_that_were_exported_can_be_gone_on_from(tmp_path):
     first = trainer(tmp_path / "first")
     first.run(1)
     first.export(tmp_path / "weights.npz")
-    second = Trainer(tmp_path / "second", RECIPE, torch.device("cpu"), say=lambda line: None,
-                     start=tmp_path / "weights.npz")
+    second = Trainer(
+        tmp_path / "second", RECIPE, torch.device("cpu"), say=lambda line: None, start=tmp_path / "weights.npz"
+    )
     assert second.step == 0
     for mine, theirs in zip(first.averaged.parameters(), second.network.parameters()):
         assert torch.equal(mine.half(), theirs.half())

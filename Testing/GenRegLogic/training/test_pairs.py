@@ -33,8 +33,8 @@ class TestPair:
         x, y, z = (places[axis].clamp(0, SHAPE[2 - axis] - 1) for axis in range(3))
         same = (pair.moving_labels[z, y, x] == pair.fixed_labels)[inside].float().mean()
         still = (pair.moving_labels == pair.fixed_labels)[inside].float().mean()
-        assert same > 0.75                                   # nearest voxels: thin sheets and borders miss by one
-        assert 1 - same < 0.6 * (1 - still) + 0.02           # of pairs that hardly move, borders are all there is
+        assert same > 0.75  # nearest voxels: thin sheets and borders miss by one
+        assert 1 - same < 0.6 * (1 - still) + 0.02  # of pairs that hardly move, borders are all there is
 
     def test_scans_have_zero_mean_and_unit_deviation(self, pair):
         for scan in (pair.fixed, pair.moving):
@@ -47,8 +47,13 @@ class TestPair:
 
     def test_the_field_does_not_fold(self, pair):
         u = pair.field[0]
-        slopes = torch.stack([u.diff(dim=dim)[:, :-1 if dim != 1 else None, :-1 if dim != 2 else None,
-                                              :-1 if dim != 3 else None] for dim in (3, 2, 1)], dim=1)
+        slopes = torch.stack(
+            [
+                u.diff(dim=dim)[:, : -1 if dim != 1 else None, : -1 if dim != 2 else None, : -1 if dim != 3 else None]
+                for dim in (3, 2, 1)
+            ],
+            dim=1,
+        )
         determinants = torch.linalg.det((slopes + torch.eye(3).view(3, 3, 1, 1, 1)).permute(2, 3, 4, 0, 1))
         assert (determinants > 0).float().mean() > 0.999
 
@@ -107,8 +112,9 @@ class TestShapesAndAppearance:
 
     def test_contrasts_are_the_same_in_about_a_third_of_the_pairs(self):
         draw = generator(0)
-        same = sum(bool((first - second).abs().max() < 0.3) for first, second in
-                   (contrasts(12, draw) for _ in range(300)))
+        same = sum(
+            bool((first - second).abs().max() < 0.3) for first, second in (contrasts(12, draw) for _ in range(300))
+        )
         assert 70 < same < 130
 
     def test_degrading_keeps_the_picture_recognizable(self):

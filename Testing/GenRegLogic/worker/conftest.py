@@ -198,5 +198,7 @@ def job(scans):
 def make_job(fixed: Volume, moving: Volume, iterations=2, **parameters):
     """Parameters and arrays of a registration."""
     grids = {"fixed": fixed.geometry.to_dict(), "moving": moving.geometry.to_dict()}
-    return (grids | {"settings": {"iterations": iterations, "init": "header", "device": "cpu"}} | parameters,
-            {"fixed": fixed.array, "moving": moving.array})
+    return (
+        grids | {"settings": {"iterations": iterations, "init": "header", "device": "cpu"}} | parameters,
+        {"fixed": fixed.array, "moving": moving.array},
+    )

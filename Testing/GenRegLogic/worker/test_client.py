@@ -21,8 +21,11 @@ class TestJobs:
         if not pipe and sys.platform == "win32":
             pytest.skip("Windows has pipes only")
         monkeypatch.setattr("GenRegLogic.worker.channel.USE_PIPES", pipe)
-        arrays = {"large": np.random.default_rng(0).integers(0, 255, (9, MB), np.uint8), "none": np.zeros((0, 3)),
-                  "turned": np.arange(24, dtype=np.int16).reshape(2, 3, 4).T}
+        arrays = {
+            "large": np.random.default_rng(0).integers(0, 255, (9, MB), np.uint8),
+            "none": np.zeros((0, 3)),
+            "turned": np.arange(24, dtype=np.int16).reshape(2, 3, 4).T,
+        }
         end = do(make_worker(STAND_IN), "echo", {"a": [1, None, "ü"]}, arrays).end
         assert end["report"] == {"a": [1, None, "ü"]}
         for name, array in arrays.items():

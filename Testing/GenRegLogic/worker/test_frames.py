@@ -25,8 +25,23 @@ from GenRegLogic.worker.frames import (
     error_to_message,
 )
 
-DTYPES = ["bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16", "float32",
-          "float64", "longdouble", ">i2", ">f4"]  # fmt: skip
+DTYPES = [
+    "bool",
+    "int8",
+    "uint8",
+    "int16",
+    "uint16",
+    "int32",
+    "uint32",
+    "int64",
+    "uint64",
+    "float16",
+    "float32",
+    "float64",
+    "longdouble",
+    ">i2",
+    ">f4",
+]
 
 
 def carried(arrays):
@@ -52,8 +67,10 @@ class TestArrays:
         assert [len(chunk) for chunk in chunks(array)] == [CHUNK_BYTES, CHUNK_BYTES, CHUNK_BYTES // 2]
         np.testing.assert_array_equal(carried({"a": array})["a"], array)
 
-    @pytest.mark.parametrize("look", [lambda a: a[::2, 1:], lambda a: a.T, np.asfortranarray, lambda a: a[:, :, ::-1],
-                                      lambda a: a[..., 0, 0]])  # fmt: skip
+    @pytest.mark.parametrize(
+        "look",
+        [lambda a: a[::2, 1:], lambda a: a.T, np.asfortranarray, lambda a: a[:, :, ::-1], lambda a: a[..., 0, 0]],
+    )
     def test_an_array_that_is_not_contiguous_arrives(self, look):
         array = look(np.arange(4 * 5 * 6, dtype=np.int16).reshape(4, 5, 6))
         np.testing.assert_array_equal(carried({"a": array})["a"], array)
@@ -90,11 +107,18 @@ class TestGarbage:
         with pytest.raises(ProtocolError):
             decode(payload)
 
-    @pytest.mark.parametrize("entry", [
-        {}, {"name": "a", "dtype": "O", "shape": [1]}, {"name": "a", "dtype": "<f4", "shape": [-1]},
-        {"name": "a", "dtype": "nothing", "shape": [1]}, {"name": "a", "dtype": "<f4", "shape": ["1"]},
-        {"name": [], "dtype": "<f4", "shape": [1]}, {"name": "a", "dtype": "<f4", "shape": None},
-    ])  # fmt: skip
+    @pytest.mark.parametrize(
+        "entry",
+        [
+            {},
+            {"name": "a", "dtype": "O", "shape": [1]},
+            {"name": "a", "dtype": "<f4", "shape": [-1]},
+            {"name": "a", "dtype": "nothing", "shape": [1]},
+            {"name": "a", "dtype": "<f4", "shape": ["1"]},
+            {"name": [], "dtype": "<f4", "shape": [1]},
+            {"name": "a", "dtype": "<f4", "shape": None},
+        ],
+    )
     def test_a_description_that_makes_no_sense_is_noticed(self, entry):
         with pytest.raises(ProtocolError):
             Assembly([entry])

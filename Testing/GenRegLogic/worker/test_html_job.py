@@ -30,8 +30,12 @@ def job(scans):
     field = np.zeros((*wide.shape, 3), np.float32)
     field[..., 0] = 2.0
     geometries = {"fixed": grid, "moving": moving.geometry, "field": wide, "confidence": grid}
-    arrays = {"fixed": fixed.array, "moving": moving.array, "field": field,
-              "confidence": np.linspace(0, 5, fixed.array.size, dtype=np.float32).reshape(grid.shape)}  # fmt: skip
+    arrays = {
+        "fixed": fixed.array,
+        "moving": moving.array,
+        "field": field,
+        "confidence": np.linspace(0, 5, fixed.array.size, dtype=np.float32).reshape(grid.shape),
+    }
     return {name: geometry.to_dict() for name, geometry in geometries.items()}, arrays
 
 
@@ -89,6 +93,6 @@ def test_the_field_may_have_been_stored_with_a_margin(job, small_pictures):
     field = DisplacementField(arrays["field"], Geometry.from_dict(parameters["field"]))
     fixed = Geometry.from_dict(parameters["fixed"])
     narrow = parameters | {"field": fixed.to_dict()}, arrays | {"field": field.resampled(fixed).array}
-    pictures = [re.findall("data:image/png[^\"]+", html(*given, report=REPORT)) for given in (narrow, job)]
+    pictures = [re.findall('data:image/png[^"]+', html(*given, report=REPORT)) for given in (narrow, job)]
     assert len(pictures[0]) > 24
     assert pictures[0] == pictures[1]

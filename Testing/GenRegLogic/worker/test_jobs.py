@@ -113,7 +113,12 @@ class TestRegister:
 class TestProgress:
     def test_the_stages_come_in_order_to_the_end(self, ear, end):
         assert list(dict.fromkeys(stage for stage, *_ in ear.told)) == [
-            "prepare", "linear", "propose", "refine", "finish"]  # fmt: skip
+            "prepare",
+            "linear",
+            "propose",
+            "refine",
+            "finish",
+        ]
         fractions = [fraction for _, fraction, *_ in ear.told]
         assert fractions == sorted(fractions)
 
@@ -151,8 +156,11 @@ class TestArguments:
     @pytest.fixture
     def given(self, monkeypatch, scans, direct):
         def run(**parameters):
-            more = {name: parameters.pop(f"{name}_array") for name in ("fixed_mask", "initial")
-                    if f"{name}_array" in parameters}
+            more = {
+                name: parameters.pop(f"{name}_array")
+                for name in ("fixed_mask", "initial")
+                if f"{name}_array" in parameters
+            }
             heard = {}
 
             def listen(fixed, moving, settings, **options):
@@ -206,8 +214,10 @@ class TestArguments:
 
 class TestInspect:
     def parameters(self, scans):
-        return ({role: scan.geometry.to_dict() for role, scan in zip(("fixed", "moving"), scans)},
-                {role: scan.array for role, scan in zip(("fixed", "moving"), scans)})
+        return (
+            {role: scan.geometry.to_dict() for role, scan in zip(("fixed", "moving"), scans)},
+            {role: scan.array for role, scan in zip(("fixed", "moving"), scans)},
+        )
 
     def test_one_contrast_is_found_to_be_one(self, real_worker, scans):
         report = do(real_worker, "inspect", *self.parameters(scans)).end["report"]
@@ -248,8 +258,9 @@ class TestDevices:
 
 
 class TestGpuMemory:
-    HOLDING = STAND_IN.replace("class Outcome", "from GenRegLogic.worker import server\n"
-                               "server.holds_gpu = lambda: True\n\nclass Outcome")  # fmt: skip
+    HOLDING = STAND_IN.replace(
+        "class Outcome", "from GenRegLogic.worker import server\nserver.holds_gpu = lambda: True\n\nclass Outcome"
+    )
 
     def test_a_process_that_holds_a_gpu_ends_with_its_job(self, make_worker):
         worker = make_worker(self.HOLDING)

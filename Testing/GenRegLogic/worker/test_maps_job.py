@@ -24,8 +24,12 @@ def make(scans, result):
 
     def make(want=None, known=True):
         fixed, moving = scans
-        parameters = {"fixed": fixed.geometry.to_dict(), "moving": moving.geometry.to_dict(),
-                      "field": result.forward.geometry.to_dict(), "device": "cpu"}
+        parameters = {
+            "fixed": fixed.geometry.to_dict(),
+            "moving": moving.geometry.to_dict(),
+            "field": result.forward.geometry.to_dict(),
+            "device": "cpu",
+        }
         arrays = {"fixed": fixed.array, "moving": moving.array, "field": result.forward.array}
         if want is not None:
             parameters["want"] = want
@@ -41,10 +45,12 @@ def test_all_maps_come_from_the_worker_as_the_engine_makes_them(real_worker, mak
     end = do(real_worker, "maps", *make()).end
     assert set(end["arrays"]) == set(MAPS)
     fixed, moving = scans
-    for name, expected in (("log_jacobian", log_jacobian(result.forward)),
-                           ("magnitude", displacement_magnitude(result.forward)),
-                           ("similarity_after", local_similarity(fixed, moving, result.forward)),
-                           ("confidence", confidence_on(result.confidence, fixed.geometry))):  # fmt: skip
+    for name, expected in (
+        ("log_jacobian", log_jacobian(result.forward)),
+        ("magnitude", displacement_magnitude(result.forward)),
+        ("similarity_after", local_similarity(fixed, moving, result.forward)),
+        ("confidence", confidence_on(result.confidence, fixed.geometry)),
+    ):
         np.testing.assert_allclose(end["arrays"][name], expected.array, atol=1e-4)
         assert end["geometries"][name].is_close(fixed.geometry, 1e-9)
 
@@ -75,7 +81,7 @@ def test_the_worst_places_lie_in_the_body(make):
     assert set(np.unique(body)) == {0, 1}
     for place in outcome.report["worst"]:
         i, j, k = np.rint(grid.to_index(np.array(place["point_lps"]))).astype(int)
-        assert body[max(k - 2, 0):k + 3, max(j - 2, 0):j + 3, max(i - 2, 0):i + 3].any()
+        assert body[max(k - 2, 0) : k + 3, max(j - 2, 0) : j + 3, max(i - 2, 0) : i + 3].any()
 
 
 def test_the_ranges_are_those_of_the_maps(make):
@@ -89,7 +95,7 @@ def test_a_confidence_that_is_not_known_is_made(make, result):
     known = run_maps(*make(["confidence"]), Control())
     a, b = outcome.arrays["confidence"], known.arrays["confidence"]
     inside = b > 0
-    assert np.corrcoef(a[inside], b[inside])[0, 1] > 0.5   # the ways back start from other linear parts
+    assert np.corrcoef(a[inside], b[inside])[0, 1] > 0.5  # the ways back start from other linear parts
 
 
 def test_a_field_on_another_grid_gives_maps_on_the_fixed_one(make, result):

@@ -71,7 +71,6 @@ class TestProgress:
             scene.tell(stage)
         assert [m["stage"] for m in scene.line.of("progress")] == ["prepare", "linear", "propose"]
 
-
     def test_a_program_that_does_not_listen_is_told_only_what_matters(self):
         scene = Scene(preview=True)
         scene.line.heeded = False
