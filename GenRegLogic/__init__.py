@@ -2,7 +2,7 @@
 
 Import from the modules themselves, so that nothing heavy loads before it is needed:
 
-    from GenRegLogic.volume import Volume
+    from GenRegLogic.space.volume import Volume
     from GenRegLogic.settings import Settings
     from GenRegLogic.register import register
 

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 import numpy as np
 
 from .errors import InputError
-from .field import AffineTransform, DisplacementField, Transform, sample_transform
-from .inverse import invert
-from .measure import dice, foreground, jacobian_figures, lncc, nmi, tre
-from .volume import Volume, check_registrable
-from .warp import warp_image, warp_labels
+from .quality.measure import dice, foreground, jacobian_figures, lncc, nmi, tre
+from .space.field import AffineTransform, DisplacementField, Transform, sample_transform
+from .space.inverse import invert
+from .space.volume import Volume, check_registrable
+from .space.warp import warp_image, warp_labels
 
 __all__ = ["evaluate"]
 

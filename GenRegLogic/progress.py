@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 
 import torch
 
-from .device import peak_memory_mb
 from .errors import Cancelled
-from .field import DisplacementField
+from .machine.device import peak_memory_mb
+from .space.field import DisplacementField
 
 __all__ = ["Monitor", "MonitorPart", "Progress"]
 

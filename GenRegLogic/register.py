@@ -1,7 +1,7 @@
 """The pipeline: prepare, align linearly, describe, propose, refine, finish.
 
 >>> from GenRegLogic.register import register
->>> from GenRegLogic.volume import Volume
+>>> from GenRegLogic.space.volume import Volume
 >>> result = register(Volume.from_file("fixed.nii.gz"), Volume.from_file("moving.nii.gz"))
 >>> result.report["verdict"]["status"]
 'trustworthy'
@@ -16,30 +16,30 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import torch
 
-from .checks import check_mask
-from .confidence import estimate_confidence
-from .contrast import SAME_CONTRAST, contrast_agreement
-from .device import choose_device, device_name, free_memory, plan_memory
 from .errors import InputError, ResourceError
-from .field import AffineTransform, DisplacementField, Transform, as_points, sample_transform
-from .finish import full_field, to_displacement
-from .grid import Image, canonical_geometry, resample
-from .inverse import accurate_inverse, fit_affine
-from .judge import Findings, body_points, make_report
-from .landmarks import LandmarkPull, rigid_fit
-from .learned import SHA256, SHOWN_DIGITS, Learned, shipped
-from .linear import Candidate, LinearLevel, align
-from .points import check_landmarks
-from .prepare import Prepared, prepare, working_grid
+from .files.points import check_landmarks
+from .guidance.landmarks import LandmarkPull, rigid_fit
+from .guidance.masks import check_mask
+from .guidance.rigid import RigidBodies, check_rigid, rigid_field
+from .machine.device import choose_device, device_name, free_memory, plan_memory
+from .network.learned import SHA256, SHOWN_DIGITS, Learned, shipped
 from .progress import Monitor, Progress
-from .propose import Proposal, Proposer, identity, propose, search_proposal
-from .refine import BOTH, DESCRIPTOR, INTENSITY, Refiner, schedule
-from .report import plain, record_stages
-from .rigidity import RigidBodies, check_rigid, rigid_field
+from .quality.confidence import estimate_confidence
+from .quality.findings import Findings, body_points, make_report
+from .quality.report import plain, record_stages
+from .quality.verdict import verdict
 from .settings import Settings
-from .verdict import verdict
-from .volume import Geometry, Volume, check_registrable
-from .warp import warp_image
+from .space.field import AffineTransform, DisplacementField, Transform, as_points, sample_transform
+from .space.grid import Image, canonical_geometry, resample
+from .space.inverse import accurate_inverse, fit_affine
+from .space.volume import Geometry, Volume, check_registrable
+from .space.warp import warp_image
+from .stages.contrast import SAME_CONTRAST, contrast_agreement
+from .stages.finish import full_field, to_displacement
+from .stages.linear import Candidate, LinearLevel, align
+from .stages.prepare import Prepared, prepare, working_grid
+from .stages.propose import Proposal, Proposer, identity, propose, search_proposal
+from .stages.refine import BOTH, DESCRIPTOR, INTENSITY, Refiner, schedule
 
 __all__ = ["Progress", "Registration", "register"]
 

@@ -14,27 +14,27 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from .contrast import SAME_CONTRAST, contrast_agreement
-from .device import choose_device, device_name
 from .errors import InputError, ResourceError
-from .field import AffineTransform, DisplacementField, as_points, sample_transform
-from .finish import SAFE_DETERMINANT, bad_voxels, smoothed_near
-from .grid import Image, canonical_array, resample, stored_array, subgrid
-from .inverse import accurate_inverse, fit_affine
-from .judge import body_points, similarity
-from .landmarks import LandmarkPull
-from .linear import LinearLevel
-from .measure import foreground, jacobian_figures, tre
-from .points import check_landmarks
-from .prepare import Prepared, mask_on, prepare, working_grid
+from .files.points import check_landmarks
+from .guidance.landmarks import LandmarkPull
+from .guidance.region import Region, check_region, region_around
+from .machine.device import choose_device, device_name
 from .progress import Monitor, Progress
-from .refine import DESCRIPTOR, INTENSITY, Level, Refiner, schedule
-from .region import Region, check_region, region_around
+from .quality.findings import body_points, similarity
+from .quality.measure import foreground, jacobian_figures, tre
+from .quality.report import build_report, record_stages
 from .register import Registration, computing, is_out_of_memory
-from .report import build_report, record_stages
 from .settings import Settings
-from .similarity import smooth
-from .volume import Geometry, Volume, check_registrable
+from .space.field import AffineTransform, DisplacementField, as_points, sample_transform
+from .space.grid import Image, canonical_array, resample, stored_array, subgrid
+from .space.inverse import accurate_inverse, fit_affine
+from .space.volume import Geometry, Volume, check_registrable
+from .stages.contrast import SAME_CONTRAST, contrast_agreement
+from .stages.finish import SAFE_DETERMINANT, bad_voxels, smoothed_near
+from .stages.linear import LinearLevel
+from .stages.prepare import Prepared, mask_on, prepare, working_grid
+from .stages.refine import DESCRIPTOR, INTENSITY, Level, Refiner, schedule
+from .stages.similarity import smooth
 
 __all__ = ["repair"]
 

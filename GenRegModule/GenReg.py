@@ -9,8 +9,8 @@ import contextlib
 import sys
 
 import slicer
-from GenRegPanel.inspectlogic import InspectLogic
-from GenRegPanel.selftest import GenRegTest  # noqa: F401  Slicer looks for it here
+from GenRegPanel.inspect.logic import InspectLogic
+from GenRegPanel.selftest.tests import GenRegTest  # noqa: F401  Slicer looks for it here
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
@@ -148,7 +148,7 @@ class GenRegLogic(InspectLogic, ScriptedLoadableModuleLogic):
 
         makeEngineImportable()
         from GenRegPanel.linearity import keepFieldsLinear
-        from GenRegPanel.runner import Runner
+        from GenRegPanel.run.runner import Runner
 
         keepFieldsLinear()
         self.runner = runner or Runner()
@@ -165,20 +165,20 @@ class GenRegLogic(InspectLogic, ScriptedLoadableModuleLogic):
 
     def getParameterNode(self):
         """The panel's state, saved with the scene."""
-        from GenRegPanel.parameters import GenRegParameterNode
+        from GenRegPanel.inputs.parameters import GenRegParameterNode
 
         return GenRegParameterNode(super().getParameterNode())
 
     def process(self, fixedNode, movingNode, outputTransformNode=None, **options):
         """Register and wait for it; returns the `RunResult` (transformNode, warpedNode, inverseNode, report, undo)."""
-        from GenRegPanel.request import makeRequest
+        from GenRegPanel.inputs.request import makeRequest
 
         inputs, outputs, rest = makeRequest(fixedNode, movingNode, outputTransformNode, options)
         return self.runner.process(inputs, outputs, **rest)
 
     def start(self, fixedNode, movingNode, outputTransformNode=None, *, onEnded=None, **options):
         """Begin to register and return the run; `onEnded` receives the `RunResult` or the error, once."""
-        from GenRegPanel.request import makeRequest
+        from GenRegPanel.inputs.request import makeRequest
 
         inputs, outputs, rest = makeRequest(fixedNode, movingNode, outputTransformNode, options)
         return self.runner.start(inputs, outputs, onEnded=onEnded, **rest)

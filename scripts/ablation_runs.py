@@ -30,17 +30,18 @@ from ablation_tables import (
 )
 from measuring import DEFAULT_DIGITS, ENGINE, Bench, fingerprint
 
-from GenRegLogic import refine, register
-from GenRegLogic.field import DisplacementField
-from GenRegLogic.files import write_transform
-from GenRegLogic.finish import full_field
-from GenRegLogic.grid import Image
-from GenRegLogic.linear import align
-from GenRegLogic.measure import jacobian_figures
-from GenRegLogic.prepare import prepare, working_grid
-from GenRegLogic.propose import Proposal, identity, propose, score, search_proposal
+from GenRegLogic import register
+from GenRegLogic.files.images import write_transform
+from GenRegLogic.quality.measure import jacobian_figures
 from GenRegLogic.settings import Settings
-from GenRegLogic.volume import Volume
+from GenRegLogic.space.field import DisplacementField
+from GenRegLogic.space.grid import Image
+from GenRegLogic.space.volume import Volume
+from GenRegLogic.stages import refine
+from GenRegLogic.stages.finish import full_field
+from GenRegLogic.stages.linear import align
+from GenRegLogic.stages.prepare import prepare, working_grid
+from GenRegLogic.stages.propose import Proposal, identity, propose, score, search_proposal
 
 LADDERS = {refine.DESCRIPTOR: DESCRIPTOR, refine.INTENSITY: INTENSITY}
 ALL_SCALES = 0.0

@@ -43,8 +43,8 @@ def add_phantom(*, coarseness: float = 1.0):
     """
     import slicer
 
-    from GenRegLogic.mrml.volumes import setVolume
-    from GenRegLogic.phantom import make_pair
+    from GenRegLogic.mrml.nodes.volumes import setVolume
+    from GenRegLogic.phantom.scans import make_pair
 
     pair = make_pair(coarseness=coarseness)
     nodes = []

@@ -22,16 +22,16 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from GenRegLogic import confidence as confidence_module
 from GenRegLogic import register as register_module
-from GenRegLogic.confidence import Signs, expected_error, gather
-from GenRegLogic.field import DisplacementField
-from GenRegLogic.grid import canonical_image, resample, subgrid
-from GenRegLogic.phantom import Flow
-from GenRegLogic.report import plain
+from GenRegLogic.phantom.scans import Flow
+from GenRegLogic.quality import confidence as confidence_module
+from GenRegLogic.quality.confidence import Signs, expected_error, gather
+from GenRegLogic.quality.report import plain
+from GenRegLogic.quality.verdict import verdict
 from GenRegLogic.settings import Settings
-from GenRegLogic.verdict import verdict
-from GenRegLogic.volume import Geometry, Volume
+from GenRegLogic.space.field import DisplacementField
+from GenRegLogic.space.grid import canonical_image, resample, subgrid
+from GenRegLogic.space.volume import Geometry, Volume
 
 SCAN_VOXELS = 200_000
 """Of the scans in the synthetic pairs: each run takes a few seconds."""

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from ..field import AffineTransform, CompositeTransform, DisplacementField, Transform
-from ..files import read_transform
-from ..inverse import invert as invert_field
-from ..volume import Geometry
+from ..files.images import read_transform
+from ..space.field import AffineTransform, CompositeTransform, DisplacementField, Transform
+from ..space.inverse import invert as invert_field
+from ..space.volume import Geometry
 
 __all__ = ["inverted", "read_chain"]
 

@@ -39,8 +39,8 @@ def add_command(commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Carry the command out; returns the exit code."""
-    from ..demo import make_folder, run_demo
-    from ..device import tune_allocator
+    from ..machine.device import tune_allocator
+    from ..phantom.demo import make_folder, run_demo
     from ..settings import Settings
 
     settings = Settings(device=args.device, threads=args.threads, seed=args.seed)

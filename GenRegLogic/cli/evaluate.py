@@ -66,9 +66,9 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("--labels needs --fixed-labels and --moving-labels.")
 
     from ..evaluate import evaluate
-    from ..files import read_volume
-    from ..points import read_points
-    from ..report import plain
+    from ..files.images import read_volume
+    from ..files.points import read_points
+    from ..quality.report import plain
     from .chain import read_chain
 
     def read(reader, path):

@@ -25,7 +25,7 @@ def add_command(commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Carry the command out; returns the exit code."""
-    from ..report import versions
+    from ..quality.report import versions
 
     found = versions()
     print(f"GenReg {found.pop('genreg')}")
@@ -42,8 +42,8 @@ def run(args: argparse.Namespace) -> int:
 def _weights() -> str:
     """The network's weights, and whether they are those of this version."""
     from ..errors import InputError
-    from ..learned import SHA256, SHOWN_DIGITS, WEIGHTS
-    from ..weights import load_weights
+    from ..network.learned import SHA256, SHOWN_DIGITS, WEIGHTS
+    from ..network.weights import load_weights
 
     try:
         load_weights(WEIGHTS, SHA256)
@@ -56,7 +56,7 @@ def _devices() -> Iterator[tuple[str, str, int]]:
     """Name as --device takes it, description, and free memory in bytes."""
     import torch
 
-    from ..device import free_memory
+    from ..machine.device import free_memory
 
     for number in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         yield f"cuda:{number}", torch.cuda.get_device_name(number), free_memory(torch.device("cuda", number))

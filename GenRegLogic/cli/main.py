@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from ..errors import Cancelled, GenRegError, InputError
-from ..runtime import set_runtime_variables
+from ..machine.runtime import set_runtime_variables
 from ..version import __version__
-from . import demo, evaluate, html, info, register, repair, warp
+from . import demo, evaluate, info, register, repair, warp
+from . import report as html
 from .exit_codes import BAD_INPUT, EXIT_CODES_HELP, INTERRUPTED, UNEXPECTED
 
 __all__ = ["build_parser", "main"]

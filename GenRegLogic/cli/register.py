@@ -139,7 +139,7 @@ def run(args: argparse.Namespace) -> int:
     scans = _read_inputs(args)
     check_space(outputs, BYTES_PER_VECTOR * scans["fixed"].array.size)
 
-    from ..device import tune_allocator
+    from ..machine.device import tune_allocator
     from ..register import register
 
     tune_allocator()
@@ -197,8 +197,8 @@ def _settings(args: argparse.Namespace):
 
 def _read_inputs(args: argparse.Namespace) -> dict:
     """The arguments of `register` that come from files."""
-    from ..files import read_transform, read_volume
-    from ..points import read_points
+    from ..files.images import read_transform, read_volume
+    from ..files.points import read_points
 
     def read(reader, path):
         return None if path is None else reader(path)
@@ -217,8 +217,8 @@ def _read_inputs(args: argparse.Namespace) -> dict:
 
 def _jobs(args: argparse.Namespace, scans: dict, result) -> list:
     """Everything computed, and what is left to write: (path, writer) in the order of writing."""
-    from ..files import write_transform, write_volume
-    from ..report import write_report
+    from ..files.images import write_transform, write_volume
+    from ..quality.report import write_report
 
     def exact(path: Path, linear, field) -> object:
         """A linear result goes into a transform file as the matrix it is, unless bodies are kept rigid in it."""

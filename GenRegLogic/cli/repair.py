@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     inputs = _read_inputs(args)
     check_space(outputs, BYTES_PER_VECTOR * inputs["fixed"].array.size)
 
-    from ..device import tune_allocator
+    from ..machine.device import tune_allocator
     from ..repair import repair
 
     tune_allocator()
@@ -122,9 +122,9 @@ def _settings(args: argparse.Namespace):
 
 def _read_inputs(args: argparse.Namespace) -> dict:
     """The arguments of `repair` that come from files; any transform becomes a field on the fixed scan's grid."""
-    from ..field import DisplacementField, sample_transform
-    from ..files import read_transform, read_volume
-    from ..points import read_points
+    from ..files.images import read_transform, read_volume
+    from ..files.points import read_points
+    from ..space.field import DisplacementField, sample_transform
 
     fixed, transform = read_volume(args.fixed), read_transform(args.transform)
     if not isinstance(transform, DisplacementField):
@@ -142,8 +142,8 @@ def _read_inputs(args: argparse.Namespace) -> dict:
 
 def _jobs(args: argparse.Namespace, result) -> list:
     """Everything computed, and what is left to write: (path, writer) in the order of writing."""
-    from ..files import write_transform, write_volume
-    from ..report import write_report
+    from ..files.images import write_transform, write_volume
+    from ..quality.report import write_report
 
     jobs = [(args.output, lambda path: write_transform(result.forward, path))]
     if args.warped is not None:

@@ -60,8 +60,8 @@ def run_image(args: argparse.Namespace) -> int:
     """Carry `warp` out; returns the exit code."""
     check_outputs([Output(args.output, "image", "-o")], [args.image, args.reference, *args.transform])
 
-    from ..files import read_volume, write_volume
-    from ..warp import warp_image, warp_labels
+    from ..files.images import read_volume, write_volume
+    from ..space.warp import warp_image, warp_labels
     from .chain import read_chain
 
     image = read_volume(args.image)
@@ -79,8 +79,8 @@ def run_points(args: argparse.Namespace) -> int:
     """Carry `warp-points` out; returns the exit code."""
     check_outputs([Output(args.output, "points", "-o")], [args.points, *args.transform])
 
-    from ..points import read_points, write_points
-    from ..warp import warp_points
+    from ..files.points import read_points, write_points
+    from ..space.warp import warp_points
     from .chain import read_chain
 
     points = read_points(args.points)

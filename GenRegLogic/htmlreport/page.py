@@ -9,11 +9,14 @@ from html import escape
 import numpy as np
 import torch
 
-from ..field import DisplacementField
+from ..space.field import DisplacementField
+from ..space.volume import Volume, check_registrable
 from ..version import __version__
-from ..volume import Volume, check_registrable
-from .curve import curve_svg, shares
-from .figures import (
+from .objective_plot import curve_svg, shares
+from .pictures import ERROR_COLORS
+from .plates import TILT_WORTH_SAYING, Plates
+from .reports import belongs, coverage
+from .rows import (
     figure_rows,
     geometry_rows,
     items_of,
@@ -24,11 +27,8 @@ from .figures import (
     settings_rows,
     stage_rows,
 )
-from .pictures import ERROR_COLORS
-from .places import PlaceToSee, body_of, places_to_see
-from .plates import TILT_WORTH_SAYING, Plates
-from .reports import belongs, coverage
 from .style import STYLE
+from .worst_places import PlaceToSee, body_of, places_to_see
 
 __all__ = ["MAX_BYTES", "build_html"]
 

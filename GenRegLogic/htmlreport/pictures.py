@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from ..field import Transform
-from ..volume import Volume
+from ..space.field import Transform
+from ..space.volume import Volume
 from .planes import Cut
 
 __all__ = [

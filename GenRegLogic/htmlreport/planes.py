@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..field import Transform, apply_matrix, sample_array, world_to_unit
-from ..grid import canonical_geometry
-from ..volume import Geometry, Volume
+from ..space.field import Transform, apply_matrix, sample_array, world_to_unit
+from ..space.grid import canonical_geometry
+from ..space.volume import Geometry, Volume
 
 __all__ = ["ORIENTATIONS", "Cut", "Orientation", "Scan", "crop", "tilt_degrees", "whole"]
 

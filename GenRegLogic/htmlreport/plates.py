@@ -9,14 +9,14 @@ from html import escape
 import numpy as np
 import torch
 
-from ..field import DisplacementField
-from ..grid import canonical_axes
-from ..volume import Volume
-from .figures import length
+from ..space.field import DisplacementField
+from ..space.grid import canonical_axes
+from ..space.volume import Volume
 from .pictures import checkerboard, error_overlay, fusion, gray, grid_lines, marked, nice, tone
-from .places import PlaceToSee, inside_body, letters
 from .planes import ORIENTATIONS, Cut, Orientation, Scan, crop, tilt_degrees, whole
 from .png import data_uri
+from .rows import length
+from .worst_places import PlaceToSee, inside_body, letters
 
 __all__ = ["Plates"]
 

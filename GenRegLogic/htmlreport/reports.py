@@ -10,12 +10,12 @@ import numpy as np
 
 from ..errors import InputError
 from ..evaluate import evaluate
-from ..field import DisplacementField
-from ..inverse import fit_affine
-from ..reading import existing_file
-from ..report import plain, verdict, versions
-from ..volume import Geometry, Volume
-from .places import body_of, inside_body
+from ..files.reading import existing_file
+from ..quality.report import plain, verdict, versions
+from ..space.field import DisplacementField
+from ..space.inverse import fit_affine
+from ..space.volume import Geometry, Volume
+from .worst_places import body_of, inside_body
 
 __all__ = ["check_report", "measured_report", "read_report"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..files import check_writable, replacing
+from ..files.images import check_writable, replacing
 
 __all__ = ["write_html"]
 

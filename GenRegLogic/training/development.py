@@ -23,14 +23,14 @@ import numpy as np
 import torch
 
 from ..errors import InputError
-from ..files import read_volume
-from ..grid import resample
-from ..linear import align
-from ..network import Network, double, sample_places
-from ..points import read_points
-from ..prepare import prepare
-from ..replacing import replacing
-from ..volume import Geometry, check_registrable
+from ..files.atomic import replacing
+from ..files.images import read_volume
+from ..files.points import read_points
+from ..network.model import Network, double, sample_places
+from ..space.grid import resample
+from ..space.volume import Geometry, check_registrable
+from ..stages.linear import align
+from ..stages.prepare import prepare
 
 __all__ = ["DevelopmentPair", "Row", "load_pairs", "validate"]
 

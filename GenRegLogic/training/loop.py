@@ -18,8 +18,8 @@ from pathlib import Path
 import torch
 
 from ..errors import InputError
-from ..network import Network
-from ..weights import load_weights, save_weights
+from ..network.model import Network
+from ..network.weights import load_weights, save_weights
 from .development import DevelopmentPair, Row, validate
 from .losses import losses
 from .pairs import make_pair

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from ..network import STRIDES, WINDOW, Output, sample_at
+from ..network.model import STRIDES, WINDOW, Output, sample_at
 from .pairs import Pair
 
 __all__ = ["losses"]

@@ -8,7 +8,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from ..network import sample_at, sample_places
+from ..network.model import sample_at, sample_places
 from .shapes import noise_field, uniform, whole
 
 __all__ = ["Motion", "between", "random_motion"]

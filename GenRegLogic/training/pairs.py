@@ -6,7 +6,7 @@ import dataclasses
 
 import torch
 
-from ..network import sample_places
+from ..network.model import sample_places
 from .appearance import contrasts, degrade, paint
 from .motion import between, random_motion
 from .shapes import label_map, noise_field, uniform

@@ -21,20 +21,10 @@ from typing import ClassVar
 import numpy as np
 
 from ..errors import Cancelled, GenRegError, InputError, ResourceError, WorkerError
-from ..volume import Geometry
+from ..space.volume import Geometry
 from .channel import ChannelClosed, ProtocolError
-from .frames import (
-    CHUNK,
-    CREDITS,
-    MESSAGE,
-    Assembly,
-    chunks,
-    decode,
-    describe,
-    encode,
-    error_from_message,
-)
 from .listener import Listener, call
+from .messages import CHUNK, CREDITS, MESSAGE, Assembly, chunks, decode, describe, encode, error_from_message
 from .process import WorkerProcess, end_sentence
 
 __all__ = ["ABORT_SECONDS", "Listener", "Worker"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..field import DisplacementField
 from ..htmlreport import build_html, measured_report
-from ..volume import Geometry, Volume
+from ..space.field import DisplacementField
+from ..space.volume import Geometry, Volume
 from .jobs import Outcome
 from .server import JobControl
 

@@ -10,15 +10,15 @@ import dataclasses
 import numpy as np
 import torch
 
-from ..contrast import SAME_CONTRAST, contrast_agreement
-from ..device import choose_device
-from ..field import AffineTransform, DisplacementField, Transform
-from ..linear import align
-from ..memory import free_ram
-from ..prepare import prepare
+from ..machine.device import choose_device
+from ..machine.memory import free_ram
 from ..register import Registration, register
 from ..settings import Settings
-from ..volume import Geometry, Volume, check_registrable
+from ..space.field import AffineTransform, DisplacementField, Transform
+from ..space.volume import Geometry, Volume, check_registrable
+from ..stages.contrast import SAME_CONTRAST, contrast_agreement
+from ..stages.linear import align
+from ..stages.prepare import prepare
 from .server import JobControl
 
 __all__ = ["JOBS", "Outcome", "outcome_of"]
@@ -104,7 +104,7 @@ def outcome_of(result: Registration, parameters: dict, control: JobControl) -> O
 
 def _for_slicer(field: DisplacementField) -> tuple[np.ndarray, Geometry]:
     """A field as a transform node holds it; a huge one on a coarser grid."""
-    from ..mrml.grids import nodeGeometry, withMargin
+    from ..space.margin import nodeGeometry, withMargin
 
     geometry = nodeGeometry(field.geometry)
     if geometry is not field.geometry:

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from ..errors import GenRegError
-from ..volume import Geometry
+from ..space.volume import Geometry
 
 __all__ = ["Listener", "call"]
 

@@ -7,15 +7,15 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from ..confidence import confidence_of
-from ..device import choose_device
 from ..errors import InputError
-from ..field import AffineTransform, DisplacementField, apply_matrix, sample_array, voxel_centers, world_to_unit
-from ..maps import confidence_on, displacement_magnitude, local_similarity, log_jacobian, map_grid, worst_places
-from ..measure import foreground
-from ..prepare import prepare
+from ..machine.device import choose_device
 from ..progress import Progress
-from ..volume import Geometry, Volume
+from ..quality.confidence import confidence_of
+from ..quality.maps import confidence_on, displacement_magnitude, local_similarity, log_jacobian, map_grid, worst_places
+from ..quality.measure import foreground
+from ..space.field import AffineTransform, DisplacementField, apply_matrix, sample_array, voxel_centers, world_to_unit
+from ..space.volume import Geometry, Volume
+from ..stages.prepare import prepare
 from .jobs import Outcome
 from .server import JobControl
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..volume import Geometry
+from ..space.volume import Geometry
 
 __all__ = ["PREVIEW_VOXELS", "thinned"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..field import DisplacementField
 from ..repair import repair
 from ..settings import Settings
-from ..volume import Geometry, Volume
+from ..space.field import DisplacementField
+from ..space.volume import Geometry, Volume
 from .jobs import Outcome, outcome_of
 from .server import JobControl
 

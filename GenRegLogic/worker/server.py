@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import Cancelled, DependencyError, GenRegError, InputError, ResourceError
 from .channel import Channel, ChannelClosed, ProtocolError, send_waiting
-from .frames import CHUNK, MESSAGE, Assembly, chunks, decode, describe, encode, error_to_message
+from .messages import CHUNK, MESSAGE, Assembly, chunks, decode, describe, encode, error_to_message
 from .preview import thinned
 
 __all__ = ["JobControl", "Server"]
@@ -258,7 +258,7 @@ def load_jobs() -> dict[str, Callable]:
     except OSError as error:  # a library of it that the system refuses
         raise DependencyError("PyTorch is installed but does not load; install it again.") from error
     try:
-        from ..device import tune_allocator
+        from ..machine.device import tune_allocator
         from .html_job import run_html
         from .jobs import JOBS
         from .maps_job import run_maps

@@ -13,7 +13,7 @@ KEEPER = "genRegLinearKeeper"
 def keepFieldsLinear():
     """Watch the scene for transforms that are loaded, from now to the end of the application."""
     makeEngineImportable()
-    from GenRegLogic.mrml.reload import LinearKeeper
+    from GenRegLogic.mrml.nodes.keeplinear import LinearKeeper
 
     if not hasattr(slicer.modules, KEEPER):
         setattr(slicer.modules, KEEPER, LinearKeeper(slicer.mrmlScene))

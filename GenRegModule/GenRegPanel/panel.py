@@ -3,13 +3,13 @@
 import vtk
 
 from .dependencies import ensureTorch, torchInstalled
-from .deviceslist import DevicesList
-from .inputspart import InputsPart
-from .inspectpart import InspectPart
-from .looking import Looking
-from .resultpart import ResultPart
-from .review import Review
-from .runcontrol import RunControl
+from .inputs.devices import DevicesList
+from .inputs.inputspart import InputsPart
+from .inspect.section import InspectPart
+from .result.display import Looking
+from .result.resultpart import ResultPart
+from .result.review import Review
+from .run.control import RunControl
 from .timing import Later
 
 __all__ = ["Panel"]

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from GenRegLogic.field import AffineTransform, DisplacementField
-from GenRegLogic.phantom import Flow
+from GenRegLogic.phantom.scans import Flow
 from GenRegLogic.register import register
-from GenRegLogic.volume import Geometry, Volume
+from GenRegLogic.space.field import AffineTransform, DisplacementField
+from GenRegLogic.space.volume import Geometry, Volume
 
 
 def rotation(*angles):

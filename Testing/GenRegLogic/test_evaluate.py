@@ -8,10 +8,10 @@ import pytest
 
 from GenRegLogic.errors import InputError
 from GenRegLogic.evaluate import evaluate
-from GenRegLogic.field import AffineTransform, DisplacementField
-from GenRegLogic.files import read_transform, read_volume, write_transform, write_volume
-from GenRegLogic.points import read_points, write_points
-from GenRegLogic.volume import Volume
+from GenRegLogic.files.images import read_transform, read_volume, write_transform, write_volume
+from GenRegLogic.files.points import read_points, write_points
+from GenRegLogic.space.field import AffineTransform, DisplacementField
+from GenRegLogic.space.volume import Volume
 
 REFEREE = Path(__file__).resolve().parents[2].parent / "shared" / "bench" / "score.py"
 
@@ -70,7 +70,7 @@ def test_the_identity_scores_as_the_referee_says(referee, tmp_path, case):
 
 
 def test_a_perfect_transform_scores_perfectly(grid, make_field, make_volume, make_points):
-    from GenRegLogic.warp import warp_image
+    from GenRegLogic.space.warp import warp_image
 
     field, moving = make_field(grid), make_volume(grid)
     fixed, points = warp_image(moving, field, grid), make_points(grid, 20, margin=2.0)

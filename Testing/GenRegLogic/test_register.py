@@ -7,15 +7,15 @@ import pytest
 import torch
 
 from GenRegLogic.errors import InputError
-from GenRegLogic.field import AffineTransform, CompositeTransform, sample_transform
-from GenRegLogic.finish import to_displacement
-from GenRegLogic.grid import Image
-from GenRegLogic.learned import SHA256, Learned
-from GenRegLogic.propose import Proposal
+from GenRegLogic.network.learned import SHA256, Learned
 from GenRegLogic.register import register
 from GenRegLogic.settings import Settings
-from GenRegLogic.similarity import smooth
-from GenRegLogic.volume import Volume
+from GenRegLogic.space.field import AffineTransform, CompositeTransform, sample_transform
+from GenRegLogic.space.grid import Image
+from GenRegLogic.space.volume import Volume
+from GenRegLogic.stages.finish import to_displacement
+from GenRegLogic.stages.propose import Proposal
+from GenRegLogic.stages.similarity import smooth
 
 from .conftest import FIXED_GRID, MOVING_GRID, STRAIGHT_GRID, Scene, centered, make_scene_pair, motion, rotation
 
@@ -73,7 +73,7 @@ class TestResult:
         assert report["versions"].get("network") == (SHA256[:12] if described or improved else None)
 
     def test_weights_of_another_network_are_told_before_anything_is_computed(self, pair, monkeypatch, tmp_path):
-        monkeypatch.setattr("GenRegLogic.learned.WEIGHTS", tmp_path / "network.npz")
+        monkeypatch.setattr("GenRegLogic.network.learned.WEIGHTS", tmp_path / "network.npz")
         stages = []
         with pytest.raises(InputError, match="weights are missing"):
             register(pair.fixed, pair.moving, on_progress=stages.append)
@@ -271,7 +271,7 @@ class TestKnobs:
         assert spread(2.5) < spread(0.6)
 
     def test_a_resolution_that_is_too_fine_is_raised_and_said(self, pair, monkeypatch):
-        monkeypatch.setattr("GenRegLogic.memory.LARGEST_PLAN", 60_000)
+        monkeypatch.setattr("GenRegLogic.machine.memory.LARGEST_PLAN", 60_000)
         result = register(pair.fixed, pair.moving, Settings(iterations=1, init="none", resolution_mm=0.5))
         assert any("too many voxels" in note for note in result.report["notes"])
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from GenRegLogic.errors import InputError
-from GenRegLogic.linear import LinearLevel
-from GenRegLogic.prepare import prepare
 from GenRegLogic.register import register
 from GenRegLogic.settings import Settings
-from GenRegLogic.volume import Volume
+from GenRegLogic.space.volume import Volume
+from GenRegLogic.stages.linear import LinearLevel
+from GenRegLogic.stages.prepare import prepare
 
 from .conftest import Scene, centered, rotation
 

@@ -15,7 +15,7 @@ QUICK = Settings(init="none", iterations=2)
 class TestMemory:
     def run_out(self, monkeypatch, times, error=None):
         """Lets the stage of refinement run out of memory the first few times."""
-        from GenRegLogic import refine
+        from GenRegLogic.stages import refine
 
         real, count = refine.Refiner.run, itertools.count()
 
@@ -59,7 +59,7 @@ class TestMemory:
 
     def test_a_smaller_plan_before_the_run_is_said(self, pair, monkeypatch):
         monkeypatch.setattr("GenRegLogic.register.free_memory", lambda device: 24_000_000)
-        monkeypatch.setattr("GenRegLogic.memory.SMALLEST_PLAN", 1000)
+        monkeypatch.setattr("GenRegLogic.machine.memory.SMALLEST_PLAN", 1000)
         result = register(pair.fixed, pair.moving, QUICK)
         assert any("coarser working grid" in note for note in result.report["notes"])
 

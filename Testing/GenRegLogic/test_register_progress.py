@@ -3,9 +3,9 @@
 import pytest
 
 from GenRegLogic.errors import Cancelled
-from GenRegLogic.field import DisplacementField
 from GenRegLogic.register import register
 from GenRegLogic.settings import Settings
+from GenRegLogic.space.field import DisplacementField
 
 QUICK = Settings(init="none", iterations=2)
 

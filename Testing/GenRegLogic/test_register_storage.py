@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from GenRegLogic.field import AffineTransform
 from GenRegLogic.register import register
-from GenRegLogic.volume import Geometry, Volume
+from GenRegLogic.space.field import AffineTransform
+from GenRegLogic.space.volume import Geometry, Volume
 
 from .conftest import FIXED_GRID, rotation, stored_otherwise
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from GenRegLogic.errors import Cancelled, InputError
-from GenRegLogic.field import DisplacementField
-from GenRegLogic.measure import jacobian_figures
+from GenRegLogic.quality.measure import jacobian_figures
 from GenRegLogic.register import register
 from GenRegLogic.repair import repair
 from GenRegLogic.settings import Settings
-from GenRegLogic.volume import Geometry, Volume
+from GenRegLogic.space.field import DisplacementField
+from GenRegLogic.space.volume import Geometry, Volume
 
 from .conftest import FIXED_GRID, stored_otherwise
 

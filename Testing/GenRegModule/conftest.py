@@ -221,7 +221,7 @@ class Settings(dict):
 @pytest.fixture
 def fakes(scene, slicerModule):
     """A runner whose runs and worker do as they are told: `fakes.runner`, `fakes.worker`, `fakes.runs`."""
-    from GenRegPanel.runner import Runner
+    from GenRegPanel.run.runner import Runner
 
     made = SimpleNamespace(worker=FakeWorker(), runs=[])
 

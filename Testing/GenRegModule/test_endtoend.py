@@ -17,7 +17,7 @@ pytest.importorskip("torch", reason="The worker computes with torch, which is no
 @pytest.fixture
 def user(host, scene, slicerModule):
     """The panel as it comes, with two scans to be chosen and a slice view's layers."""
-    from GenRegPanel.selftestscene import addScan
+    from GenRegPanel.selftest.scene import addScan
 
     host.closeWidget(slicerModule)
     widget = host.openWidget(slicerModule)
@@ -86,7 +86,7 @@ class User:
 
     def error(self, transform):
         """Mean mm by which a transform misses the known deformation."""
-        from GenRegPanel.selftestscene import bodyPoints, knownDeformation
+        from GenRegPanel.selftest.scene import bodyPoints, knownDeformation
 
         points = bodyPoints()
         mapped = np.array([transform.GetTransformFromParent().TransformPoint(point) for point in points])
@@ -303,7 +303,7 @@ class TestThingsGoWrong:
 class TestScripts:
     def test_process_returns_a_result_without_a_panel(self, host, scene, slicerModule):
         import GenReg
-        from GenRegPanel.selftestscene import addScan
+        from GenRegPanel.selftest.scene import addScan
 
         logic = GenReg.GenRegLogic()
         heard = []
@@ -319,7 +319,7 @@ class TestScripts:
 
     def test_start_tells_its_end_while_the_window_lives(self, host, scene, slicerModule):
         import GenReg
-        from GenRegPanel.selftestscene import addScan
+        from GenRegPanel.selftest.scene import addScan
 
         logic, outcomes = GenReg.GenRegLogic(), []
         logic.start(addScan("fixed"), addScan("moving", moving=True), iterations=0, onEnded=outcomes.append)

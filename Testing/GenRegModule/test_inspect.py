@@ -55,7 +55,7 @@ def pairOf(transform):
 
 
 def answer(transform, want):
-    from GenRegLogic.mrml.volumes import volumeFromNode
+    from GenRegLogic.mrml.nodes.volumes import volumeFromNode
 
     grid = volumeFromNode(pairOf(transform)[0], "fixed").geometry
     ramp = np.linspace(0, 4, grid.shape[0], dtype=np.float32)[:, None, None] * np.ones(grid.shape, np.float32)
@@ -162,7 +162,7 @@ class TestModes:
 
 class TestMaps:
     def choose(self, panel, name):
-        from GenRegPanel.inspectmaps import NAMES
+        from GenRegPanel.inspect.maps import NAMES
 
         panel.ui.mapComboBox.setCurrentIndex(NAMES.index(name))
         panel.settle(5, until=lambda: not panel.panel.inspect.job.busy)
@@ -233,7 +233,7 @@ class TestMeasures:
         shown.transform.SetName("DOE^JOHN")
         asked = []
         monkeypatch.setattr(
-            part("inspectmeasures"), "askForFile", lambda *how: asked.append(how) or str(tmp_path / "errors")
+            part("inspect.measures"), "askForFile", lambda *how: asked.append(how) or str(tmp_path / "errors")
         )
         shown.press("saveTableButton")
         assert asked[0][1] == "registration landmarks.csv"
@@ -242,7 +242,7 @@ class TestMeasures:
 
 class TestReport:
     def test_it_is_made_with_the_worst_places_and_written(self, shown, tmp_path, monkeypatch, part):
-        monkeypatch.setattr(part("inspectreport"), "askForFile", lambda *_: str(tmp_path / "report"))
+        monkeypatch.setattr(part("inspect.report"), "askForFile", lambda *_: str(tmp_path / "report"))
         shown.press("reportButton")
         shown.settle(5, until=lambda: (tmp_path / "report.html").exists())
         assert (tmp_path / "report.html").read_text(encoding="utf-8") == "<!DOCTYPE html>"
@@ -251,7 +251,7 @@ class TestReport:
         assert len(options["worst"]) == 3
 
     def test_without_a_file_nothing_is_done(self, shown, monkeypatch, part):
-        monkeypatch.setattr(part("inspectreport"), "askForFile", lambda *_: "")
+        monkeypatch.setattr(part("inspect.report"), "askForFile", lambda *_: "")
         shown.press("reportButton")
         assert shown.jobs.made == []
 
@@ -323,9 +323,9 @@ class TestWhatIsSeen:
     @staticmethod
     def bend(panel):
         """A deformation of some millimeters."""
-        from GenRegLogic.mrml.grids import withMargin
-        from GenRegLogic.mrml.transforms import setField
-        from GenRegLogic.mrml.volumes import volumeFromNode
+        from GenRegLogic.mrml.nodes.transforms import setField
+        from GenRegLogic.mrml.nodes.volumes import volumeFromNode
+        from GenRegLogic.space.margin import withMargin
 
         grid = volumeFromNode(panel.fixed, "fixed").geometry
         field = np.zeros((*grid.shape, 3), np.float32)

@@ -6,8 +6,8 @@ import vtk
 
 def aField(scene):
     """A transform node with a field whose values are marked as GenReg's are."""
-    from GenRegLogic.mrml.transforms import setField
-    from GenRegLogic.volume import Geometry
+    from GenRegLogic.mrml.nodes.transforms import setField
+    from GenRegLogic.space.volume import Geometry
 
     array = np.zeros((8, 9, 10, 3), np.float32)
     array[2:-2, 2:-2, 2:-2] = 517 / 1024

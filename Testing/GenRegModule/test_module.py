@@ -77,7 +77,7 @@ class TestTheUiFile:
             for widget in widgets
             if widget.find("property[@name='SlicerParameterName']") is not None
         }
-        assert bound == set(part("parameters").GenRegParameterNode.allParameters) - {"device"}
+        assert bound == set(part("inputs.parameters").GenRegParameterNode.allParameters) - {"device"}
 
     def test_names_of_widgets_are_unique(self, widgets):
         names = [widget.get("name") for widget in widgets]

@@ -194,7 +194,7 @@ class TestBuild:
     def test_a_listed_file_that_is_missing_stops_the_configuration(self, cmake, generator, tmp_path):
         copy = tmp_path / "source"
         shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "build", "__pycache__", "*.egg-info"))
-        (copy / "GenRegLogic" / "volume.py").unlink()
+        (copy / "GenRegLogic" / "errors.py").unlink()
         command = [
             cmake,
             "-S",

@@ -356,9 +356,9 @@ def pair():
         patch.syspath_prepend(SCRIPTS)
         from ablation_runs import Pair
 
-        from GenRegLogic.learned import Learned
-        from GenRegLogic.network import Network
-        from GenRegLogic.volume import Geometry, Volume
+        from GenRegLogic.network.learned import Learned
+        from GenRegLogic.network.model import Network
+        from GenRegLogic.space.volume import Geometry, Volume
 
         geometry = Geometry(size=(32, 32, 32), spacing=(2.0, 2.0, 2.0), origin=(0.0, 0.0, 0.0))
         scans = [Volume(ball(bulge), geometry) for bulge in (0.0, 1.5)]
@@ -396,7 +396,7 @@ class TestOnePair:
     def test_no_two_comparisons_are_the_same_to_the_engine(self, tables):
         from ablation_runs import MADE
 
-        from GenRegLogic import refine
+        from GenRegLogic.stages import refine
 
         compared = {
             name: tuple(level.measure for level in refine.schedule(measure, 1.0, 10, **described))
@@ -427,8 +427,8 @@ def scored(tmp_path):
     import SimpleITK as sitk
     from measuring import BENCH, load_bench
 
-    from GenRegLogic.field import DisplacementField
-    from GenRegLogic.volume import Geometry
+    from GenRegLogic.space.field import DisplacementField
+    from GenRegLogic.space.volume import Geometry
 
     if not (BENCH / "score.py").is_file():
         pytest.skip("the referee isn't here (../shared/bench)")
@@ -457,7 +457,7 @@ class TestReferee:
     def test_scores_are_those_of_the_referee(self, scored, tmp_path):
         from ablation_runs import Referee
 
-        from GenRegLogic.files import write_transform
+        from GenRegLogic.files.images import write_transform
 
         bench, field = scored
         write_transform(field, tmp_path / "field.nii")

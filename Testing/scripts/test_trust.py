@@ -10,11 +10,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from GenRegLogic import confidence
-from GenRegLogic.field import DisplacementField
-from GenRegLogic.maps import confidence_on
+from GenRegLogic.quality import confidence
+from GenRegLogic.quality.maps import confidence_on
 from GenRegLogic.settings import Settings
-from GenRegLogic.volume import Geometry, Volume
+from GenRegLogic.space.field import DisplacementField
+from GenRegLogic.space.volume import Geometry, Volume
 
 from ..GenRegLogic.conftest import FIXED_GRID, STRAIGHT_GRID, Scene, make_scene_pair
 

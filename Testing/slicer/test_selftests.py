@@ -1,4 +1,4 @@
-"""The module's self-tests (`GenRegPanel/selftest.py`), one by one, on the test host: what Slicer runs, elsewhere."""
+"""The self-tests (`GenRegPanel/selftest/tests.py`), one by one, on the test host: what Slicer runs, elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 host = pytest.importorskip("host")
 
 MODULE = Path(__file__).resolve().parents[2] / "GenRegModule"
-SELF_TESTS = MODULE / "GenRegPanel" / "selftest.py"
+SELF_TESTS = MODULE / "GenRegPanel" / "selftest" / "tests.py"
 
 
 def self_test_names() -> list[str]:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from GenRegLogic.cli import main
-from GenRegLogic.field import AffineTransform, DisplacementField
-from GenRegLogic.files import write_volume
-from GenRegLogic.volume import Volume
+from GenRegLogic.files.images import write_volume
+from GenRegLogic.space.field import AffineTransform, DisplacementField
+from GenRegLogic.space.volume import Volume
 
 SHAPE = (18, 20, 22)
 SPACING = (2.0, 2.0, 2.5)

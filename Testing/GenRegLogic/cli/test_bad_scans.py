@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from GenRegLogic.files import write_volume
-from GenRegLogic.points import write_points
-from GenRegLogic.volume import Geometry, Volume
+from GenRegLogic.files.images import write_volume
+from GenRegLogic.files.points import write_points
+from GenRegLogic.space.volume import Geometry, Volume
 
 from .conftest import SHAPE, SPACING, blob, is_one_sentence, names
 

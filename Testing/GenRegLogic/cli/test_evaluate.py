@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from GenRegLogic.files import read_volume, write_volume
-from GenRegLogic.points import write_points
-from GenRegLogic.volume import Volume
+from GenRegLogic.files.images import read_volume, write_volume
+from GenRegLogic.files.points import write_points
+from GenRegLogic.space.volume import Volume
 
 from .conftest import is_one_sentence
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from GenRegLogic.files import read_transform
+from GenRegLogic.files.images import read_transform
 
 from .conftest import is_one_sentence
 
@@ -64,10 +64,10 @@ def test_killed_while_writing_it_leaves_nothing_under_the_final_names(folder):
 
 def test_interrupted_before_the_work_it_says_so_and_leaves_nothing(folder):
     # A job in a shell's background inherits that Ctrl-C is ignored, and so would these tests' processes.
-    heard = "import signal, GenRegLogic.files\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    heard = "import signal, GenRegLogic.files.images\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
     program = heard + STALL_BEFORE_RENAMING.replace(
         "os.replace = stall",
-        "GenRegLogic.files.read_volume = lambda path: signal.raise_signal(signal.SIGINT)",
+        "GenRegLogic.files.images.read_volume = lambda path: signal.raise_signal(signal.SIGINT)",
     )
     process = start(folder, *REGISTER, program=program)
     _out, err = process.communicate(timeout=END_SECONDS)

@@ -11,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 
 from GenRegLogic.errors import Cancelled, InputError, ResourceError
-from GenRegLogic.points import write_points
+from GenRegLogic.files.points import write_points
 
 from .conftest import SHIFT_MM, is_one_sentence, names
 
@@ -156,12 +156,12 @@ def test_what_the_engine_refuses_is_one_sentence_and_nothing_is_written(genreg, 
 
 
 def test_a_disk_that_fills_up_while_writing_leaves_none_of_the_results(genreg, engine, folder, monkeypatch):
-    import GenRegLogic.report
+    import GenRegLogic.quality.report
 
     def full(report, path):
         raise ResourceError(f"{path} cannot be written: the disk is full.")
 
-    monkeypatch.setattr(GenRegLogic.report, "write_report", full)
+    monkeypatch.setattr(GenRegLogic.quality.report, "write_report", full)
     ran = genreg("register", "fixed.nii.gz", "moving.nii.gz", *RESULTS)
     assert ran.code == 2
     assert ran.err.splitlines()[-1] == "genreg: out/r.json cannot be written: the disk is full."

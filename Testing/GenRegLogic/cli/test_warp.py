@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from GenRegLogic.field import DisplacementField
-from GenRegLogic.files import read_volume, write_transform, write_volume
-from GenRegLogic.points import read_points, write_points
-from GenRegLogic.volume import Geometry, Volume
+from GenRegLogic.files.images import read_volume, write_transform, write_volume
+from GenRegLogic.files.points import read_points, write_points
+from GenRegLogic.space.field import DisplacementField
+from GenRegLogic.space.volume import Geometry, Volume
 
 from .conftest import is_one_sentence, names
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from GenRegLogic.field import DisplacementField
 from GenRegLogic.htmlreport import page
-from GenRegLogic.report import build_report
-from GenRegLogic.volume import Geometry, Volume
+from GenRegLogic.quality.report import build_report
+from GenRegLogic.space.field import DisplacementField
+from GenRegLogic.space.volume import Geometry, Volume
 
 VOID = {"meta", "img", "br"}
 SELF_CLOSED = {"line", "path", "circle", "polyline"}

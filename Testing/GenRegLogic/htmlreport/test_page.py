@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from GenRegLogic.errors import InputError
-from GenRegLogic.field import DisplacementField
 from GenRegLogic.htmlreport import build_html, page
-from GenRegLogic.maps import Place
-from GenRegLogic.volume import Geometry, Volume
+from GenRegLogic.quality.maps import Place
+from GenRegLogic.space.field import DisplacementField
+from GenRegLogic.space.volume import Geometry, Volume
 
 from .conftest import Page
 

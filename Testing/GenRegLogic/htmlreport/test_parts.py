@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from GenRegLogic.errors import InputError, ResourceError
-from GenRegLogic.field import AffineTransform, sample_transform
 from GenRegLogic.htmlreport import check_report, measured_report, read_report, write_html
-from GenRegLogic.htmlreport.curve import curve_svg, shares
-from GenRegLogic.htmlreport.figures import figure_rows, geometry_rows, length, motion_rows, number
-from GenRegLogic.htmlreport.places import body_of, inside_body, letters, places_to_see
-from GenRegLogic.volume import Geometry, Volume
+from GenRegLogic.htmlreport.objective_plot import curve_svg, shares
+from GenRegLogic.htmlreport.rows import figure_rows, geometry_rows, length, motion_rows, number
+from GenRegLogic.htmlreport.worst_places import body_of, inside_body, letters, places_to_see
+from GenRegLogic.space.field import AffineTransform, sample_transform
+from GenRegLogic.space.volume import Geometry, Volume
 
 from ..conftest import rotation
 from .conftest import Page

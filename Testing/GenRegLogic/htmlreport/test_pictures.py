@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from GenRegLogic.field import AffineTransform
 from GenRegLogic.htmlreport import pictures
 from GenRegLogic.htmlreport.planes import ORIENTATIONS, whole
 from GenRegLogic.htmlreport.png import data_uri, encode
-from GenRegLogic.volume import Geometry, Volume
+from GenRegLogic.space.field import AffineTransform
+from GenRegLogic.space.volume import Geometry, Volume
 
 from .conftest import decoded
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from GenRegLogic.field import AffineTransform, sample_transform
-from GenRegLogic.htmlreport.places import body_of
 from GenRegLogic.htmlreport.planes import ORIENTATIONS, Scan, crop, tilt_degrees, whole
 from GenRegLogic.htmlreport.plates import Plates
-from GenRegLogic.volume import Geometry, Volume
+from GenRegLogic.htmlreport.worst_places import body_of
+from GenRegLogic.space.field import AffineTransform, sample_transform
+from GenRegLogic.space.volume import Geometry, Volume
 
 from ..conftest import rotation, stored_otherwise
 

@@ -8,7 +8,7 @@ import pytest
 slicer = pytest.importorskip("slicer", reason="Slicer's MRML runtime (slicer-core) is not installed")
 pytest.importorskip("slicer.util", reason="slicer without its Python utilities")
 
-from GenRegLogic.volume import Geometry  # noqa: E402
+from GenRegLogic.space.volume import Geometry  # noqa: E402
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ class Scans:
 
     def volume(self, name: str, geometry: Geometry, seed: int = 0, className: str = "vtkMRMLScalarVolumeNode"):
         """A volume node of smooth noise on an LPS geometry, without parents."""
-        from GenRegLogic.mrml.volumes import setVolume
+        from GenRegLogic.mrml.nodes.volumes import setVolume
 
         rng = np.random.default_rng(seed)
         array = rng.normal(size=geometry.shape).cumsum(0).cumsum(1).astype(np.float32)
@@ -58,7 +58,7 @@ class Scans:
 
     def grid(self, name: str, geometry: Geometry, scale: float = 1.0):
         """A non-linear transform node."""
-        from GenRegLogic.mrml.transforms import setField
+        from GenRegLogic.mrml.nodes.transforms import setField
 
         node = self.scene.AddNewNodeByClass("vtkMRMLTransformNode", name)
         setField(node, np.full((*geometry.shape, 3), scale, np.float32), geometry)
@@ -140,7 +140,7 @@ class FakeWorker:
 
     def result(self) -> dict:
         """What the real worker sends for the last job."""
-        from GenRegLogic.mrml.grids import withMargin
+        from GenRegLogic.space.margin import withMargin
 
         _, parameters, arrays = self.jobs[-1]
         fixed, moving = _geometry(parameters["fixed"]), _geometry(parameters["moving"])

@@ -11,13 +11,13 @@ import torch
 from torch import nn
 
 from GenRegLogic.errors import InputError
-from GenRegLogic.files import write_volume
-from GenRegLogic.network import STRIDES, Network, Output
-from GenRegLogic.points import write_points
+from GenRegLogic.files.images import write_volume
+from GenRegLogic.files.points import write_points
+from GenRegLogic.network.model import STRIDES, Network, Output
+from GenRegLogic.space.volume import Geometry, Volume
 from GenRegLogic.training import development
 from GenRegLogic.training.development import DevelopmentPair, load_pairs, validate
 from GenRegLogic.training.loop import Recipe, Trainer
-from GenRegLogic.volume import Geometry, Volume
 
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 CPU = torch.device("cpu")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from GenRegLogic.network import sample_places
+from GenRegLogic.network.model import sample_places
 from GenRegLogic.training.appearance import contrasts, degrade
 from GenRegLogic.training.motion import between, random_motion
 from GenRegLogic.training.pairs import make_pair

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from GenRegLogic.volume import Volume
+from GenRegLogic.space.volume import Volume
 from GenRegLogic.worker.client import Worker
 
 from ..conftest import Scene, centered, motion

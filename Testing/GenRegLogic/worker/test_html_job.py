@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from GenRegLogic.errors import InputError
-from GenRegLogic.field import DisplacementField
 from GenRegLogic.htmlreport import page
-from GenRegLogic.volume import Geometry
+from GenRegLogic.space.field import DisplacementField
+from GenRegLogic.space.volume import Geometry
 from GenRegLogic.worker.html_job import run_html
 
 from .conftest import do

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from GenRegLogic.errors import Cancelled, InputError
-from GenRegLogic.field import AffineTransform, DisplacementField
 from GenRegLogic.register import register
 from GenRegLogic.settings import Settings
-from GenRegLogic.volume import Geometry, Volume
+from GenRegLogic.space.field import AffineTransform, DisplacementField
+from GenRegLogic.space.volume import Geometry, Volume
 from GenRegLogic.worker import jobs
 from GenRegLogic.worker.preview import PREVIEW_VOXELS
 
@@ -83,7 +83,7 @@ class TestRegister:
         assert set(do(real_worker, "register", *job).end["arrays"]) == {"forward", "confidence"}
 
     def test_with_a_margin_the_fields_are_slicers_grids(self, real_worker, scans, end, direct):
-        grids = pytest.importorskip("GenRegLogic.mrml.grids")
+        grids = pytest.importorskip("GenRegLogic.space.margin")
         parameters, arrays = make_job(*scans, settings=SETTINGS, want_inverse=True, margin=True)
         wide = do(real_worker, "register", parameters, arrays).end
         for name, field in (("forward", direct.forward), ("inverse", direct.inverse())):

@@ -29,7 +29,7 @@ class TestThinning:
         assert geometry.is_close(grid, 1e-9)
 
     def test_the_closest_voxels_go_first(self, make_field):
-        from GenRegLogic.volume import Geometry
+        from GenRegLogic.space.volume import Geometry
 
         grid = Geometry((40, 40, 10), (1.0, 1.0, 4.0))
         _, geometry = thinned(make_field(grid).array, grid, 4000)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from GenRegLogic.errors import InputError
-from GenRegLogic.field import DisplacementField
 from GenRegLogic.repair import repair
 from GenRegLogic.settings import Settings
-from GenRegLogic.volume import Volume
+from GenRegLogic.space.field import DisplacementField
+from GenRegLogic.space.volume import Volume
 
 from .conftest import do, make_job
 
@@ -46,7 +46,7 @@ def test_the_field_and_the_report_are_the_engines(real_worker, scans, wrong, reg
 
 
 def test_with_a_margin_the_field_is_slicers_grid(real_worker, scans, wrong, region):
-    grids = pytest.importorskip("GenRegLogic.mrml.grids")
+    grids = pytest.importorskip("GenRegLogic.space.margin")
     end = do(real_worker, "repair", *job_of(scans, wrong, region, margin=True)).end
     direct = repair(*scans, wrong, region=region, settings=Settings(**SETTINGS))
     array, geometry = grids.withMargin(direct.forward.array, direct.forward.geometry)

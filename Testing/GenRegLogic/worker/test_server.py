@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from GenRegLogic.errors import Cancelled, DependencyError
-from GenRegLogic.field import DisplacementField
 from GenRegLogic.progress import Progress
-from GenRegLogic.volume import Geometry
+from GenRegLogic.space.field import DisplacementField
+from GenRegLogic.space.volume import Geometry
 from GenRegLogic.worker import server
-from GenRegLogic.worker.frames import CHUNK, MESSAGE, encode
+from GenRegLogic.worker.messages import CHUNK, MESSAGE, encode
 from GenRegLogic.worker.server import PREVIEW_SECONDS, PROGRESS_SECONDS, JobControl
 
 GRID = Geometry((4, 5, 6))

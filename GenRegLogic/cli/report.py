@@ -1,0 +1,111 @@
+"""`genreg report`: a registration on one page that can be looked at, printed and filed."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .exit_codes import DONE, EXIT_CODES_HELP, NOT_TRUSTWORTHY
+from .outputs import Output, check_outputs
+from .progress import Meter
+
+__all__ = ["add_command", "run"]
+
+DESCRIPTION = """\
+Write one self-contained HTML page about a registration: verdict and reasons, figures, three planes before and after
+with the deformation grid, the places to look at first, settings and provenance. It loads nothing from anywhere, prints
+to A4 or US Letter, and names no patient and no file unless --names asks for it.
+
+After `genreg register FIXED MOVING -o T --report R.json`:
+
+  genreg report FIXED MOVING -t T --json R.json -o page.html
+
+Without --json the figures are measured anew from the scans and the transform, which may come from any program.
+"""
+
+STAGE = "places"
+
+
+def add_command(commands) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "report",
+        help="write a page about a registration",
+        description=DESCRIPTION,
+        epilog=EXIT_CODES_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument("fixed", metavar="FIXED", type=Path, help="the scan that stayed")
+    parser.add_argument("moving", metavar="MOVING", type=Path, help="the scan that was deformed onto it")
+    parser.add_argument(
+        "-t",
+        "--transform",
+        metavar="TRANSFORM",
+        type=Path,
+        action="append",
+        required=True,
+        help="fixed to moving; several are applied in the order given",
+    )
+    parser.add_argument("-o", "--output", metavar="FILE.html", type=Path, required=True, help="where the page goes")
+    parser.add_argument("--json", metavar="FILE.json", type=Path, help="the report that genreg register wrote")
+    parser.add_argument(
+        "--names", action="store_true", help="print the files' names on the page, which may identify the patient"
+    )
+    parser.add_argument(
+        "--no-places",
+        action="store_true",
+        help="don't look for the least certain places, which takes a coarse registration the other way round",
+    )
+    parser.add_argument("--device", metavar="auto|cpu|cuda[:N]|mps", default="auto", help="where to compute")
+    parser.add_argument("--quiet", action="store_true", help="say nothing unless something is wrong")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Carry the command out; returns the exit code."""
+    check_outputs([Output(args.output, "page", "-o")], [args.fixed, args.moving, *args.transform, args.json])
+
+    from ..files.images import read_volume
+    from ..htmlreport import build_html, check_report, measured_report, read_report, write_html
+    from ..settings import Settings
+    from ..space.field import DisplacementField, sample_transform
+    from ..space.volume import check_registrable
+    from .chain import read_chain
+
+    settings = Settings(device=args.device)
+    report = None if args.json is None else read_report(args.json)
+    fixed, moving = check_registrable(read_volume(args.fixed), "fixed"), read_volume(args.moving)
+    moving = check_registrable(moving, "moving")
+    if report is not None:
+        check_report(report, fixed.geometry, moving.geometry)
+    transform = read_chain(args.transform)
+    if not isinstance(transform, DisplacementField):
+        transform = sample_transform(transform, fixed.geometry)
+
+    confidence = None if args.no_places else _confidence(args, settings, fixed, moving, transform)
+    if report is None:
+        report = measured_report(fixed, moving, transform, confidence=confidence)
+    names = (args.fixed.name, args.moving.name) if args.names else None
+    write_html(build_html(fixed, moving, transform, report, confidence=confidence, names=names), args.output)
+    status = report["verdict"]["status"]
+    if not args.quiet:
+        print(f"Verdict: {status}\nWrote {args.output}")
+    return NOT_TRUSTWORTHY if status == "failed" else DONE
+
+
+def _confidence(args: argparse.Namespace, settings, fixed, moving, transform):
+    """Expected error, mm, by a coarse registration the other way round."""
+    import torch
+
+    from ..machine.device import choose_device
+    from ..progress import Progress
+    from ..quality.confidence import confidence_of
+
+    with Meter(quiet=args.quiet) as meter, torch.inference_mode():
+        return confidence_of(
+            fixed,
+            moving,
+            transform,
+            device=choose_device(settings.device),
+            tell=lambda fraction: meter(Progress(STAGE, fraction, None)),
+        )

@@ -1,0 +1,60 @@
+"""Files that are whole or not there: written under a temporary name and renamed when complete.
+
+Needs no torch, so that Slicer's own process can use it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import GenRegError, InputError, ResourceError
+
+__all__ = ["replacing", "writing_error"]
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextlib.contextmanager
+def replacing(path: Path, needed_bytes: int = 0) -> Iterator[Path]:
+    """A temporary path in the same folder that takes the final name if the block succeeds, and vanishes if not.
+
+    Args:
+        path: The final name.
+        needed_bytes: Checked against the free space first, as not all of ITK's writers notice a full disk.
+
+    Raises:
+        InputError: The folder cannot be written to.
+        ResourceError: The disk is full.
+    """
+    temporary = path.with_name(
+        f".{secrets.token_hex(4)}.{path.name}"
+    )  # keeps the ending, by which ITK chooses a writer
+    try:
+        if shutil.disk_usage(path.parent).free < needed_bytes:
+            raise OSError(errno.ENOSPC, "not enough space")
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise writing_error(error, path) from None
+    except RuntimeError:  # ITK's only kind of error: it names no reason, and the folder was tried before
+        raise ResourceError(
+            f"{path} cannot be written completely; the disk may be full: free some space or choose another folder."
+        ) from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def writing_error(error: OSError, path: Path) -> GenRegError:
+    """What a failed attempt to write means, in a sentence."""
+    if error.errno in NO_SPACE:
+        return ResourceError(f"{path} cannot be written: the disk is full: free some space or choose another folder.")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return InputError(f"{path} cannot be written: the folder is read-only for you; choose another folder.")
+    return InputError(f"{path} cannot be written ({error.strerror or error}); choose another folder.")

@@ -1,0 +1,149 @@
+"""Reading images with ITK, each refusal in one sentence.
+
+`files` is the door; this is what it uses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..errors import GenRegError, InputError, ResourceError
+from ..space.volume import Volume, check_image_kind
+from .nifti import check_nifti, is_nifti, non_finite
+
+__all__ = ["existing_file", "naming", "raise_if_memory", "read_image", "read_series"]
+
+POSITION_TAG = "0020|0032"
+SAME_POSITION_MM = 1e-3
+MAX_SLICE_DEVIATION = 0.05
+"""Of a slice spacing; beyond it, slices of a DICOM series are missing or unevenly spaced."""
+
+
+def existing_file(path: str | Path) -> Path:
+    """The path of a file that is there.
+
+    Raises:
+        InputError: Nothing is there, or it is a folder.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give the name of a file.")
+    if not path.exists():
+        raise InputError(f"{path} does not exist.")
+    return path
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Puts the file's name before a sentence about its contents."""
+    try:
+        yield
+    except InputError as error:
+        text = str(error)
+        raise (error if text.startswith(str(path)) else InputError(f"{path}: {text}")) from None
+    except MemoryError:
+        raise ResourceError(f"{path}: there is not enough memory to read this file.") from None
+
+
+def read_image(path: Path, *, vector: bool = False) -> sitk.Image:
+    """The image as ITK reads it, refused by its header before a voxel is loaded."""
+    if is_nifti(path):
+        check_nifti(path)
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+        if min(reader.GetSpacing()) <= 0:  # ITK would turn the axis around instead
+            raise InputError("The voxel spacing must be positive; correct the image's header.")
+        if not vector:
+            check_image_kind(reader.GetDimension(), reader.GetSize(), reader.GetNumberOfComponents())
+        image = reader.Execute()
+    except RuntimeError as error:
+        raise _reading_error(error) from None
+    return _with_non_finite(image, path) if is_nifti(path) else image
+
+
+def _with_non_finite(image: sitk.Image, path: Path) -> sitk.Image:
+    """The image with the NaN and infinite values that ITK's NIfTI reader has turned into zeros."""
+    places, values = non_finite(path)
+    if len(places) == 0:
+        return image
+    array = sitk.GetArrayFromImage(image)
+    vector = image.GetNumberOfComponentsPerPixel() > 1
+    view = np.moveaxis(array, -1, 0) if vector else array  # in files, one component comes after the other
+    view[np.unravel_index(places, view.shape)] = values
+    restored = sitk.GetImageFromArray(array, isVector=vector)
+    restored.CopyInformation(image)
+    return restored
+
+
+def _reading_error(error: RuntimeError) -> GenRegError:
+    """One sentence for what ITK says in several lines."""
+    text = str(error)
+    raise_if_memory(error)
+    if "orthonormal" in text or "Bad direction" in text:
+        return InputError(
+            "The image's axes are not perpendicular unit vectors (a singular, scaled or sheared direction matrix); "
+            "correct the header or resample the image onto a regular grid."
+        )
+    if "spacing is not supported" in text:
+        return InputError("The voxel spacing must be positive; correct the image's header.")
+    if "Unable to determine ImageIO reader" in text:
+        return InputError("The file is not an image that can be read; give NIfTI, NRRD, MHA/MHD or a DICOM folder.")
+    return InputError("The file is damaged or incomplete and cannot be read; copy or export it again.")
+
+
+def raise_if_memory(error: RuntimeError) -> None:
+    if "allocate memory" in str(error) or "bad_alloc" in str(error):
+        raise ResourceError("There is not enough memory to read this file.") from None
+
+
+def read_series(folder: Path) -> Volume:
+    """The largest DICOM series of a folder, sorted by position.
+
+    Raises:
+        InputError: No series, several images at one position, or whatever makes an image unusable.
+    """
+    ids = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+    series = [sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid) for uid in ids]
+    if not series:
+        raise InputError("The folder holds no DICOM images.")
+    names = max(series, key=len)
+    if len(names) == 1:  # an enhanced (multi-frame) file is a volume by itself
+        return Volume.from_sitk(read_image(Path(names[0])))
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(names)
+    reader.MetaDataDictionaryArrayUpdateOn()
+    try:
+        image = reader.Execute()
+    except RuntimeError as error:
+        raise _reading_error(error) from None
+    volume = Volume.from_sitk(image)
+    warnings = _slice_warnings(reader, len(names), volume)
+    if len(series) > 1:
+        warnings.append(f"The folder holds {len(series)} DICOM series; the largest ({len(names)} images) was read.")
+    return Volume(volume.array, volume.geometry, (*volume.warnings, *warnings))
+
+
+def _slice_warnings(reader: sitk.ImageSeriesReader, count: int, volume: Volume) -> list[str]:
+    """What the slices' positions say: ITK gives uneven slices the mean spacing."""
+    try:
+        texts = [reader.GetMetaData(n, POSITION_TAG) for n in range(count)]
+        positions = np.array([[float(x) for x in text.split("\\")] for text in texts])
+    except (RuntimeError, ValueError):
+        return ["The DICOM slices carry no positions; their order and spacing may be wrong."]
+    heights = positions @ volume.geometry.direction[:, 2]
+    if np.diff(np.sort(heights)).min() < SAME_POSITION_MM:
+        raise InputError(
+            "The DICOM series has several images at one position (a time series or several echoes); "
+            "export the one you want as a series of its own."
+        )
+    deviation = np.abs(np.abs(np.diff(heights)) - volume.geometry.spacing[2]).max()
+    if deviation > MAX_SLICE_DEVIATION * volume.geometry.spacing[2]:
+        return [f"The DICOM slices are unevenly spaced (by up to {deviation:.2g} mm); some may be missing."]
+    return []

@@ -1,0 +1,51 @@
+"""Checks of what comes beside the scans: masks.
+
+(What a scan itself must be is checked in `volume`, landmarks in `points`.)
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import InputError
+from ..space.field import AffineTransform
+from ..space.volume import Volume
+from ..space.warp import warp_labels
+
+__all__ = ["check_mask"]
+
+
+def check_mask(mask: Volume, image: Volume, role: str) -> Volume:
+    """A mask on its image's own grid.
+
+    Args:
+        mask: Nonzero where the image counts; on any grid.
+        image: The scan it belongs to.
+        role: "fixed" or "moving"; it only names the mask in sentences.
+
+    Returns:
+        uint8 volume, 0 or 1, on the image's grid. A mask of another geometry is resampled (nearest neighbor), which
+        its warnings mention.
+
+    Raises:
+        InputError: The mask is empty, has NaN, doesn't lie over the image, or only over the image's background where
+            all voxels have one value.
+    """
+    if mask.array.dtype.kind == "f" and not np.isfinite(mask.array).all():
+        raise InputError(f"The {role} mask holds NaN or infinite values; save it as whole numbers, 0 outside.")
+    array = (mask.array != 0).astype(np.uint8)
+    if not array.any():
+        raise InputError(f"The {role} mask is empty; draw it again or leave it out.")
+    binary = Volume(array, mask.geometry, mask.warnings)
+    if mask.geometry.is_close(image.geometry):
+        binary = Volume(array, image.geometry, mask.warnings)
+    else:
+        sentence = f"The {role} mask has another geometry than the {role} image and was resampled to it."
+        resampled = warp_labels(binary, AffineTransform.identity(), image.geometry)
+        binary = Volume(resampled.array, image.geometry, (*mask.warnings, sentence))
+        if not binary.array.any():
+            raise InputError(f"The {role} mask does not lie over the {role} image; check that it belongs to this scan.")
+    values = image.array[binary.array != 0]
+    if values.min() == values.max():
+        raise InputError(f"The {role} mask covers only background of the {role} image; check that it lies on the body.")
+    return binary

@@ -1,0 +1,457 @@
+"""Keeps chosen structures rigid: bone, an implant, a tumor that must not change its volume.
+
+Every label is a body of its own with a rotation and a translation of its own, found while the scans are refined: after
+each step the motion that fits the field best inside the label (Kabsch 1976) takes the field's place there, and runs
+out smoothly into the free field around it. Between two bodies their motions are blended by distance, after Little,
+Hill, Hawkes, "Deformations incorporating rigid structures" (Computer Vision and Image Understanding 1997).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+
+from ..errors import GenRegError, InputError
+from ..space.field import AffineTransform, DisplacementField
+from ..space.grid import Image, canonical_array, canonical_geometry, resample
+from ..space.volume import Geometry, Volume
+from ..space.warp import warp_labels
+from ..stages.finish import SAFE_DETERMINANT, bad_voxels, check_orientation, smoothed_near, to_displacement
+
+__all__ = ["RigidBodies", "check_rigid", "rigid_field", "rigid_figures"]
+
+MAX_BODIES = 200
+"""More separate bodies than this are an image that was taken for a label map."""
+
+RIM_VOXELS = 3.0
+"""Width of the transition around a body, at the least."""
+
+RIM_PER_CHANGE = 4.0
+"""Width of the transition in multiples of what the field has to change by: its slope stays below 1.5 / 4."""
+
+MAX_RIM_VOXELS = 24
+"""Widest transition: past that the cost grows and nothing is gained."""
+
+TIGHTNESS = 0.1
+"""Spread, in voxels, below which a body says nothing about its own rotation and takes that of the linear part."""
+
+NEAREST_MM = 1e-4
+FIRST_ROUNDS, LAST_ROUNDS = 25, 60
+"""Rounds of repair in which only what lies around a fold changes, and in which all motions come together."""
+
+TOGETHER, WEAKENING = 0.5, 0.8
+"""How far two bodies that run into each other are brought to one motion in a round, and what the deformation is
+multiplied by in each of the last rounds."""
+
+
+def check_rigid(labels: Volume, image: Volume) -> Volume:
+    """The labels of rigid bodies on the fixed scan's own grid.
+
+    Args:
+        labels: Whole numbers on any grid; each but 0 is one body.
+        image: The fixed scan.
+
+    Returns:
+        int32 volume on the scan's grid.
+
+    Raises:
+        InputError: Empty, not whole numbers, more than `MAX_BODIES` labels, or beside the scan.
+    """
+    array = labels.array
+    if array.dtype.kind == "f" and not (np.isfinite(array).all() and np.array_equal(array, np.rint(array))):
+        raise InputError("The mask to keep rigid must hold whole numbers, one for each rigid body and 0 elsewhere.")
+    values = np.unique(array)
+    values = values[values != 0]
+    if not len(values):
+        raise InputError("The mask to keep rigid is empty; draw it again or leave it out.")
+    if len(values) > MAX_BODIES:
+        raise InputError(
+            f"The mask to keep rigid holds {len(values)} different values; it must be a label map with "
+            f"one value for each rigid body, {MAX_BODIES} at most."
+        )
+    if max(abs(int(values[0])), abs(int(values[-1]))) >= 2**31:
+        raise InputError("The mask to keep rigid holds values that are too large; number the bodies from 1.")
+    whole = Volume(array.astype(np.int32), labels.geometry, labels.warnings)
+    if labels.geometry.is_close(image.geometry):
+        return Volume(whole.array, image.geometry, labels.warnings)
+    resampled = warp_labels(whole, AffineTransform.identity(), image.geometry)
+    if not resampled.array.any():
+        raise InputError("The mask to keep rigid does not lie over the fixed image; check that it belongs to it.")
+    sentence = "The mask to keep rigid has another geometry than the fixed image and was resampled to it."
+    return Volume(resampled.array, image.geometry, (*labels.warnings, sentence))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Body:
+    """One label on one grid.
+
+    Attributes:
+        label: Its value.
+        box: Slices (z, y, x) around it, with room for the widest transition.
+        zone: bool, in the box: where the field is the body's motion and nothing else.
+        distance: mm from the zone, in the box.
+        fit: Flat indices of the voxels that the motion is fitted to, and their weights.
+        places: (3, n) mm of these voxels from the grid's first voxel, along its axes.
+    """
+
+    label: int
+    box: tuple[slice, slice, slice]
+    zone: torch.Tensor
+    distance: torch.Tensor
+    fit: torch.Tensor
+    weight: torch.Tensor
+    places: torch.Tensor
+
+
+Motion = tuple[torch.Tensor, torch.Tensor]
+"""Displacement ``B p + b`` (3x3 and 3, mm) before the linear part, p in mm from the grid's first voxel, whose mapping
+``A (x + R u)`` is rigid."""
+
+
+class RigidGrid:
+    """The bodies on one grid.
+
+    Args:
+        shares: Label -> ``(D, H, W)`` float, the share of each voxel that is the body.
+        geometry: Of the grid, on the fixed scan's canonical axes.
+        linear: 4x4, LPS mm, applied after the displacement.
+    """
+
+    def __init__(self, shares: dict[int, np.ndarray], geometry: Geometry, linear: np.ndarray, device: torch.device):
+        self.geometry, self.device = geometry, device
+        self._matrix = linear[:3, :3] @ geometry.direction  # M: y = M (p + u) + constant
+        self._spacing = np.array(geometry.spacing)
+        left, _, right = np.linalg.svd(linear[:3, :3])
+        self._turn = left @ np.diag([1, 1, np.linalg.det(left @ right)]) @ right
+        inside = {label: share > min(0.5, 0.5 * float(share.max())) for label, share in shares.items() if share.any()}
+        taken = np.zeros(geometry.shape, np.uint8)
+        zones = {label: _dilated(where) for label, where in inside.items()}
+        for box, zone in zones.values():
+            taken[box] += zone
+        claimed = np.zeros(geometry.shape, bool)
+        for where in inside.values():
+            claimed |= where
+        self.bodies = [
+            self._body(label, shares[label], where, *zones[label], taken, claimed) for label, where in inside.items()
+        ]
+        self._usual = None
+
+    def _body(self, label, share, inside, box, zone, taken, claimed) -> _Body:
+        """A body's own zone, one voxel wider than itself, so that differences across its surface are rigid too; where
+        it meets another body, only itself."""
+        own = np.zeros(self.geometry.shape, bool)
+        own[box] = zone & (taken[box] == 1) & ~claimed[box]
+        own |= inside
+        room = tuple(
+            slice(max(s.start - MAX_RIM_VOXELS, 0), min(s.stop + MAX_RIM_VOXELS, n)) for s, n in zip(box, own.shape)
+        )
+        own = own[room]
+        image = sitk.GetImageFromArray(own.astype(np.uint8))
+        image.SetSpacing(self.geometry.spacing)
+        distance = sitk.GetArrayFromImage(sitk.SignedMaurerDistanceMap(image, False, False, True))
+        fit = np.flatnonzero(share * inside)
+        weight = share.reshape(-1)[fit].astype(np.float32)
+        z, y, x = np.unravel_index(fit, share.shape)
+        places = (np.stack([x, y, z]) * self._spacing[:, None]).astype(np.float32)
+        tensors = [
+            torch.from_numpy(a).to(self.device)
+            for a in (own, np.maximum(distance, 0).astype(np.float32), fit, weight, places)
+        ]
+        return _Body(label, room, *tensors)
+
+    def motions(self, u: torch.Tensor) -> list[Motion]:
+        """The rigid motion nearest to the mapping inside each body."""
+        return [self._fit([body], u) for body in self.bodies]
+
+    def _fit(self, bodies: list[_Body], u: torch.Tensor) -> Motion:
+        flat = u.reshape(3, -1)
+        moved = torch.cat([flat[:, body.fit] for body in bodies], dim=1)
+        places = torch.cat([body.places for body in bodies], dim=1)
+        weight = torch.cat([body.weight for body in bodies])
+        total = float(weight.sum())
+        middle, mean = ((x * weight).sum(dim=1, keepdim=True) / total for x in (places, moved))
+        p = places - middle
+        q = (p + (moved - mean)) * weight
+        m, r = self._matrix, self.geometry.direction
+        covariance = (
+            m @ (q @ p.T).double().cpu().numpy() @ r.T
+            if self.device.type != "mps"
+            else m @ (q @ p.T).cpu().numpy().astype(float) @ r.T
+        )
+        covariance += self._turn * total * (TIGHTNESS * self._spacing.min()) ** 2
+        left, _, right = np.linalg.svd(covariance)
+        rotation = left @ np.diag([1, 1, np.sign(np.linalg.det(left @ right))]) @ right
+        slope = np.linalg.inv(m) @ rotation @ r - np.eye(3)
+        shift = mean[:, 0].cpu().numpy().astype(float) - slope @ middle[:, 0].cpu().numpy().astype(float)
+        return torch.from_numpy(slope), torch.from_numpy(shift)
+
+    def _moved(self, motion: Motion, box: tuple[slice, slice, slice]) -> torch.Tensor:
+        """The motion's displacement in a box ``(3, d, h, w)``, mm."""
+        slope, shift = motion
+        out = shift.reshape(3, 1, 1, 1)
+        for column, cut in enumerate(reversed(box)):
+            line = torch.arange(cut.start, cut.stop, dtype=torch.float64) * self._spacing[column]
+            shape = [1, 1, 1, 1]
+            shape[3 - column] = len(line)
+            out = out + slope[:, column].reshape(3, 1, 1, 1) * line.reshape(shape)
+        return out.float().to(self.device)
+
+    def hold(self, u: torch.Tensor) -> torch.Tensor:
+        """The field with each body's motion inside, as narrow a transition around it as there may be."""
+        if self._usual is None:
+            self._usual = self._weights([RIM_VOXELS * float(self._spacing.max())] * len(self.bodies))
+        return self._blend(u, self.motions(u), self._usual)
+
+    def settle(self, u: torch.Tensor, motions: list[Motion] | None = None, least_mm: float = 0.0) -> torch.Tensor:
+        """The same for a field that isn't nearly rigid there: with transitions as wide as that asks for."""
+        motions = self.motions(u) if motions is None else motions
+        rims = []
+        for body, motion in zip(self.bodies, motions):
+            change = (self._moved(motion, body.box) - u[(slice(None), *body.box)]).norm(dim=0)[body.zone]
+            rims.append(max(RIM_PER_CHANGE * float(change.max()), RIM_VOXELS * float(self._spacing.max()), least_mm))
+        return self._blend(u, motions, self._weights(rims))
+
+    def _weights(self, rims: list[float]) -> list[torch.Tensor]:
+        """How much each body's motion counts in its box: 1 in its zone, 0 in the others', falling to 0 at the rim."""
+        total = torch.zeros(self.geometry.shape, device=self.device)
+        parts = []
+        for body, rim in zip(self.bodies, rims):
+            rim = min(rim, MAX_RIM_VOXELS * float(self._spacing.min()))
+            t = (1 - body.distance / rim).clamp_(min=0)
+            fall = t * t * (3 - 2 * t)
+            near = fall / body.distance.clamp(min=NEAREST_MM).square()
+            total[body.box] += near
+            parts.append((fall, near))
+        weights = []
+        for body, (fall, near) in zip(self.bodies, parts):
+            weight = fall * near / total[body.box].clamp(min=1e-30)
+            weight[body.zone] = 1.0
+            for other in self.bodies:
+                if other is not body:
+                    _clear(weight, body.box, other)
+            weights.append(weight)
+        return weights
+
+    def _blend(self, u: torch.Tensor, motions: list[Motion], weights: list[torch.Tensor]) -> torch.Tensor:
+        out = u.clone()
+        for body, motion, weight in zip(self.bodies, motions, weights):
+            here = (slice(None), *body.box)
+            out[here] += weight * (self._moved(motion, body.box) - u[here])
+        return self.fixed(out, motions)
+
+    def fixed(self, u: torch.Tensor, motions: list[Motion]) -> torch.Tensor:
+        """The field with each body's motion inside its zone, in place; nothing else changes."""
+        for body, motion in zip(self.bodies, motions):
+            here = u[(slice(None), *body.box)]
+            here.copy_(torch.where(body.zone, self._moved(motion, body.box), here))
+        return u
+
+    def near(self, where: torch.Tensor) -> list[int]:
+        """Numbers of the bodies within a few voxels of the places marked in ``(D, H, W)`` bool."""
+        reach = (RIM_VOXELS + 1) * float(self._spacing.max())
+        return [n for n, body in enumerate(self.bodies) if bool((where[body.box] & (body.distance <= reach)).any())]
+
+    def together(self, motions: list[Motion], chosen: list[int], share: float) -> list[Motion]:
+        """The motions with those of the chosen bodies brought nearer to one that they could have in common."""
+        u = torch.zeros((3, *self.geometry.shape), device=self.device)
+        self.fixed(u, motions)
+        common = self._fit([self.bodies[n] for n in chosen], u)
+        out = list(motions)
+        for n in chosen:
+            mixed = u.clone() if len(chosen) < 3 else u
+            here = (slice(None), *self.bodies[n].box)
+            mixed[here] += share * (self._moved(common, self.bodies[n].box) - mixed[here])
+            out[n] = self._fit([self.bodies[n]], mixed)
+        return out
+
+    def all_together(self, u: torch.Tensor, share: float) -> torch.Tensor:
+        """The field brought nearer to one rigid motion of everything, which folds nothing."""
+        whole = self._moved(self._fit(self.bodies, u), tuple(slice(0, n) for n in self.geometry.shape))
+        return u + share * (whole - u)
+
+
+class RigidBodies:
+    """Rigid bodies as the refinement wants them: on whichever grid it works.
+
+    Args:
+        labels: As `check_rigid` returns them.
+        linear: 4x4, LPS mm, applied after the displacement.
+        device: Where the tensors go.
+    """
+
+    def __init__(self, labels: Volume, linear: np.ndarray, device: torch.device):
+        self.labels, self.linear, self.device = labels, linear, device
+        self._geometry = canonical_geometry(labels.geometry)
+        self._array = np.ascontiguousarray(canonical_array(labels.array, labels.geometry))
+        self.values = [int(v) for v in np.unique(self._array) if v != 0]
+        self._grids: tuple[Geometry, RigidGrid] | None = None
+
+    def enter(self, field: Image, geometry: Geometry) -> torch.Tensor:
+        """The field on a level's grid, rigid in the bodies."""
+        return self.on(geometry).settle(resample(field, geometry, smooth=False).tensor)
+
+    def keep(self, u: torch.Tensor, before: torch.Tensor, geometry: Geometry) -> torch.Tensor:
+        """The field after a step, rigid in the bodies."""
+        return self.on(geometry).hold(u)
+
+    def on(self, geometry: Geometry) -> RigidGrid:
+        """The bodies on a grid with the fixed scan's canonical axes; the last one is kept."""
+        if self._grids is None or self._grids[0] is not geometry:
+            self._grids = geometry, RigidGrid(self._shares(geometry), geometry, self.linear, self.device)
+        return self._grids[1]
+
+    def _shares(self, geometry: Geometry) -> dict[int, np.ndarray]:
+        if geometry.is_close(self._geometry, 1e-4):
+            return {value: (self._array == value).astype(np.float32) for value in self.values}
+        shares = {}
+        for value in self.values:
+            own = Image(torch.from_numpy((self._array == value).astype(np.float32)), self._geometry)
+            share = resample(own, geometry).tensor.clamp_(min=0).numpy()
+            shares[value] = np.where(share > 0.01 * share.max(), share, 0) if share.max() > 0 else share
+        return shares
+
+
+def rigid_field(field: Image, linear: np.ndarray, bodies: RigidBodies) -> tuple[DisplacementField, int]:
+    """The mapping on the fixed scan's grid, rigid in the bodies, rounded as files hold it and free of folds.
+
+    Where bodies run into each other, their motions are brought together until nothing folds.
+
+    Args:
+        field: Displacement before the linear part, mm on canonical axes ``(3, D, H, W)``.
+        linear: 4x4, LPS mm.
+        bodies: On the fixed scan's grid.
+
+    Returns:
+        The field, and how many voxels folded before they were repaired.
+    """
+    safe = SAFE_DETERMINANT * check_orientation(linear)
+    geometry = bodies.labels.geometry
+    canonical = canonical_geometry(geometry)
+    grid = bodies.on(canonical)
+    u = resample(field, canonical, smooth=False).tensor
+    motions = grid.motions(u)
+    u = grid.settle(u, motions, least_mm=1.5 * max(field.geometry.spacing))
+    count = 0
+    for number in itertools.count():
+        forward = to_displacement(Image(u, canonical), linear, geometry).rounded()
+        bad = canonical_array(bad_voxels(forward, safe if number else 0.0), geometry)
+        if not bad.any():
+            return forward, count
+        count = count or int(bad.sum())
+        if number > 2 * LAST_ROUNDS:
+            raise GenRegError("The field could not be kept rigid in the mask without folding; leave out the mask.")
+        bad = torch.from_numpy(np.ascontiguousarray(bad)).to(u.device)
+        if number >= FIRST_ROUNDS:
+            u = grid.all_together(u, 1 - WEAKENING if number < LAST_ROUNDS else 0.5)
+            motions = grid.motions(u)
+        else:
+            near = grid.near(bad)
+            if len(near) > 1:
+                motions = grid.together(motions, near, TOGETHER)
+                u = grid.settle(u, motions)
+        u = grid.fixed(smoothed_near(u, bad), motions)
+
+
+def rigid_figures(forward: DisplacementField, labels: Volume) -> list[dict]:
+    """What each body does in a field, measured by differences of neighboring voxels of its own grid.
+
+    Args:
+        forward: Fixed -> moving.
+        labels: On the field's grid.
+
+    Returns:
+        Per label: "label"; "volume_change_pct", by how much its volume grows; "residual_strain_pct", the largest norm
+        of the Green-Lagrange strain at one of its voxels; "rotation_deg"; "translation_mm", how far its middle moves.
+    """
+    found = []
+    for label in np.unique(labels.array):
+        if label == 0:
+            continue
+        inside = labels.array == label
+        box = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in _box(inside))
+        where = inside[box]
+        slopes = _gradients(forward.array[box], labels.array[box], label, forward.geometry)[where]
+        determinant = np.linalg.det(slopes) * np.linalg.det(forward.geometry.direction)
+        strain = (np.swapaxes(slopes, 1, 2) @ slopes - np.eye(3)) / 2
+        offset = np.array([s.start for s in reversed(box)])
+        places = forward.geometry.to_world(np.argwhere(where)[:, ::-1] + offset)
+        moved = forward.array[box][where].astype(float)
+        middle = places - places.mean(axis=0)
+        left, _, right = np.linalg.svd((middle + moved - moved.mean(axis=0)).T @ middle + 1e-9 * np.eye(3))
+        rotation = left @ np.diag([1, 1, np.sign(np.linalg.det(left @ right))]) @ right
+        angle = np.degrees(np.arccos(np.clip((np.trace(rotation) - 1) / 2, -1, 1)))
+        found.append(
+            {
+                "label": int(label),
+                "volume_change_pct": float(100 * (determinant.mean() - 1)),
+                "residual_strain_pct": float(100 * np.sqrt((strain**2).sum(axis=(1, 2))).max()),
+                "rotation_deg": float(angle),
+                "translation_mm": float(np.linalg.norm(moved.mean(axis=0))),
+            }
+        )
+    return found
+
+
+def _gradients(displacements: np.ndarray, labels: np.ndarray, label: int, geometry: Geometry) -> np.ndarray:
+    """(k, j, i, 3, 3): derivatives of the mapping (rows x, y, z) by mm along the axes i, j, k (columns).
+
+    Central differences between voxels of the body, one-sided at its surface; where a body is one voxel thin, whatever
+    there is beside it counts too.
+    """
+    own = labels == label
+    slopes = []
+    for axis in range(3):
+        along = 2 - axis
+        steps = np.diff(displacements, axis=along).astype(float) / geometry.spacing[axis]
+        both = np.take(own, range(1, own.shape[along]), along) & np.take(own, range(own.shape[along] - 1), along)
+        slope, number = _mean_of_sides(steps, both[..., None], along)
+        thin = (number == 0)[..., 0]
+        if thin.any():
+            slope[thin] = _mean_of_sides(steps, np.ones_like(both)[..., None], along)[0][thin]
+        slopes.append(slope + geometry.direction[:, axis])
+    return np.stack(slopes, axis=-1)
+
+
+def _mean_of_sides(steps: np.ndarray, counts: np.ndarray, along: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of the steps before and after each voxel, of those that count, and how many these are."""
+    total, number = 0.0, 0.0
+    for side in ((1, 0), (0, 1)):
+        ends = [side if axis == along else (0, 0) for axis in range(4)]
+        total, number = total + np.pad(steps * counts, ends), number + np.pad(counts.astype(float), ends)
+    return total / np.maximum(number, 1), number
+
+
+def _box(inside: np.ndarray) -> tuple[slice, slice, slice]:
+    """The smallest box around what is True."""
+    box = []
+    for axis in range(3):
+        used = np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != axis)))
+        box.append(slice(int(used[0]), int(used[-1]) + 1))
+    return tuple(box)
+
+
+def _dilated(inside: np.ndarray) -> tuple[tuple[slice, slice, slice], np.ndarray]:
+    """The box one voxel wider than what is True, and in it that with its face neighbors."""
+    box = tuple(slice(max(s.start - 1, 0), min(s.stop + 1, n)) for s, n in zip(_box(inside), inside.shape))
+    inside = inside[box]
+    zone = inside.copy()
+    for axis in range(3):
+        head, tail = [slice(None)] * 3, [slice(None)] * 3
+        head[axis], tail[axis] = slice(None, -1), slice(1, None)
+        zone[tuple(head)] |= inside[tuple(tail)]
+        zone[tuple(tail)] |= inside[tuple(head)]
+    return box, zone
+
+
+def _clear(weight: torch.Tensor, box: tuple[slice, slice, slice], other: _Body) -> None:
+    """Set a weight in a box to zero in another body's zone."""
+    both = [slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(box, other.box)]
+    if any(s.start >= s.stop for s in both):
+        return
+    own = tuple(slice(s.start - b.start, s.stop - b.start) for s, b in zip(both, box))
+    theirs = tuple(slice(s.start - b.start, s.stop - b.start) for s, b in zip(both, other.box))
+    weight[own] = torch.where(other.zone[theirs], 0.0, weight[own])

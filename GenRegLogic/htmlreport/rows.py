@@ -1,0 +1,221 @@
+"""A report's figures as rows of text. What a report lacks is left out, and what is no number is a dash."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import torch
+
+from ..space.field import DisplacementField
+from ..space.grid import canonical_axes
+from ..space.volume import Geometry
+from .planes import tilt_degrees
+
+__all__ = [
+    "figure_rows",
+    "geometry_rows",
+    "items_of",
+    "length",
+    "motion_rows",
+    "number",
+    "part_of",
+    "provenance_rows",
+    "rigid_rows",
+    "settings_rows",
+    "stage_rows",
+]
+
+DASH = "–"
+STAGES = {
+    "prepare": "Reading the scans",
+    "linear": "Aligning position and size",
+    "propose": "Looking for the deformation",
+    "refine": "Refining on this pair",
+    "finish": "Checking the result",
+}
+SETTINGS = {
+    "iterations": "Iterations at the coarsest scale",
+    "init": "Start of the linear alignment",
+    "linear_only": "Linear alignment only",
+    "smoothness": "Smoothness",
+    "resolution_mm": "Finest voxel size, mm",
+    "device": "Device asked for",
+    "seed": "Seed",
+    "threads": "CPU threads",
+}
+PACKAGES = {"genreg": "GenReg", "python": "Python", "torch": "PyTorch", "numpy": "NumPy", "simpleitk": "SimpleITK"}
+MOTION_SAMPLES = 40
+DECIMALS = 3
+"""Of a deformation in mm; what is less comes from rounding."""
+
+OBLIQUE_DEGREES = 0.5
+
+
+def part_of(report: Mapping, key: str) -> Mapping:
+    """A part of a report that has parts itself; empty where there is none."""
+    part = report.get(key) if isinstance(report, Mapping) else None
+    return part if isinstance(part, Mapping) else {}
+
+
+def items_of(report: Mapping, key: str) -> list:
+    """A list in a report; empty where there is none."""
+    items = report.get(key)
+    return list(items) if isinstance(items, (list, tuple)) else []
+
+
+def number(value, decimals: int, unit: str = "") -> str:
+    """A number as people read it, or a dash."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return DASH
+    if value and abs(value) < 0.5 * 10.0**-decimals:
+        return f"under {10.0**-decimals:.{decimals}f}{unit}"
+    return f"{value:.{decimals}f}{unit}"
+
+
+def length(value) -> str:
+    """A length in mm with the digits that mean something, in a man as in a mouse; a dash where there is none."""
+    small = isinstance(value, (int, float)) and 0 < abs(value) < 1
+    return (f"{value:.2g}" if small else number(value, 1)) + " mm"
+
+
+def figure_rows(report: Mapping) -> Iterator[tuple[str, str, str, str]]:
+    """(name, before, after, how to read it); "before" is empty where there is one value only."""
+    before, after = (part_of(part_of(report, "similarity"), when) for when in ("before", "after"))
+    for key, name, reading in (
+        ("nmi", "Similarity, shared information", "Higher is more alike, whatever the contrast; 1 is unrelated."),
+        ("lncc", "Similarity, local structure", "Higher is more alike; 1 is alike everywhere."),
+    ):
+        if before.get(key) is not None or after.get(key) is not None:
+            yield name, number(before.get(key), 3), number(after.get(key), 3), reading
+    landmarks = part_of(report, "landmarks")
+    if landmarks:
+        name = f"Landmarks apart, mean of {landmarks.get('count', DASH)}"
+        distances = (length(landmarks.get(f"tre_{when}_mm")) for when in ("before", "after"))
+        yield name, *distances, "Lower is better; these landmarks guided the registration."
+    confidence = part_of(report, "confidence")
+    if confidence:
+        value = f"{length(confidence.get('mean_mm'))} mean, 95 % below {length(confidence.get('p95_mm'))}"
+        yield "Expected error", "", value, "How far the alignment is probably off, inside the body."
+    yield from _deformation_rows(report)
+
+
+def _deformation_rows(report: Mapping) -> Iterator[tuple[str, str, str, str]]:
+    jacobian = part_of(report, "jacobian")
+    if jacobian:
+        for key, name, reading in (
+            ("folds_pct", "Folded voxels", "Must be none: no body folds over itself."),
+            ("ndv_pct", "Nearly folded voxels", "The strict, one-sided test of the same."),
+        ):
+            share = jacobian.get(key)
+            yield name, "", "none" if share == 0 else number(share, 4, " %"), reading
+        low, high = number(jacobian.get("min_det"), 2), number(jacobian.get("max_det"), 2)
+        yield "Local volume change", "", f"×{low} to ×{high}", "Extremes anywhere in the scan; ×1 keeps the volume."
+        yield (
+            "Spread of the volume change",
+            "",
+            number(jacobian.get("sdlogj"), 2),
+            "Standard deviation of its logarithm; 0 is the same everywhere.",
+        )
+    inverse = part_of(report, "inverse_error")
+    if inverse:
+        value = f"{number(inverse.get('mean_mm'), 2, ' mm')} mean, {number(inverse.get('max_mm'), 2, ' mm')} at most"
+        yield "There and back", "", value, "How far going to the other scan and back misses the start."
+
+
+def motion_rows(report: Mapping, fixed: Geometry, forward: DisplacementField) -> Iterator[tuple[str, str, str, str]]:
+    """What the transform does: its linear part, and the deformation that is added to it."""
+    lines = (np.linspace(0, n - 1, min(n, MOTION_SAMPLES)) for n in fixed.size)
+    index = np.stack(np.meshgrid(*lines, indexing="ij"), axis=-1).reshape(-1, 3)
+    points = fixed.to_world(index)
+    moved = points + forward.displacements(torch.from_numpy(points.T.copy())).numpy().T
+    matrix = _matrix(report.get("linear_matrix"))
+    if matrix is None:
+        by = np.linalg.norm(moved - points, axis=1)
+        value = f"{length(float(by.mean()))} mean, {length(float(by.max()))} at most"
+        yield "Displacement", "", value, "Shift, turn and deformation together, over the whole scan."
+        return
+    u, _, vt = np.linalg.svd(matrix[:3, :3])
+    turn = u @ vt
+    angle = np.degrees(np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1)))
+    shift = float(np.linalg.norm(matrix[:3, :3] @ fixed.center + matrix[:3, 3] - fixed.center))
+    value = f"{length(shift)} at the center, {angle:.1f}°, volume ×{abs(np.linalg.det(matrix[:3, :3])):.2f}"
+    yield "Linear part", "", value, "Shift, turn and scaling of the moving scan as a whole."
+    by = np.linalg.norm(moved - points @ matrix[:3, :3].T - matrix[:3, 3], axis=1).round(DECIMALS)
+    value = f"{length(float(by.mean()))} mean, {length(float(by.max()))} at most"
+    yield "Deformation", "", value, "What is added to the linear part, over the whole scan."
+
+
+def _matrix(values) -> np.ndarray | None:
+    try:
+        matrix = np.array(values, float)
+    except (TypeError, ValueError):
+        return None
+    return matrix if matrix.shape == (4, 4) and np.isfinite(matrix).all() else None
+
+
+def geometry_rows(fixed: Geometry, moving: Geometry) -> Iterator[tuple[str, str, str]]:
+    """(what, fixed, moving)."""
+    for name, words in (
+        ("Voxels", lambda g: " × ".join(str(n) for n in g.size)),
+        ("Voxel size, mm", lambda g: " × ".join(f"{s:.4g}" for s in g.spacing)),
+        ("Extent, mm", lambda g: " × ".join(f"{e:.4g}" for e in g.extent_mm)),
+        ("Axes run to", _axes),
+        ("First voxel, LPS mm", lambda g: ", ".join(f"{x:.2f}" for x in g.origin)),
+    ):
+        yield name, words(fixed), words(moving)
+
+
+def _axes(geometry: Geometry) -> str:
+    """Letters of the directions in which the stored axes run, as "L P S", and how far they are tilted."""
+    order, sign = canonical_axes(geometry.direction)
+    words = ("right", "left"), ("front", "back"), ("feet", "head")
+    names = [words[order.index(axis)][int(sign[order.index(axis)] > 0)] for axis in range(3)]
+    tilt = tilt_degrees(geometry)
+    return ", ".join(names) + (f"; tilted by {tilt:.0f}°" if tilt >= OBLIQUE_DEGREES else "")
+
+
+def rigid_rows(report: Mapping) -> Iterator[tuple[str, ...]]:
+    """(label, rotation, shift, volume change, strain left) for each body that was kept rigid."""
+    for body in items_of(report, "rigid"):
+        if isinstance(body, Mapping):
+            shift = body.get("translation_mm")
+            shift = float(np.linalg.norm(shift)) if isinstance(shift, (list, tuple)) else shift
+            yield (
+                str(body.get("label", DASH)),
+                number(body.get("rotation_deg"), 1, "°"),
+                length(shift),
+                number(body.get("volume_change_pct"), 2, " %"),
+                number(body.get("residual_strain_pct"), 2, " %"),
+            )
+
+
+def settings_rows(report: Mapping) -> Iterator[tuple[str, str]]:
+    """(name, value) of every setting."""
+    for key, value in part_of(report, "settings").items():
+        if value is None or isinstance(value, bool):
+            value = {None: "automatic", True: "yes", False: "no"}[value]
+        yield SETTINGS.get(key, key.replace("_", " ")), f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def provenance_rows(report: Mapping) -> Iterator[tuple[str, str]]:
+    """(name, value): when, by what and on what the registration was made."""
+    if isinstance(report.get("created"), str):
+        yield "Registered", report["created"].replace("T", " ").replace("+00:00", " UTC")
+    if report.get("device"):
+        yield "Computed on", "CPU" if report["device"] == "cpu" else str(report["device"])
+    if report.get("descriptor"):
+        yield "Compared by", str(report["descriptor"])
+    for key, version in part_of(report, "versions").items():
+        yield PACKAGES.get(key, key), str(version)
+
+
+def stage_rows(report: Mapping) -> Iterator[tuple[str, str, str]]:
+    """(stage, seconds, peak memory), and the sum."""
+    stages = [stage for stage in items_of(report, "stages") if isinstance(stage, Mapping)]
+    for stage in stages:
+        name = str(stage.get("name"))
+        yield STAGES.get(name, name), number(stage.get("seconds"), 1), number(stage.get("peak_memory_mb"), 0)
+    if stages:
+        yield "Together", number(report.get("seconds"), 1), ""

@@ -1,0 +1,1 @@
+"""The project's own pair of scans, the demonstration on it, and its picture."""

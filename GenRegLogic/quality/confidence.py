@@ -1,0 +1,263 @@
+"""The expected error: where a registration is likely to be wrong, and by how much, without knowing the truth.
+
+Two things say so: where registering there and back again doesn't lead home, and where the scans would match better a
+little beside the place they were led to. What they have meant in mm was measured on real scans moved by known fields
+(`scripts/calibrate_confidence`, Resources/benchmark/calibration.md).
+
+Key functions: `estimate_confidence` for a run, `confidence_of` for a transform made earlier; both are `gather`, which
+collects the signs, and `expected_error`, which reads them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+
+from ..progress import SHARES, Monitor
+from ..settings import Settings
+from ..space.field import DisplacementField, sample_transform
+from ..space.grid import Image, Sampler, resample, sample
+from ..space.inverse import fit_affine
+from ..space.volume import Geometry, Volume, check_registrable
+from ..stages.describe import mind_ssc
+from ..stages.linear import LinearLevel, chance_mismatch
+from ..stages.prepare import Prepared, prepare, working_grid
+from ..stages.propose import identity, propose, search_proposal
+from ..stages.refine import DESCRIPTOR, Refiner, schedule
+from ..stages.similarity import smooth
+
+__all__ = [
+    "Signs",
+    "confidence_of",
+    "disagreement",
+    "error_voxels",
+    "estimate_confidence",
+    "evidence",
+    "expected_error",
+    "gather",
+]
+
+VOXELS = 100_000
+"""Of the moving scan's working grid for the way back: a coarse registration is enough to disagree."""
+
+ITERATIONS_SHARE = 0.5
+"""Of the forward registration's iterations."""
+
+MIN_ITERATIONS = 20
+
+COARSE_LEVELS = 2
+
+NEAR_SIGMA, WIDE_SIGMA, PULL_SIGMA = 1.0, 4.0, 2.24
+"""Neighborhoods that the signs are means of, voxels."""
+
+PULL_SHARPNESS = 40.0
+"""By which the likelihood of a displacement falls with its mismatch, as a share of a chance match."""
+
+UNKNOWN_PULL = 0.5
+"""Outside the moving scan, voxels: nothing there says that the place is right."""
+
+FLOOR = 0.05
+"""Voxels under which a sign says nothing."""
+
+SCALE = 1.373
+POWERS = {"near": 0.348, "wide": 0.198, "pull": 0.301, "motion": 0.199}
+"""The expected error as a product of powers of the signs: fitted by `scripts/calibrate_confidence`, which prints both;
+see Resources/benchmark/calibration.md."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Signs:
+    """What the expected error is made from, on a coarse isotropic grid over the fixed body.
+
+    Attributes:
+        geometry: The grid, canonical fixed axes.
+        fixed, warped: Intensities ``(D, H, W)`` of the fixed scan and of the moving one, led there.
+        inside: 1 where the place lies in the moving scan (and its mask), else 0.
+        weight: 1 in the fixed body, else 0.
+        u: Displacement before the linear part ``(3, D, H, W)``, mm along the fixed axes.
+        residual: Where one ends who goes there and back, relative to the start, ``(3, D, H, W)``, mm.
+    """
+
+    geometry: Geometry
+    fixed: torch.Tensor
+    warped: torch.Tensor
+    inside: torch.Tensor
+    weight: torch.Tensor
+    u: torch.Tensor
+    residual: torch.Tensor
+
+
+def estimate_confidence(
+    fixed: Prepared, moving: Prepared, linear: np.ndarray, field: Image, settings: Settings, monitor: Monitor
+) -> Volume:
+    """The expected error of a registration, mm.
+
+    Args:
+        fixed, moving: the scans.
+        linear: 4x4, LPS mm, fixed -> moving.
+        field: the forward displacement before it, mm on the canonical fixed axes ``(3, D, H, W)``.
+        settings: of the run.
+        monitor: of the run; where it was told to stop and keep, the way back is not refined.
+
+    Returns:
+        A float32 volume on a coarse grid around the fixed body, canonical axes; 0 outside the body.
+    """
+    return expected_error(gather(fixed, moving, linear, field, settings, monitor))
+
+
+def gather(
+    fixed: Prepared, moving: Prepared, linear: np.ndarray, field: Image, settings: Settings, monitor: Monitor
+) -> Signs:
+    """Register the other way round, coarsely, and compare; see `estimate_confidence`."""
+    forward, backward = there_and_back(fixed, moving, linear, field, settings, monitor)
+    level = LinearLevel(fixed, moving, VOXELS, linear)
+    geometry = level.fixed_geometry
+    u = resample(forward, geometry, smooth=False)
+    warped, inside = level.intensities(linear, u.tensor)
+    return Signs(
+        geometry,
+        resample(fixed.image, geometry).tensor,
+        warped,
+        inside,
+        level.weight,
+        u.tensor,
+        disagreement(linear, u, backward),
+    )
+
+
+def evidence(signs: Signs) -> dict[str, torch.Tensor]:
+    """The signs as lengths in voxels of their grid, ``(D, H, W)``; the larger, the worse.
+
+    Returns:
+        "near" and "wide": how far there and back misses, in a small and in a wide neighborhood. "pull": how far beside
+        its place a voxel's surroundings match best. "motion": how far the scan was bent.
+    """
+    spacing = signs.geometry.spacing[0]
+    missed = signs.residual.norm(dim=0) / spacing
+    return {
+        "near": smooth(missed, NEAR_SIGMA),
+        "wide": smooth(missed, WIDE_SIGMA),
+        "pull": _pull(signs),
+        "motion": smooth(signs.u.norm(dim=0) / spacing, WIDE_SIGMA),
+    }
+
+
+def _pull(signs: Signs) -> torch.Tensor:
+    """Mean of the 27 smallest displacements, each as likely as the match it leads to; `UNKNOWN_PULL` outside."""
+    fixed, moving = mind_ssc(signs.fixed), mind_ssc(signs.warped)
+    chance = chance_mismatch(fixed, signs.weight, moving, signs.weight * signs.inside)
+    d, h, w = signs.geometry.shape
+    padded = torch.nn.functional.pad(moving[None], [1] * 6, mode="replicate")[0]
+    offsets = list(itertools.product((-1, 0, 1), repeat=3))
+    costs = []
+    for z, y, x in offsets:
+        beside = padded[:, 1 + z : 1 + z + d, 1 + y : 1 + y + h, 1 + x : 1 + x + w]
+        mismatch = (beside - fixed).square_().mean(dim=0).div_(chance)
+        costs.append(smooth(mismatch * signs.inside + (1 - signs.inside), PULL_SIGMA))
+    likely = torch.softmax(torch.stack(costs).mul_(-PULL_SHARPNESS), dim=0)
+    steps = torch.tensor(offsets, dtype=likely.dtype, device=likely.device)
+    pull = torch.einsum("kdhw,kc->cdhw", likely, steps).norm(dim=0)
+    return pull + UNKNOWN_PULL * (1 - smooth(signs.inside, PULL_SIGMA))
+
+
+def expected_error(signs: Signs) -> Volume:
+    """The signs read as mm; see `estimate_confidence` for the volume."""
+    voxels = error_voxels(evidence(signs)) * signs.weight
+    return Volume((voxels * signs.geometry.spacing[0]).cpu().numpy(), signs.geometry)
+
+
+def error_voxels(found: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Expected error in voxels of the signs' grid, from their `evidence`; rises with each of them.
+
+    However small the product of powers, two ways that miss one another by so much can't both be right to half of it.
+    """
+    error = SCALE * torch.ones_like(found["wide"])
+    for name, power in POWERS.items():
+        error = error * (found[name] + FLOOR) ** power
+    return torch.maximum(error, found["wide"] / 2)
+
+
+def there_and_back(
+    fixed: Prepared, moving: Prepared, linear: np.ndarray, field: Image, settings: Settings, monitor: Monitor
+) -> tuple[Image, Image]:
+    """The forward displacement on a coarse grid, and the backward one of a registration of its own.
+
+    The arguments are those of `estimate_confidence`. The way back starts under the inverse of `linear`, searches and
+    refines whatever the forward run was allowed to do: a run that did nothing would agree with itself.
+    """
+    back = np.linalg.inv(linear)
+    level = LinearLevel(moving, fixed, VOXELS, back)
+    start = identity(level, back) if monitor.keep else propose(level, back, [identity, search_proposal])[0]
+    monitor.tell(0.4)
+    iterations = 0 if monitor.keep else max(MIN_ITERATIONS, round(settings.coarse_iterations * ITERATIONS_SHARE))
+    levels = schedule(DESCRIPTOR, level.spacing / 2, iterations, coarsest_only=COARSE_LEVELS)
+    refiner = Refiner(moving, fixed, back, smoothness=settings.smoothness)
+    backward = refiner.run(levels, start.field, monitor.within(0.4, 0.7))
+    grid = working_grid(fixed, level.spacing)
+    return resample(field, grid, smooth=False), backward
+
+
+def confidence_of(
+    fixed: Volume,
+    moving: Volume,
+    transform: DisplacementField,
+    *,
+    device: torch.device | None = None,
+    tell: Callable[[float], None] = lambda fraction: None,
+) -> Volume:
+    """The expected error of a registration that was made before, or elsewhere.
+
+    Args:
+        fixed, moving: The scans.
+        transform: Fixed -> moving, LPS mm, on any grid over the fixed scan.
+        device: Where to compute; the CPU by default.
+        tell: Receives the fraction done; it may raise `Cancelled`.
+
+    Returns:
+        See `estimate_confidence`.
+
+    Raises:
+        InputError: A scan is unusable.
+    """
+    device = device or torch.device("cpu")
+    scans = [
+        prepare(check_registrable(scan, role), mask=None, device=device, role=role)
+        for scan, role in ((fixed, "fixed"), (moving, "moving"))
+    ]
+    linear = fit_affine(transform).matrix
+    grid = working_grid(scans[0], LinearLevel(*scans, VOXELS, linear).spacing)
+    monitor = Monitor(device, lambda progress: tell(min(1.0, progress.fraction / SHARES["finish"])))
+    with monitor.stage("finish"):
+        field = _without_linear(transform, linear, grid, device)
+        return estimate_confidence(*scans, linear, field, Settings(), monitor)
+
+
+def _without_linear(transform: DisplacementField, linear: np.ndarray, grid: Geometry, device: torch.device) -> Image:
+    """What a field does before its linear part, mm on the canonical axes of a grid ``(3, D, H, W)``."""
+    k, j, i = np.meshgrid(*(np.arange(n) for n in grid.shape), indexing="ij")
+    points = grid.to_world(np.stack([i, j, k], axis=-1).reshape(-1, 3))
+    there = points + sample_transform(transform, grid).array.reshape(-1, 3)
+    before = there @ np.linalg.inv(linear)[:3, :3].T + np.linalg.inv(linear)[:3, 3]
+    u = ((before - points) @ grid.direction).T.reshape(3, *grid.shape)
+    return Image(torch.from_numpy(u).float().to(device), grid)
+
+
+def disagreement(linear: np.ndarray, forward: Image, backward: Image) -> torch.Tensor:
+    """Where one ends who goes there and back, relative to where one started: ``(3, D, H, W)`` mm on the fixed axes.
+
+    Args:
+        linear: 4x4, LPS mm, fixed -> moving; `backward` was found under its inverse.
+        forward: displacement on the fixed axes, mm ``(3, D, H, W)``, applied before `linear`.
+        backward: displacement on the moving axes, mm, applied before the inverse of `linear`.
+    """
+    geometry = forward.geometry
+    u = forward.tensor
+    sampler = Sampler(geometry, backward.geometry, linear, u.device)
+    w = sample(backward.tensor, sampler.coordinates(u))  # mm along the moving axes
+    # A^-1 (A (x + R u) + R' w) - x = R u + A^-1 R' w
+    axes = torch.from_numpy(geometry.direction.T @ np.linalg.inv(linear[:3, :3]) @ backward.geometry.direction)
+    return u + (axes.float().to(u.device) @ w.reshape(3, -1)).reshape(w.shape)

@@ -1,0 +1,149 @@
+"""Gathers a run's figures for its report."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import torch
+
+from ..guidance.rigid import rigid_figures
+from ..space.field import DisplacementField
+from ..space.grid import Image, canonical_geometry, resample
+from ..space.inverse import accurate_inverse, invert
+from ..space.volume import Geometry, Volume
+from ..stages.linear import Candidate, LinearLevel
+from ..stages.prepare import Prepared, mask_on
+from ..stages.propose import Proposal
+from .measure import foreground, inverse_error, jacobian_figures, lncc, nmi, tre
+from .report import build_report
+
+__all__ = ["Findings", "body_points", "make_report", "similarity"]
+
+INVERSE_VOXELS = 1_500_000
+"""Of the grid on which the inverse's error is measured; the full one is made when it is asked for."""
+
+MIN_OVERLAP_VOXELS = 1000
+UNRELATED = {"nmi": 1.0, "lncc": 0.0}
+"""Similarity of scans that don't overlap: what two unrelated images have."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Findings:
+    """What the stages found, besides the field itself."""
+
+    linear: Candidate
+    proposal: Proposal
+    proposals: list[Proposal]
+    measure: str
+    history: list[dict]
+    repaired: int
+    stopped_early: bool
+    notes: list[str]
+    level: LinearLevel
+    field: Image
+    confidence: Volume
+
+
+def make_report(inputs, fixed: Prepared, forward: DisplacementField, found: Findings, device: str) -> dict:
+    """Measure and judge the result; see `report.build_report` for the keys. The stages are recorded when they ended."""
+    before, after = _similarities(fixed, found)
+    body = foreground(inputs.fixed)
+    return build_report(
+        fixed=inputs.fixed.geometry,
+        moving=inputs.moving.geometry,
+        settings=inputs.settings.resolved(),
+        device=device,
+        descriptor=found.measure,
+        linear_matrix=found.linear.matrix,
+        objective=found.history,
+        similarity_before=before,
+        similarity_after=after,
+        jacobian=jacobian_figures(forward, mask=body if body.any() else None),
+        inverse_error=_inverse_error(body_points(fixed, forward), forward, inputs.moving.geometry),
+        confidence=_confidence_figures(fixed, found.confidence),
+        landmarks=_landmarks(inputs, forward),
+        rigid=None if inputs.keep_rigid is None else rigid_figures(forward, inputs.keep_rigid),
+        stopped_early=found.stopped_early,
+        warnings=inputs.warnings,
+        notes=[*found.notes, *_choices(found)],
+    )
+
+
+def _choices(found: Findings) -> list[str]:
+    scores = ", ".join(f"{p.name} {p.objective:.3f}" for p in found.proposals)
+    notes = [
+        f"Linear start: {found.linear.name}. Proposal: {found.proposal.name} (mismatch as a share of chance: {scores})."
+    ]
+    if found.repaired:
+        notes.append(f"{found.repaired} voxels were smoothed so that the field doesn't fold there.")
+    return notes
+
+
+def _similarities(fixed: Prepared, found: Findings) -> tuple[dict, dict]:
+    level = found.level
+    f = resample(fixed.image, level.fixed_geometry).tensor
+    u = resample(found.field, level.fixed_geometry, smooth=False).tensor
+    return tuple(similarity(level, f, matrix, field) for matrix, field in ((np.eye(4), None), (found.linear.matrix, u)))
+
+
+def similarity(level: LinearLevel, f: torch.Tensor, matrix: np.ndarray, u: torch.Tensor | None) -> dict:
+    """{"nmi", "lncc"} of both scans in the body.
+
+    Args:
+        level: The grids to compare on, and the moving scan.
+        f: The fixed scan on the level's grid ``(D, H, W)``.
+        matrix: 4x4, LPS mm, fixed -> moving.
+        u: Displacement before it, mm ``(3, D, H, W)``, or None.
+    """
+    m, inside = level.intensities(matrix, u)
+    where = (level.weight > 0) & (inside > 0)
+    if int(where.sum()) < MIN_OVERLAP_VOXELS:
+        return dict(UNRELATED)
+    a, b, mask = (x.cpu().numpy() for x in (f, m, where))
+    return {"nmi": nmi(a, b, mask), "lncc": lncc(a, b, mask)}
+
+
+def body_points(fixed: Prepared, forward: DisplacementField) -> np.ndarray:
+    """(n, 3) fixed points inside the body, LPS mm: centers of the coarse mask's voxels that lie in the scan."""
+    z, y, x = np.nonzero(fixed.mask.tensor.cpu().numpy())
+    points = fixed.mask.geometry.to_world(np.stack([x, y, z], axis=1))
+    return points[forward.geometry.contains(points)]  # the mask's grid may stand out by a part of a voxel
+
+
+def _inverse_error(points: np.ndarray, forward: DisplacementField, moving: Geometry) -> dict:
+    """Error of there and back inside the body, with the inverse on a grid of at most INVERSE_VOXELS voxels."""
+    grid = canonical_geometry(moving)
+    factor = (np.prod(grid.size) / INVERSE_VOXELS) ** (1 / 3)
+    if factor > 1:
+        size = tuple(max(2, int(np.ceil((n - 1) / factor)) + 1) for n in grid.size)
+        spacing = tuple(s * (n - 1) / (k - 1) for s, n, k in zip(grid.spacing, grid.size, size))
+        grid = Geometry(size=size, spacing=spacing, origin=grid.origin, direction=grid.direction)
+        there = forward(points)
+        points = points[grid.contains(there)]
+        inverse, _ = invert(forward, geometry=grid)
+        mean, worst = inverse_error(forward, inverse, points=points) if len(points) else (None, None)
+    else:
+        mean, worst = accurate_inverse(forward, grid, points)[1]
+    return {"mean_mm": mean, "max_mm": worst}
+
+
+def _confidence_figures(fixed: Prepared, confidence: Volume) -> dict:
+    inside = confidence.array[mask_on(fixed, confidence.geometry).cpu().numpy() > 0]
+    if inside.size == 0:
+        inside = confidence.array
+    median, p95 = np.percentile(inside, [50, 95])
+    return {
+        "mean_mm": float(inside.mean()),
+        "median_mm": float(median),
+        "p95_mm": float(p95),
+        "grid_mm": float(confidence.geometry.spacing[0]),
+    }
+
+
+def _landmarks(inputs, forward: DisplacementField) -> dict | None:
+    if inputs.fixed_landmarks is None:
+        return None
+    before = np.linalg.norm(inputs.fixed_landmarks - inputs.moving_landmarks, axis=1)
+    after = tre(inputs.fixed_landmarks, inputs.moving_landmarks, forward)
+    return {"count": len(after), "tre_before_mm": float(before.mean()), "tre_after_mm": float(after.mean())}

@@ -1,0 +1,111 @@
+"""Carries images, label maps and points through a transform.
+
+Images and labels are *pulled*: the value at a fixed voxel is the moving scan's at the place the transform leads to.
+Points are *pushed*: a fixed point goes to its moving point.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..errors import InputError
+from .field import Transform, sample_transform
+from .volume import Geometry, Volume
+
+__all__ = ["warp_image", "warp_labels", "warp_points"]
+
+SLAB_VOXELS = 2**23
+"""Voxels of the reference handled at once: ITK wants their displacements in double precision, 200 MB."""
+
+FLOAT32_EXACT_BYTES = 2
+"""Whole numbers of up to this many bytes are exact in float32; longer ones are interpolated in double precision."""
+
+INTERPOLATORS = {
+    "linear": sitk.sitkLinear,
+    "cubic": sitk.sitkBSplineResamplerOrder3,  # takes B-spline coefficients, so that they are computed once
+    "nearest": sitk.sitkNearestNeighbor,
+}
+
+
+def warp_image(
+    moving: Volume,
+    transform: Transform,
+    reference: Geometry,
+    *,
+    interpolation: str = "linear",
+    fill: float | None = None,
+) -> Volume:
+    """The moving scan on a fixed grid.
+
+    Args:
+        moving: The scan to be carried over.
+        transform: Fixed -> moving.
+        reference: Grid of the result, in the fixed frame.
+        interpolation: "linear", "cubic" (B-spline, may overshoot at edges) or "nearest".
+        fill: Value where the transform leads outside the moving scan; by default the scan's smallest value.
+
+    Returns:
+        A volume of the moving scan's dtype; whole numbers are rounded and kept within the dtype's range.
+
+    Raises:
+        InputError: The interpolation is unknown.
+    """
+    if interpolation not in INTERPOLATORS:
+        raise InputError(f"There is no interpolation '{interpolation}'; use one of {', '.join(INTERPOLATORS)}.")
+    fill = float(moving.array.min()) if fill is None else float(fill)
+    dtype = moving.array.dtype
+    if interpolation == "nearest":
+        image, pixel_type = moving.to_sitk(), sitk.sitkUnknown
+    else:
+        double = dtype.itemsize > (4 if dtype.kind == "f" else FLOAT32_EXACT_BYTES)
+        pixel_type = sitk.sitkFloat64 if double else sitk.sitkFloat32
+        image = sitk.Cast(moving.to_sitk(), pixel_type)
+    if interpolation == "cubic":
+        image = sitk.BSplineDecomposition(image, 3)
+    result = np.empty(reference.shape, dtype)
+    slabs = _slabs(reference)
+    for slab, geometry in slabs:
+        shift = transform if len(slabs) == 1 else sample_transform(transform, geometry)
+        warped = sitk.Resample(
+            image,
+            geometry.size,
+            shift.to_sitk(),
+            INTERPOLATORS[interpolation],
+            geometry.origin,
+            geometry.spacing,
+            geometry.direction.ravel().tolist(),
+            fill,
+            pixel_type,
+        )
+        result[slab] = _as_dtype(sitk.GetArrayViewFromImage(warped), dtype)
+    return Volume(result, reference)
+
+
+def warp_labels(moving: Volume, transform: Transform, reference: Geometry) -> Volume:
+    """A moving label map on a fixed grid: nearest neighbor, 0 outside, same dtype."""
+    return warp_image(moving, transform, reference, interpolation="nearest", fill=0)
+
+
+def warp_points(points: np.ndarray, transform: Transform) -> np.ndarray:
+    """(n, 3) fixed points to (n, 3) moving points, LPS mm; with the inverse transform, the other way."""
+    return transform(points)
+
+
+def _slabs(geometry: Geometry) -> list[tuple[slice, Geometry]]:
+    """Parts of a grid along k, as array slices and geometries of their own."""
+    n_i, n_j, n_k = geometry.size
+    step = max(1, SLAB_VOXELS // (n_i * n_j))
+    slabs = []
+    for start in range(0, n_k, step):
+        size = (n_i, n_j, min(step, n_k - start))
+        origin = geometry.to_world((0, 0, start))
+        slabs.append((slice(start, start + size[2]), Geometry(size, geometry.spacing, origin, geometry.direction)))
+    return slabs
+
+
+def _as_dtype(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    if dtype.kind == "f" or values.dtype == dtype:
+        return values
+    limits = np.iinfo(dtype)
+    return np.rint(values).clip(limits.min, limits.max).astype(dtype)

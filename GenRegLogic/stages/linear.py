@@ -1,0 +1,451 @@
+"""Stage 2, linear alignment: many starts, one objective, never worse than the header.
+
+The objective is the gain of MIND-SSC descriptors over a chance match, mean over the overlap, times the root of the
+share of the fixed body that overlaps: losing overlap costs, but scans that show different parts are not pulled to
+cover one another. Starts come from the header, the centers, and an exhaustive search over all translations by Fourier
+transform. Each is refined by Gauss-Newton steps (Levenberg-Marquardt damping), translation and rotation first, then
+affine, at two coarse scales.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from ..space.grid import Sampler, resample, sample
+from ..space.volume import Geometry
+from .describe import mind_ssc
+from .prepare import Prepared, mask_on, moving_level, turned_axes, working_grid
+from .similarity import gradient
+
+SEARCH_VOXELS = 30_000
+LEVEL_VOXELS = (50_000, 200_000)
+"""Of the fixed working grid at the scales of the search, of the starts and of the final steps."""
+
+PEAKS = 4
+REDESCRIBE = 0.035
+"""The moving scan is described anew when the mapping has turned by more than this (radians, 2 degrees)."""
+
+MAX_TURNS = 4
+FINALISTS = 3
+SAME_VOXELS = 1.0
+"""Starts closer than this (voxels of the coarse level, at the corners) end in the same place."""
+
+SMALLEST_GAIN, LARGEST_DAMPING = 2e-5, 1e3
+"""Gauss-Newton steps end when they gain less of the objective, or only with more damping."""
+
+RIGID, AFFINE = 6, 12
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Candidate:
+    """A linear mapping under test: 4x4 (LPS mm, fixed -> moving), its objective and where it came from."""
+
+    matrix: np.ndarray
+    objective: float
+    name: str
+
+
+class LinearLevel:
+    """The objective at one scale: descriptors of both scans, and Gauss-Newton steps on it.
+
+    Args:
+        fixed, moving: the prepared scans.
+        voxels: about how many the fixed scan's working grid has.
+        linear: 4x4, LPS mm; the moving scan is described along the fixed axes as this mapping turns them.
+        described: False leaves the descriptors out, where intensities are all that is wanted.
+    """
+
+    def __init__(
+        self,
+        fixed: Prepared,
+        moving: Prepared,
+        voxels: int,
+        linear: np.ndarray | None = None,
+        *,
+        described: bool = True,
+    ):
+        self._described = described
+        self.fixed_scan = fixed
+        self.spacing = level_spacing(fixed, moving, voxels)
+        self.fixed_geometry = working_grid(fixed, self.spacing, margin_voxels=2)
+        if described:
+            self.fixed = mind_ssc(resample(fixed.image, self.fixed_geometry).tensor)
+        self.weight = mask_on(fixed, self.fixed_geometry)
+        self.total = float(self.weight.sum().clamp(min=1))
+        self.device = self.weight.device
+        self.center = self.fixed_geometry.index_to_world @ np.append((np.array(self.fixed_geometry.size) - 1) / 2, 1)
+        self._places = _normalized_places(self.fixed_geometry, self.device)
+        self._moving_scan = moving
+        self._describe_moving(np.eye(4) if linear is None else linear)
+
+    def _describe_moving(self, linear: np.ndarray) -> None:
+        self.axes = turned_axes(linear, self.fixed_geometry)
+        level = moving_level(self._moving_scan, self.spacing, axes=self.axes, margin_voxels=3)
+        self.moving_image, self.moving_weight, self.extent = level.image, level.weight, level.extent
+        if not self._described:
+            return
+        self.moving = mind_ssc(level.image.tensor)
+        self.chance = chance_mismatch(self.fixed, self.weight, self.moving, self.moving_weight)
+
+    @property
+    def moving_geometry(self) -> Geometry:
+        """Of the grid that the moving descriptors are on."""
+        return self.moving_image.geometry
+
+    def turned(self, linear: np.ndarray) -> LinearLevel:
+        """This level with the moving scan described as `linear` turns it; itself where that changes nothing."""
+        if np.allclose(turned_axes(linear, self.fixed_geometry), self.axes, atol=REDESCRIBE):
+            return self
+        level = copy.copy(self)
+        level._describe_moving(linear)
+        return level
+
+    def warped(self, matrix: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """The moving descriptors under a linear mapping, and the weight of each voxel."""
+        warped, inside = self.warped_by(matrix, None)
+        return warped, inside * self.weight
+
+    def warped_by(self, linear: np.ndarray, u: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """The moving descriptors, and where they lie in the moving scan and in the mask it was given (0 or 1).
+
+        Args:
+            linear: 4x4, LPS mm, fixed -> moving.
+            u: displacement before it, mm on the fixed grid ``(3, D, H, W)``, or None.
+        """
+        return self._sampled(self.moving, linear, u)
+
+    def intensities(self, linear: np.ndarray, u: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """The moving intensities ``(D, H, W)`` in the same way."""
+        image, inside = self._sampled(self.moving_image.tensor[None], linear, u)
+        return image[0], inside
+
+    def _sampled(self, image: torch.Tensor, linear: np.ndarray, u) -> tuple[torch.Tensor, torch.Tensor]:
+        sampler = Sampler(self.fixed_geometry, self.moving_geometry, linear, self.device, self.extent)
+        coordinates = sampler.coordinates(u)
+        inside = sampler.inside(coordinates)
+        if not self._moving_scan.automatic:
+            inside &= sample(self.moving_weight[None], coordinates)[0] > 0.5
+        return sample(image, coordinates), inside.float()
+
+    def objective(self, matrix: np.ndarray) -> float:
+        """Mean mismatch as a share of a chance match's: 0 for identical scans, about 1 for unrelated places."""
+        warped, weight = self.warped(matrix)
+        return self.mismatch(warped, weight)
+
+    def mismatch(self, warped: torch.Tensor, weight: torch.Tensor) -> float:
+        """The objective of warped descriptors under a weight (mask and extent)."""
+        overlap = float(weight.sum())
+        if overlap < 1:
+            return 1.0
+        mismatch = float((((warped - self.fixed) ** 2).mean(dim=0) * weight).sum()) / overlap
+        return 1 - (1 - mismatch / self.chance) * math.sqrt(overlap / self.total)
+
+    def refine(self, matrix: np.ndarray, *, freedom: int, steps: int) -> tuple[np.ndarray, float]:
+        """Gauss-Newton steps from `matrix`; returns the best matrix met and its objective."""
+        warped, weight = self.warped(matrix)
+        best, damping = self.mismatch(warped, weight), 1e-2
+        if float(weight.sum()) < 1:
+            return matrix, best  # no overlap: nothing says where to go
+        system = self._system(warped, weight)
+        for _ in range(steps):
+            trial = matrix @ self._step(*system, damping, freedom)
+            trial_warped, trial_weight = self.warped(trial)
+            value = self.mismatch(trial_warped, trial_weight)
+            if value < best:
+                gained = best - value
+                matrix, best, damping = trial, value, damping / 4
+                if gained < SMALLEST_GAIN:
+                    break
+                system = self._system(trial_warped, trial_weight)
+            else:
+                damping *= 8
+                if damping > LARGEST_DAMPING:
+                    break
+        return matrix, best
+
+    def _system(self, warped: torch.Tensor, weight: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Normal equations of the 12 affine parameters (row-major: 3 components x (1, x, y, z))."""
+        places = self._places  # (4, N): 1, x, y, z
+        pulls = warped.new_zeros((3, *weight.shape))
+        products = warped.new_zeros((6, *weight.shape))
+        for channel, fixed in zip(warped, self.fixed):  # one by one, to stay in the cache
+            slopes = gradient(channel)
+            pulls.addcmul_(slopes, channel - fixed)
+            for number, (a, b) in enumerate(_SYMMETRIC):
+                products[number].addcmul_(slopes[a], slopes[b])
+        right = pulls.mul_(weight).reshape(3, -1) @ places.T
+        hessian = np.zeros((3, 4, 3, 4))
+        for product, (a, b) in zip(products.mul_(weight).reshape(6, -1), _SYMMETRIC):
+            block = ((places * product) @ places.T).cpu().numpy()
+            hessian[a, :, b, :] = block
+            hessian[b, :, a, :] = block.T
+        return hessian.reshape(12, 12), right.cpu().numpy().reshape(12)
+
+    def _step(self, hessian: np.ndarray, right: np.ndarray, damping: float, freedom: int) -> np.ndarray:
+        basis = _RIGID_BASIS if freedom == RIGID else np.eye(12)
+        if freedom == AFFINE:
+            # Shear and scale are the least certain: a mild ridge on them.
+            hessian = hessian + np.diag(np.tile([0, 1, 1, 1], 3)) * 1e-3 * np.trace(hessian) / 12
+        h, r = basis.T @ hessian @ basis, basis.T @ right
+        step = basis @ np.linalg.solve(h + damping * np.diag(np.diag(h) + 1e-9 * np.trace(h)), -r)
+        return self._matrix_of(step.reshape(3, 4), freedom)
+
+    def _matrix_of(self, step: np.ndarray, freedom: int) -> np.ndarray:
+        """A small step (voxels, normalized places) as a 4x4 in world mm."""
+        scale = self._scale()
+        linear = step[:, 1:] * self.spacing / scale
+        if freedom == RIGID:
+            linear = _rotation(linear) - np.eye(3)
+        axes = self.fixed_geometry.direction
+        out = np.eye(4)
+        out[:3, :3] += axes @ linear @ axes.T
+        out[:3, 3] = axes @ step[:, 0] * self.spacing - (out[:3, :3] - np.eye(3)) @ self.center[:3]
+        return out
+
+    def _scale(self) -> float:
+        return _place_scale(self.fixed_geometry)
+
+
+def _place_scale(geometry: Geometry) -> float:
+    """Length (mm) that counts as 1 in normalized places: half the grid's longest side."""
+    return max(s * (n - 1) / 2 for s, n in zip(geometry.spacing, geometry.size))
+
+
+def _normalized_places(geometry: Geometry, device: torch.device) -> torch.Tensor:
+    scale = _place_scale(geometry)
+    lines = [
+        (torch.arange(n, dtype=torch.float32) - (n - 1) / 2) * s / scale
+        for n, s in zip(geometry.size, geometry.spacing)
+    ]
+    z, y, x = torch.meshgrid(lines[2], lines[1], lines[0], indexing="ij")
+    return torch.stack([torch.ones_like(x), x, y, z]).reshape(4, -1).to(device)
+
+
+def _rigid_basis() -> np.ndarray:
+    basis = np.zeros((12, 6))
+    for a in range(3):
+        basis[4 * a, a] = 1
+    for n, (a, b) in enumerate(((0, 1), (0, 2), (1, 2))):
+        basis[4 * a + 1 + b, 3 + n] = 1
+        basis[4 * b + 1 + a, 3 + n] = -1
+    return basis
+
+
+_RIGID_BASIS = _rigid_basis()
+_SYMMETRIC = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
+
+
+def _rotation(skew: np.ndarray) -> np.ndarray:
+    """Exponential of the skew part: the nearest rotation of a small linear step."""
+    w = (skew - skew.T) / 2
+    angle = math.sqrt((w**2).sum() / 2)
+    if angle < 1e-12:
+        return np.eye(3)
+    return np.eye(3) + math.sin(angle) / angle * w + (1 - math.cos(angle)) / angle**2 * (w @ w)
+
+
+def level_spacing(fixed: Prepared, moving: Prepared, voxels: int) -> float:
+    """Isotropic spacing (mm) that puts about `voxels` voxels into the fixed body's box, or `voxels` / 2 into the
+    smaller body if that is coarser; not finer than the scans."""
+    box = float(np.prod((fixed.box[1] - fixed.box[0]) * np.array(fixed.image.geometry.spacing)))
+    volume = max(box, 2 * min(fixed.body_volume, moving.body_volume))
+    native = max(float(np.prod(p.image.geometry.spacing)) ** (1 / 3) for p in (fixed, moving))
+    return max((volume / voxels) ** (1 / 3), native)
+
+
+def chance_mismatch(f: torch.Tensor, wf: torch.Tensor, m: torch.Tensor, wm: torch.Tensor) -> float:
+    """Expected mean squared difference between descriptors of unrelated places of the two bodies."""
+    total = 0.0
+    stats = []
+    for x, w in ((f, wf), (m, wm)):
+        n = w.sum().clamp(min=1)
+        mean = (x * w).sum(dim=(1, 2, 3)) / n
+        stats.append((mean, ((x * x) * w).sum(dim=(1, 2, 3)) / n - mean * mean))
+    total = stats[0][1] + stats[1][1] + (stats[0][0] - stats[1][0]) ** 2
+    return max(float(total.mean()), 1e-9)
+
+
+def translation_peaks(level: LinearLevel, matrix: np.ndarray, count: int) -> list[np.ndarray]:
+    """The best translations of all, with the rotation of `matrix` (LPS mm): starts for the refinement.
+
+    The gain over a chance match, summed over the overlap, is a sum of correlations, so the Fourier transform
+    gives it for every translation at once.
+    """
+    # The moving scan on the fixed grid's axes, over all of its own extent.
+    to_fixed = np.linalg.inv(matrix)
+    corners = (to_fixed @ np.c_[level.moving_geometry.corners(), np.ones(8)].T)[:3].T
+    axes, h = level.fixed_geometry.direction, level.spacing
+    along = corners @ axes
+    size = np.maximum(np.ceil((along.max(0) - along.min(0)) / h).astype(int) + 1, 2)
+    middle = axes @ ((along.max(0) + along.min(0)) / 2)
+    grid = Geometry(
+        size=tuple(int(s) for s in size),
+        spacing=(h, h, h),
+        origin=tuple(float(v) for v in middle - axes @ ((size - 1) / 2 * h)),
+        direction=axes,
+    )
+    sampler = Sampler(grid, level.moving_geometry, matrix, level.device)
+    coordinates = sampler.coordinates(None)
+    m = sample(level.moving, coordinates)
+    wm = sample(level.moving_weight[None], coordinates)[0] * sampler.inside(coordinates)
+    gain = _correlation_gain(level.fixed, level.weight, m, wm, level.chance)
+    shape = np.array(gain.shape)
+    peaks = []
+    for _ in range(count):
+        at = np.array(np.unravel_index(int(gain.argmax()), tuple(shape)))
+        lag = np.where(at >= np.array(grid.shape), at - shape, at)  # voxels, (z, y, x)
+        shift = np.array(grid.origin) + axes @ (lag[::-1] * h) - np.array(level.fixed_geometry.origin)
+        start = np.eye(4)
+        start[:3, 3] = shift
+        peaks.append(matrix @ start)
+        _suppress(gain, at, radius=3)
+    return peaks
+
+
+def _suppress(gain: torch.Tensor, at: np.ndarray, radius: int) -> None:
+    index = [torch.arange(a - radius, a + radius + 1, device=gain.device) % n for a, n in zip(at, gain.shape)]
+    gain[index[0][:, None, None], index[1][None, :, None], index[2][None, None, :]] = -math.inf
+
+
+def _correlation_gain(f, wf, m, wm, chance: float) -> torch.Tensor:
+    """sum_x wf(x) wm(x + t) (chance - mean_c (f(x) - m(x + t))^2) for all lags t (cyclic, padded)."""
+    shape = tuple(_fast_size(a + b) for a, b in zip(wf.shape, wm.shape))
+
+    def transform(x):
+        return torch.fft.rfftn(x, s=shape, dim=(-3, -2, -1))
+
+    channels = f.shape[0]
+    wf_t, wm_t = transform(wf), transform(wm)
+    total = wf_t.conj() * wm_t * chance
+    total -= transform(wf * (f * f).mean(dim=0)).conj() * wm_t
+    total -= wf_t.conj() * transform(wm * (m * m).mean(dim=0))
+    for channel in range(channels):
+        total += transform(wf * f[channel]).conj() * transform(wm * m[channel]) * (2 / channels)
+    return torch.fft.irfftn(total, s=shape, dim=(-3, -2, -1))
+
+
+def _fast_size(n: int) -> int:
+    while True:
+        m = n
+        for p in (2, 3, 5):
+            while m % p == 0:
+                m //= p
+        if m == 1:
+            return n
+        n += 1
+
+
+def starts(fixed: Prepared, moving: Prepared, init: str) -> list[tuple[str, np.ndarray]]:
+    """Named start matrices that need no search: header, image centers, centers of the bodies."""
+    header = ("header", np.eye(4))
+    centers = ("center", _shift(moving.image.geometry.center - fixed.image.geometry.center))
+    if init in ("header", "none"):
+        return [header]
+    if init == "center":
+        return [centers]
+    bodies = ("body", _shift(_body_center(moving) - _body_center(fixed)))
+    return [header, centers, bodies]
+
+
+def _shift(offset: np.ndarray) -> np.ndarray:
+    matrix = np.eye(4)
+    matrix[:3, 3] = offset
+    return matrix
+
+
+def _body_center(prepared: Prepared) -> np.ndarray:
+    geometry = prepared.mask.geometry
+    z, y, x = torch.nonzero(prepared.mask.tensor.cpu(), as_tuple=True)  # MPS has no double precision
+    index = np.array([float(v.double().mean()) for v in (x, y, z)]) if len(x) else (np.array(geometry.size) - 1) / 2
+    return geometry.index_to_world[:3, :3] @ index + geometry.index_to_world[:3, 3]
+
+
+def align(
+    fixed: Prepared,
+    moving: Prepared,
+    *,
+    init: str = "auto",
+    given: Sequence[tuple[str, np.ndarray]] = (),
+    tell: Callable[[float], None] = lambda fraction: None,
+) -> tuple[Candidate, LinearLevel]:
+    """The best linear mapping found from all starts.
+
+    Args:
+        fixed, moving: the prepared scans.
+        init: "auto", "header", "center" or "none" (see `Settings`).
+        given: further named starts, 4x4 LPS mm: an initial transform, a fit to landmarks. With init "none" the
+            first of them, or the header, is kept as it is.
+        tell: receives the fraction done.
+
+    Returns:
+        The winner, and the level it was scored on.
+    """
+    fine = LinearLevel(fixed, moving, LEVEL_VOXELS[1])
+    tell(0.2)
+    if init == "none":
+        name, matrix = given[0] if given else ("header", np.eye(4))
+        fine = fine.turned(matrix)
+        return Candidate(matrix, fine.objective(matrix), name), fine
+    coarse = LinearLevel(fixed, moving, LEVEL_VOXELS[0])
+    found = [*given, *starts(fixed, moving, init)]
+    if init == "auto":
+        level = LinearLevel(fixed, moving, SEARCH_VOXELS)
+        found += [(f"search {n + 1}", m) for n, m in enumerate(translation_peaks(level, np.eye(4), PEAKS))]
+    tell(0.4)
+    found = _distinct(found, coarse)
+    tried = []
+    for number, (name, matrix) in enumerate(found):
+        tried.append(_refine_turning(coarse, Candidate(matrix, math.inf, name), RIGID, 12))
+        tell(0.4 + 0.3 * (number + 1) / len(found))
+    tried.sort(key=lambda candidate: candidate.objective)
+    tried = _distinct_candidates(tried, coarse)[:FINALISTS]
+    best = min((_refine_turning(coarse, c, AFFINE, 12) for c in tried), key=lambda candidate: candidate.objective)
+    tell(0.8)
+    best = _refine_turning(fine, best, AFFINE, 10)
+    # The promise: never worse than what the header, or the caller, said.
+    for name, matrix in [*given, ("header", np.eye(4))]:
+        value = fine.turned(matrix).objective(matrix)
+        if value < best.objective:
+            best = Candidate(matrix, value, name)
+    return best, fine.turned(best.matrix)
+
+
+def _refine_turning(level: LinearLevel, start: Candidate, freedom: int, steps: int) -> Candidate:
+    """Refine, and describe the moving scan anew for as long as the mapping goes on turning."""
+    matrix = start.matrix
+    level = level.turned(matrix)
+    for _ in range(MAX_TURNS):
+        matrix, value = level.refine(matrix, freedom=freedom, steps=steps)
+        turned = level.turned(matrix)
+        if turned is level:
+            break
+        level, value = turned, turned.objective(matrix)
+    return Candidate(matrix, value, start.name)
+
+
+def _distance(a: np.ndarray, b: np.ndarray, level: LinearLevel) -> float:
+    """Largest distance (voxels) between two mappings of the fixed grid's corners."""
+    corners = np.c_[level.fixed_geometry.corners(), np.ones(8)].T
+    return float(np.linalg.norm(((a - b) @ corners)[:3], axis=0).max()) / level.spacing
+
+
+def _distinct(found: list[tuple[str, np.ndarray]], level: LinearLevel) -> list[tuple[str, np.ndarray]]:
+    kept: list[tuple[str, np.ndarray]] = []
+    for name, matrix in found:
+        if all(_distance(matrix, other, level) > SAME_VOXELS for _, other in kept):
+            kept.append((name, matrix))
+    return kept
+
+
+def _distinct_candidates(tried: list[Candidate], level: LinearLevel) -> list[Candidate]:
+    kept: list[Candidate] = []
+    for candidate in tried:
+        if all(_distance(candidate.matrix, other.matrix, level) > SAME_VOXELS for other in kept):
+            kept.append(candidate)
+    return kept

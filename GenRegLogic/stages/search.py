@@ -1,0 +1,120 @@
+"""Coupled-convex discrete search: large displacements without local minima.
+
+After Heinrich, Papiez, Schnabel, Handels, "Non-parametric discrete registration with convex optimisation"
+(WBIR 2014) and Siebert, Hansen, Heinrich, ConvexAdam (2021): the mismatch of every control point at every
+displacement of a dense cube is computed once; then point-wise minimization and smoothing alternate under a
+coupling that grows, which solves the smoothness-regularized problem approximately and globally. Done in both
+directions; the two fields are then made each other's inverse.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+import torch.nn.functional as F
+
+from ..space.grid import sample
+
+# Coupling between point-wise choice and smooth field, growing; in units of a chance match per control spacing^2.
+COUPLING = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+INVERSE_STEPS = 15
+
+
+def displacement_cube(radius: int, device: torch.device) -> torch.Tensor:
+    """All integer displacements ``(K, 3)`` (z, y, x) of a cube of side 2 r + 1."""
+    line = torch.arange(-radius, radius + 1, device=device, dtype=torch.float32)
+    return torch.stack(torch.meshgrid(line, line, line, indexing="ij"), dim=-1).reshape(-1, 3)
+
+
+def mismatch_volume(
+    fixed: torch.Tensor, moving: torch.Tensor, valid: torch.Tensor, radius: int, chance: float
+) -> torch.Tensor:
+    """Mean squared feature difference ``(K, D, H, W)`` of each fixed voxel with its displaced moving voxels.
+
+    Places outside the moving scan count as a chance match (1 after normalization).
+
+    Args:
+        fixed: ``(C, D, H, W)``.
+        moving: ``(C, D, H, W)`` on the same grid.
+        valid: ``(D, H, W)`` share of the moving voxel that is inside its scan.
+        radius: of the displacement cube, voxels.
+        chance: mismatch of unrelated places.
+    """
+    channels, d, h, w = fixed.shape
+    side = 2 * radius + 1
+    padded = F.pad(moving[None], [radius] * 6, mode="replicate")[0]
+    inside = F.pad(valid, [radius] * 6)
+    out = fixed.new_empty((side, side, side, d, h, w))
+    difference = torch.empty_like(fixed)
+    for z, y, x in itertools.product(range(side), repeat=3):  # all voxels and channels at once: fits the cache
+        here = (slice(z, z + d), slice(y, y + h), slice(x, x + w))
+        torch.sub(padded[(slice(None), *here)], fixed, out=difference)
+        cost = torch.sum(difference.mul_(difference), dim=0, out=out[z, y, x])
+        cost.mul_(1 / (channels * chance)).sub_(1).mul_(inside[here]).add_(1)
+    return out.reshape(side**3, d, h, w)
+
+
+def coupled_convex(cost: torch.Tensor, radius: int, weight: torch.Tensor, smoothing: int = 1) -> torch.Tensor:
+    """Smooth field ``(3, D, H, W)`` (x, y, z; voxels) that goes through low mismatch.
+
+    Args:
+        cost: ``(K, D, H, W)`` from `mismatch_volume`.
+        radius: of the cube.
+        weight: ``(D, H, W)`` in (0, 1]: how much each voxel's own choice counts when smoothing.
+        smoothing: passes of the 3x3x3 mean.
+    """
+    cube = displacement_cube(radius, cost.device)
+    shape = cost.shape[1:]
+    cost = cost.reshape(cost.shape[0], -1).T.contiguous()  # (N, K): a voxel's choices side by side
+    norm = cube.square().sum(dim=1)
+    field = _soften(cube[cost.argmin(dim=1)].T.reshape(3, *shape), weight, smoothing)
+    for coupling in COUPLING:
+        # |d - u|^2 without the term that does not depend on d
+        coupled = torch.addmm(cost, field.reshape(3, -1).T, cube.T, alpha=-2 * coupling).add_(coupling * norm)
+        field = _soften(cube[coupled.argmin(dim=1)].T.reshape(3, *shape), weight, smoothing)
+    return field.flip(0)
+
+
+def _soften(field: torch.Tensor, weight: torch.Tensor, passes: int) -> torch.Tensor:
+    top, bottom = (field * weight)[None], weight[None, None]
+    for _ in range(passes):
+        top = F.avg_pool3d(F.pad(top, [1] * 6, mode="replicate"), 3, stride=1)
+        bottom = F.avg_pool3d(F.pad(bottom, [1] * 6, mode="replicate"), 3, stride=1)
+    return (top / bottom)[0]
+
+
+def inverse_consistent(forward: torch.Tensor, backward: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two fields ``(3, D, H, W)`` (voxels, same grid) pulled towards being each other's inverse."""
+    identity, scale = _identity(forward)
+    for _ in range(INVERSE_STEPS):
+        there = sample(backward, identity + forward * scale)
+        back = sample(forward, identity + backward * scale)
+        forward, backward = (forward - there) / 2, (backward - back) / 2
+    return forward, backward
+
+
+def _identity(field: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Normalized coordinates of the voxels and the factor from voxels to normalized."""
+    lines = [torch.linspace(-1, 1, n, device=field.device) for n in field.shape[1:]]
+    z, y, x = torch.meshgrid(*lines, indexing="ij")
+    scale = torch.tensor([2 / max(n - 1, 1) for n in reversed(field.shape[1:])], device=field.device)
+    return torch.stack([x, y, z]), scale.reshape(3, 1, 1, 1)
+
+
+def search(
+    fixed: torch.Tensor,
+    moving: torch.Tensor,
+    valid: torch.Tensor,
+    fixed_weight: torch.Tensor,
+    radius: int,
+    chance: float,
+    smoothing: int = 1,
+) -> torch.Tensor:
+    """Inverse-consistent coupled-convex field ``(3, D, H, W)`` in voxels, fixed -> moving (same grid)."""
+    weight = fixed_weight.clamp(min=0.05)
+    there = coupled_convex(mismatch_volume(fixed, moving, valid, radius, chance), radius, weight, smoothing)
+    ones = torch.ones_like(valid)
+    moving_weight = valid.clamp(min=0.05)
+    back = coupled_convex(mismatch_volume(moving, fixed, ones, radius, chance), radius, moving_weight, smoothing)
+    return inverse_consistent(there, back)[0]

@@ -1,0 +1,184 @@
+"""The line that says what was understood of the inputs, the estimate, and the text of the Run button."""
+
+import slicer
+import vtk
+from slicer.i18n import tr as _
+
+from GenRegLogic.errors import GenRegError
+
+from .. import text as words
+from ..timing import Later
+from .parameters import inputsOf, outputsOf, settingsOf
+
+__all__ = ["InputsPart"]
+
+QUIET_MS = 400
+"""The contrasts are compared once the choice has stood for so long: who scrolls through a list starts nothing."""
+
+
+class InputsPart:
+    """Says what was understood of the inputs and what is missing.
+
+    Args:
+        ui: The panel's widgets.
+        runner: For whether a run is under way, and for chores.
+        devices: `DevicesList`: the memory and the speed of the device chosen.
+        mayInspect: Says whether the worker can be asked (torch is there).
+    """
+
+    def __init__(self, ui, runner, devices, mayInspect):
+        self._ui, self._runner, self._devices, self._mayInspect = ui, runner, devices, mayInspect
+        self._parameters = None
+        self._observed = []
+        self._contrasts = {}
+        self._soon = Later(self.update)
+        self._inspection = Later(self._inspect, QUIET_MS)
+        self.ready = False
+
+    def setParameters(self, parameters):
+        """Take up a parameter node, or None while the scene closes."""
+        self._parameters = parameters
+        self.updateSoon()
+
+    def cleanup(self):
+        """Stop listening."""
+        self._soon.stop()
+        self._inspection.stop()
+        self._parameters = None
+        self._listenTo([])
+
+    def updateSoon(self, *_):
+        """Update when Qt has time; any number of requests make one update."""
+        self._soon.ask()
+
+    def update(self):
+        """Bring the texts and the Run button up to date."""
+        if self._runner.running:
+            return
+        understanding = None
+        if self._parameters is not None:
+            self._listenTo([self._parameters.fixedVolume, self._parameters.movingVolume])
+            try:
+                understanding = self._understand()
+            except GenRegError as error:
+                self._show(False, _("Check the inputs"), str(error))
+                return
+        if understanding is None:
+            self._show(False, _("Select the fixed and moving volumes"), "")
+            return
+        sentence = understanding.sentence
+        if understanding.ready:
+            sentence = " ".join(part for part in (sentence, self._contrasts.get(self._pair(), "")) if part)
+            self._inspection.ask()
+        self._show(understanding.ready, understanding.missing, sentence)
+
+    def expectedSeconds(self):
+        """The estimated time of a run as it is set up, without what past runs have taught; None if unknown."""
+        if self._parameters is None or not self.ready:
+            return None
+        try:
+            return self._expected().seconds
+        except GenRegError:
+            return None
+
+    def _understand(self):
+        from GenRegLogic.mrml.runs.inputs import understand
+
+        return understand(inputsOf(self._parameters), outputsOf(self._parameters))
+
+    def _show(self, ready, missing, sentence):
+        self.ready = ready
+        ui = self._ui
+        ui.runButton.enabled = ready
+        ui.runButton.text = _("Run") if ready else missing
+        ui.inputsLabel.text = sentence
+        ui.inputsLabel.visible = bool(sentence)
+        estimate = self._estimate() if ready else ""
+        ui.estimateLabel.text = estimate
+        ui.estimateLabel.visible = bool(estimate)
+
+    def _estimate(self):
+        """Time and memory of a run as it is set up; empty if nothing can be said."""
+        device = self._devices.chosen()
+        try:
+            expected = self._expected()
+        except GenRegError as error:  # not enough memory for any plan
+            return str(error)
+        where = _("on {device}").format(device=device.words)
+        speed = self._devices.speed(device)
+        if speed is None:
+            return _("Needs about {memory} {where}; the time is known after the first run there.").format(
+                memory=words.memory(expected.bytes), where=where
+            )
+        text = _("{duration} and {memory} {where}").format(
+            duration=words.duration(expected.seconds * speed), memory=words.memory(expected.bytes), where=where
+        )
+        return text[0].upper() + text[1:]
+
+    def _expected(self):
+        """The engine's estimate.
+
+        Raises:
+            GenRegError: There is not enough memory, or a volume's geometry cannot be used.
+        """
+        from GenRegLogic.machine.cost import estimate
+
+        nodes = self._parameters.fixedVolume, self._parameters.movingVolume
+        fixed, moving = (self._geometry(node) for node in nodes)
+        return estimate(fixed, moving, settingsOf(self._parameters), self._devices.chosen().memory)
+
+    @staticmethod
+    def _geometry(node):
+        """Of a volume on its own, no parents: size and spacing are all that an estimate needs."""
+        from GenRegLogic.space.volume import Geometry
+
+        return Geometry(node.GetImageData().GetDimensions(), node.GetSpacing())
+
+    def _inspect(self):
+        """Have the worker compare the contrasts of the two volumes, once for each pair."""
+        pair = self._pair()
+        if self._runner.running or not self.ready or pair is None or not self._mayInspect():
+            return
+        self._devices.findOnce()
+        if pair in self._contrasts:
+            return
+
+        def prepare():
+            from GenRegLogic.mrml.runs.inputs import coarsened
+
+            outputs = outputsOf(self._parameters)
+            fixed, fixedGeometry = coarsened(self._parameters.fixedVolume)
+            moving, movingGeometry = coarsened(self._parameters.movingVolume, ignoring=outputs.transform)
+            geometries = {"fixed": fixedGeometry.to_dict(), "moving": movingGeometry.to_dict()}
+            return geometries, {"fixed": fixed, "moving": moving}
+
+        def done(report):
+            alike, different = _("Their contrasts are alike."), _("Their contrasts differ, which is fine.")
+            self._contrasts[pair] = alike if report["same_contrast"] else different
+            self.updateSoon()
+
+        self._runner.chores.ask("inspect", "inspect", prepare, done)
+
+    def _pair(self):
+        """What tells one pair of volumes from another, voxels included."""
+        if self._parameters is None:
+            return None
+        nodes = self._parameters.fixedVolume, self._parameters.movingVolume
+        if any(node is None or node.GetImageData() is None for node in nodes):
+            return None
+        return tuple((node.GetID(), node.GetImageData().GetMTime()) for node in nodes)
+
+    def _listenTo(self, nodes):
+        """Hear of changes to the volumes' voxels, geometry and parents."""
+        nodes = [node for node in nodes if node is not None]
+        if [node for node, _tags in self._observed] == nodes:
+            return
+        for node, tags in self._observed:
+            for tag in tags:
+                node.RemoveObserver(tag)
+        events = (
+            vtk.vtkCommand.ModifiedEvent,
+            slicer.vtkMRMLTransformableNode.TransformModifiedEvent,
+            slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent,
+        )
+        self._observed = [(node, [node.AddObserver(event, self.updateSoon) for event in events]) for node in nodes]

@@ -1,0 +1,106 @@
+"""A job of the worker's for Inspect, with its own line of progress and its own Cancel."""
+
+from slicer.i18n import tr as _
+
+from GenRegLogic.errors import GenRegError
+
+from .. import text as words
+from ..messages import errorsShown, showError
+from ..timing import Later
+
+__all__ = ["InspectJob"]
+
+
+class InspectJob:
+    """One job at a time.
+
+    Args:
+        ui: The panel's widgets.
+        runner: Does it.
+        needs: Returns when everything a job needs is installed, or raises.
+        onChange: Called when a job has begun or ended.
+    """
+
+    def __init__(self, ui, runner, needs, onChange):
+        self._ui, self._runner, self._needs, self._onChange = ui, runner, needs, onChange
+        self._busy = self._running = False
+        self._sentence, self._onDone, self._error = "", None, None
+        self._message = Later(self._showMessage)
+        ui.inspectCancelButton.connect("clicked(bool)", self.cancel)
+        self._show()
+
+    @property
+    def busy(self):
+        """Whether a job is under way or about to start."""
+        return self._busy
+
+    def start(self, kind, transform, sentence, onDone, **options):
+        """Begin a job.
+
+        Args:
+            kind: "maps" or "html" (`runner.makeJob`).
+            transform: What it is about.
+            sentence: What is being done, for the line of progress.
+            onDone: Receives the result; not called if it fails, which is shown as one sentence.
+            options: Of the job.
+        """
+        if self._busy:
+            return
+        with errorsShown():
+            self._runner.checkFree()
+            self._needs()
+            self._busy, self._sentence, self._onDone = True, sentence, onDone
+            self._ui.inspectProgressBar.value = 0
+            self._show()
+            self._onChange()
+            make = self._runner.makeJob(kind, transform, onProgress=self._onProgress, **options)
+            self._runner.chores.abandon(lambda: self._begin(make))
+
+    def cancel(self, _checked=False):
+        """Give the job up."""
+        if self._running:
+            self._runner.cancel()
+        elif self._busy:
+            self._end(None)
+
+    def cleanup(self):
+        """The module ends; the runner ends the job."""
+        self._message.stop()
+        self._busy = self._running = False
+        self._onDone = None
+
+    def _begin(self, make):
+        if not self._busy:
+            return
+        try:
+            self._running = True
+            self._runner.begin(make, onEnded=self._end)
+        except GenRegError as error:
+            self._end(error)
+
+    def _onProgress(self, _stage, fraction, secondsLeft, _objective):
+        self._ui.inspectProgressBar.value = round(100 * min(max(fraction, 0.0), 1.0))
+        self._ui.inspectLabel.text = ", ".join(part for part in (self._sentence, words.timeLeft(secondsLeft)) if part)
+
+    def _end(self, outcome):
+        onDone, self._onDone = self._onDone, None
+        self._busy = self._running = False
+        self._show()
+        if isinstance(outcome, GenRegError):
+            self._error = outcome
+            self._message.ask()  # later: this may be called from within the worker's poll
+        elif outcome is not None and onDone is not None:
+            with errorsShown():
+                onDone(outcome)
+        self._onChange()
+
+    def _showMessage(self):
+        error, self._error = self._error, None
+        if error is not None:
+            showError(error)
+
+    def _show(self):
+        ui = self._ui
+        ui.inspectLabel.text = self._sentence or _("Computing …")
+        for widget in (ui.inspectLabel, ui.inspectProgressBar, ui.inspectCancelButton):
+            widget.visible = self._busy

@@ -1,0 +1,96 @@
+"""What scripts can do with a result: maps, measures, local repair, the report. Part of the module's logic class."""
+
+__all__ = ["InspectLogic"]
+
+
+class InspectLogic:
+    """Needs `runner`; each method waits for its result. Errors are `GenRegLogic.errors.GenRegError`s, one sentence.
+
+    `transformNode` is always the transform of a run, in this scene or an earlier one, with its references to the fixed
+    and the moving volume.
+    """
+
+    def maps(self, transformNode, want=None, *, saved=False, device="auto"):
+        """Volume nodes of maps by name; those that are there and still fit are not made again.
+
+        Args:
+            transformNode: What they are of.
+            want: Names out of `GenRegLogic.mrml.runs.maps.MAPS`; None: all.
+            saved: They go with the scene.
+            device: What computes.
+        """
+        from GenRegLogic.mrml.runs.maps import MAPS
+
+        nodes = self._mapNodes()
+        want = list(MAPS if want is None else want)
+        missing = [name for name in want if name not in nodes.nodes(transformNode)]
+        if missing:
+            self.runner.job("maps", transformNode, mapNodes=nodes, want=missing, saved=saved, device=device)
+        return {name: node for name, node in nodes.nodes(transformNode).items() if name in want}
+
+    def worstPlaces(self, transformNode):
+        """The places where the result is least sure (`GenRegLogic.mrml.runs.maps.Place`, RAS mm), the worst first."""
+        self.maps(transformNode, ["confidence"])
+        return self._mapNodes().worst(transformNode)
+
+    def measureLandmarks(self, transformNode, fixedLandmarks, movingLandmarks):
+        """Table node of landmark errors before and after."""
+        from GenRegLogic.mrml.nodes.tables import landmarkTable
+
+        return landmarkTable(transformNode, fixedLandmarks, movingLandmarks)
+
+    def measureSegments(self, transformNode, fixedSegmentation, movingSegmentation=None):
+        """Table node of overlap, distance of surfaces and change of volume, segment by segment."""
+        from GenRegLogic.mrml.nodes.tables import segmentTable
+
+        return segmentTable(transformNode, fixedSegmentation, movingSegmentation)
+
+    def saveTable(self, tableNode, path):
+        """Write a table as comma-separated values."""
+        from GenRegLogic.mrml.nodes.tables import saveCsv
+
+        saveCsv(tableNode, path)
+
+    def repair(self, transformNode, *, region=None, fixedLandmarks=None, movingLandmarks=None, **options):
+        """Let the optimization go on in a region, or around landmarks, and return the `RunResult`.
+
+        Args:
+            transformNode: Is overwritten; the result's `undo` brings it back.
+            region: Markups ROI, segmentation or label map.
+            fixedLandmarks: Markups node.
+            movingLandmarks: Markups node, matched by order.
+            options: settings, preview, keepWarm, onProgress, onPreview, onLog.
+        """
+        return self.runner.job(
+            "repair",
+            transformNode,
+            region=region,
+            fixedLandmarks=fixedLandmarks,
+            movingLandmarks=movingLandmarks,
+            **{"preview": False, **options},
+        )
+
+    def saveReport(self, transformNode, path, *, names=False, device="auto"):
+        """Write the report as one HTML page; `names` lets it name the two volumes."""
+        from GenRegLogic.mrml.runs.reportpage import savePage
+
+        self.maps(transformNode, ["confidence"], device=device)
+        nodes = self._mapNodes()
+        page = self.runner.job(
+            "html",
+            transformNode,
+            names=names,
+            device=device,
+            worst=nodes.worst(transformNode),
+            confidence=nodes.volume(transformNode, "confidence"),
+        )
+        savePage(page, path)
+
+    def _mapNodes(self):
+        import slicer
+
+        from GenRegLogic.mrml.runs.maps import MapNodes
+
+        if getattr(self, "_maps", None) is None:
+            self._maps = MapNodes(slicer.mrmlScene)
+        return self._maps

@@ -1,0 +1,118 @@
+"""Maps over the fixed volume: computed when first chosen, kept until the transform changes."""
+
+import slicer
+from slicer.i18n import tr as _
+
+from ..messages import errorsShown
+
+__all__ = ["InspectMaps"]
+
+NAMES = ("", "log_jacobian", "magnitude", "confidence", "similarity_before", "similarity_after")
+QUICK, SLOW = ("log_jacobian", "magnitude"), ("confidence", "similarity_before", "similarity_after")
+"""Made together: going through them then waits once at most."""
+
+
+class InspectMaps:
+    """A list of maps, how much the chosen one covers, and whether maps are saved.
+
+    Args:
+        ui: The panel's widgets.
+        inspect: `InspectPart`.
+    """
+
+    def __init__(self, ui, inspect):
+        self._ui, self._inspect = ui, inspect
+        self._filling, self._wanted = True, ""
+        titles = {
+            "": _("None"),
+            "log_jacobian": _("Expansion and contraction"),
+            "magnitude": _("Displacement"),
+            "confidence": _("Expected error"),
+            "similarity_before": _("Similarity before"),
+            "similarity_after": _("Similarity after"),
+        }
+        ui.mapComboBox.clear()
+        for name in NAMES:
+            ui.mapComboBox.addItem(titles[name], name)
+        self._filling = False
+        ui.mapComboBox.connect("currentIndexChanged(int)", self._onChosen)
+        ui.mapOpacitySlider.connect("valueChanged(double)", self._onOpacity)
+        ui.saveMapsCheckBox.connect("toggled(bool)", self._onSave)
+
+    def update(self):
+        """Show which map is on."""
+        ui, looking = self._ui, self._inspect.looking
+        shown = looking.modes.present.mapName if looking.mode == "map" else ""
+        wanted = self._wanted if self._inspect.job.busy else shown
+        self._filling = True
+        ui.mapComboBox.setCurrentIndex(NAMES.index(wanted or ""))
+        self._filling = False
+        ui.mapComboBox.enabled = self._inspect.free
+        for widget in (ui.mapOpacityTitle, ui.mapOpacitySlider, ui.saveMapsCheckBox):
+            widget.visible = bool(shown)
+
+    def forget(self):
+        """Another transform was chosen."""
+        self._wanted = ""
+
+    def cleanup(self):
+        """Nothing goes on by itself."""
+
+    def have(self, names, sentence, onDone):
+        """See to it that the transform has these maps, and then call `onDone` with all that it has."""
+        looking, transform = self._inspect.looking, self._inspect.transform
+        if transform is None:
+            return
+        made = looking.maps.nodes(transform)
+        want = [name for name in names if name not in made]
+        if not want:
+            onDone(made)
+            return
+
+        self._inspect.job.start(
+            "maps",
+            transform,
+            sentence,
+            onDone,
+            mapNodes=looking.maps,
+            want=want,
+            saved=self._saved(),
+            device=self._inspect.parameters.device or "auto",
+            confidence=looking.confidence(transform),
+        )
+
+    def _saved(self):
+        return bool(self._inspect.parameters.saveMaps)
+
+    def _onChosen(self, index):
+        if self._filling or index < 0 or self._inspect.parameters is None:
+            return
+        name = NAMES[index]
+        with errorsShown():
+            if not name:
+                self._inspect.looking.leave()
+            else:
+                self._wanted = name
+                transform = self._inspect.transform
+                self.have(
+                    QUICK if name in QUICK else SLOW,
+                    _("Computing the map"),
+                    lambda made: self._put(name, made, transform),
+                )
+        self._inspect.update()
+
+    def _put(self, name, made, transform):
+        from GenRegLogic.mrml.views.modes import MapOverlay
+
+        pair = self._inspect.pair
+        if pair is not None and pair.transformNode is transform and name in made:  # else another one is selected by now
+            self._inspect.looking.enter(MapOverlay(pair, made[name], name, self._inspect.parameters.mapOpacity))
+
+    def _onOpacity(self, value):
+        looking = self._inspect.looking
+        if looking.mode == "map":
+            looking.modes.present.setOpacity(value)
+
+    def _onSave(self, checked):
+        if self._inspect.parameters is not None and slicer.mrmlScene is not None:
+            self._inspect.looking.maps.save(bool(checked))

@@ -1,0 +1,102 @@
+"""The section Inspect, closed until somebody wants more than the verdict: its parts, and what they have in common."""
+
+from ..inputs.parameters import inScene
+from ..result.display import pairOrNone
+from ..result.resultpart import reportOf
+from .job import InspectJob
+from .maps import InspectMaps
+from .measures import InspectMeasures
+from .modes import InspectModes
+from .places import InspectPlaces
+from .repair import InspectRepair
+from .report import InspectReport
+
+__all__ = ["InspectPart"]
+
+
+class InspectPart:
+    """Everything below the title Inspect.
+
+    Args:
+        ui: The panel's widgets.
+        looking: `Looking`, shared with Review.
+        runner: Does the jobs.
+        runControl: `RunControl`: does local repairs.
+        needs: See `RunControl`.
+    """
+
+    def __init__(self, ui, looking, runner, runControl, needs):
+        self._ui, self._looking, self._runner = ui, looking, runner
+        self._parameters = self._shown = None
+        self._closed = False
+        self.job = InspectJob(ui, runner, needs, self.update)
+        self.modes = InspectModes(ui, self)
+        self.maps = InspectMaps(ui, self)
+        self.places = InspectPlaces(ui, self, self.maps)
+        self.measures = InspectMeasures(ui, self)
+        self.repair = InspectRepair(ui, self, runControl)
+        self.report = InspectReport(ui, self)
+        self._parts = (self.modes, self.maps, self.places, self.measures, self.repair, self.report)
+        looking.listen(self.update)
+        ui.inspectBackButton.connect("clicked(bool)", self.onBack)
+
+    @property
+    def looking(self):
+        """`Looking`."""
+        return self._looking
+
+    @property
+    def parameters(self):
+        """The parameter node, or None."""
+        return self._parameters
+
+    @property
+    def transform(self):
+        """The selected transform if it holds a result, else None."""
+        node = inScene(self._parameters.outputTransform) if self._parameters is not None else None
+        return node if reportOf(node) is not None else None
+
+    @property
+    def pair(self):
+        """The selected transform with its two scans (`GenRegLogic.mrml.nodes.pair.Pair`), or None."""
+        return pairOrNone(self.transform)
+
+    @property
+    def free(self):
+        """Whether there is something to look at and nothing is computed."""
+        return self.pair is not None and not self._runner.running and not self._looking.running and not self.job.busy
+
+    def setParameters(self, parameters):
+        """Take up a parameter node, or None while the scene closes."""
+        self._parameters = parameters
+        if parameters is None:
+            self.job.cancel()
+        self.update()
+
+    def update(self):
+        """Bring everything up to date."""
+        if self._closed:
+            return
+        transform = self.transform
+        if transform is not self._shown:
+            if self._shown is not None:
+                self._shown = transform
+                self._looking.clear()
+            self._shown = transform
+            self._looking.dropOrphans()
+            self.maps.forget()
+        for part in self._parts:
+            part.update()
+        self._ui.inspectBackButton.visible = self._looking.active or bool(self._looking.drawing)
+
+    def cleanup(self):
+        """Stop timers and listening."""
+        self._closed = True
+        self.job.cleanup()
+        for part in self._parts:
+            part.cleanup()
+        self._parameters = None
+
+    def onBack(self, _checked=False):
+        """Leave whatever the views are in."""
+        self._looking.clear()

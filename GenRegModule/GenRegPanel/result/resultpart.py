@@ -1,0 +1,115 @@
+"""The verdict on the selected output transform and its figures; they travel with the transform in a saved scene."""
+
+import json
+
+import slicer
+import vtk
+from slicer.i18n import tr as _
+
+from .. import text as words
+from ..inputs.parameters import inScene
+from ..timing import Later
+
+__all__ = ["ResultPart", "reportOf"]
+
+REPORT_ATTRIBUTE = "GenReg.Report"
+"""Of a transform node; the run writes it."""
+
+
+def reportOf(transformNode):
+    """The report that a run left on a transform node, or None where there is none that can be read."""
+    text = transformNode.GetAttribute(REPORT_ATTRIBUTE) if transformNode is not None else None
+    if not text:
+        return None
+    try:
+        report = json.loads(text)
+    except ValueError:
+        return None
+    return report if isinstance(report, dict) else None
+
+
+class ResultPart:
+    """Shows what the report on the selected output transform says.
+
+    Args:
+        ui: The panel's widgets.
+    """
+
+    def __init__(self, ui):
+        self._ui = ui
+        self._parameters = None
+        self._node, self._tags = None, []
+        self._soon = Later(self.update)
+
+    def setParameters(self, parameters):
+        """Take up a parameter node, or None while the scene closes."""
+        self._parameters = parameters
+        self.update()
+
+    def cleanup(self):
+        """Stop listening."""
+        self._soon.stop()
+        self._parameters = None
+        self._listenTo(None)
+
+    def update(self):
+        """Show the selected transform's verdict, or that there is none."""
+        node = inScene(self._parameters.outputTransform) if self._parameters is not None else None
+        isNew = node is not self._node
+        self._listenTo(node)
+        report = reportOf(node)
+        ui = self._ui
+        if isNew and report is not None:
+            ui.resultCollapsibleButton.collapsed = False
+        ui.figuresLabel.visible = report is not None
+        if report is None:
+            nothing, empty = _("Nothing registered yet."), _("The selected transform holds no result yet.")
+            ui.verdictLabel.text = nothing if node is None else empty
+            ui.figuresLabel.text = ""
+            return
+        if not self._stillHolds(node):
+            ui.verdictLabel.text = _(
+                "This transform was changed after its run, so the run's verdict no longer holds; "
+                "Save report measures it anew."
+            )
+            ui.figuresLabel.text = ""
+            return
+        try:
+            ui.verdictLabel.text = words.verdictHtml(report)
+            ui.figuresLabel.text = words.rowsAsHtml(
+                [*self._pairRows(node), *words.figureRows(report)], notes=report.get("warnings", ())
+            )
+        except (KeyError, TypeError, ValueError, AttributeError):  # written by another version, or by hand
+            ui.verdictLabel.text = _("The report on this transform cannot be read; run again to get a new one.")
+            ui.figuresLabel.text = ""
+
+    def show(self):
+        """Open the section, after a run."""
+        self._ui.resultCollapsibleButton.collapsed = False
+        self.update()
+
+    @staticmethod
+    def _stillHolds(node):
+        """Whether the report is about the transform as it is now."""
+        from GenRegLogic.mrml.nodes.transforms import isAsReported
+
+        return isAsReported(node)
+
+    @staticmethod
+    def _pairRows(node):
+        """Which volume was brought onto which, as far as they are still in the scene."""
+        kind = slicer.vtkMRMLTransformNode
+        fixed = node.GetNodeReference(kind.GetFixedNodeReferenceRole())
+        moving = node.GetNodeReference(kind.GetMovingNodeReferenceRole())
+        if fixed is None or moving is None:
+            return []
+        return [(_("Registered"), _("{moving} onto {fixed}").format(moving=moving.GetName(), fixed=fixed.GetName()))]
+
+    def _listenTo(self, node):
+        if node is self._node:
+            return
+        for tag in self._tags:
+            self._node.RemoveObserver(tag)
+        self._node = node
+        events = (vtk.vtkCommand.ModifiedEvent, slicer.vtkMRMLTransformableNode.TransformModifiedEvent)
+        self._tags = [node.AddObserver(event, self._soon.ask) for event in events] if node is not None else []

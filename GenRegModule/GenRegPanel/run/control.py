@@ -1,0 +1,304 @@
+"""Run, Cancel, Stop and keep; progress, the objective's curve and the log of a run."""
+
+import slicer
+from slicer.i18n import tr as _
+
+from GenRegLogic.errors import GenRegError
+
+from .. import text as words
+from ..dependencies import ensureTorch
+from ..inputs.parameters import inputsOf, inScene, outputsOf, settingsOf
+from ..messages import errorsShown, showError
+from ..timing import Later, repeating
+from .curve import CurvePart
+from .log import LogPart
+
+__all__ = ["RunControl"]
+
+SHOW_MS = 150
+"""Between two updates of what is shown of a run: often enough to look alive, seldom enough to cost nothing."""
+
+OVERLAY_OPACITY = 0.5
+
+
+class RunControl:
+    """Starts runs and shows how they go.
+
+    Args:
+        ui: The panel's widgets.
+        runner: Does the work.
+        inputs: `InputsPart`: what the Run button says while nothing runs.
+        review: `Review`: what can be done with the result.
+        result: `ResultPart`: shows the verdict.
+        devices: `DevicesList`: learns how long runs take.
+        needs: Returns when everything a run needs is installed, or raises (`dependencies.ensureTorch`).
+    """
+
+    def __init__(self, ui, runner, inputs, review, result, devices, needs=ensureTorch):
+        self._ui, self._runner, self._needs = ui, runner, needs
+        self._inputs, self._review, self._result, self._devices = inputs, review, result, devices
+        self._curve, self._log = CurvePart(ui), LogPart(ui)
+        self._parameters = None
+        self._latest = self._views = self._expected = None
+        self._starting = self._running = self._stopping = self._closed = self._forsaken = False
+        self._repairing = False
+        self._error, self._message = None, Later(self._showMessage)
+        self._shower = repeating(self._show, SHOW_MS)
+        ui.runButton.connect("clicked(bool)", self.onRun)
+        ui.cancelButton.connect("clicked(bool)", self.onCancel)
+        ui.keepButton.connect("clicked(bool)", self.onKeep)
+        ui.previewCheckBox.connect("toggled(bool)", self.onPreviewToggled)
+        self._showState()
+
+    @property
+    def busy(self):
+        """Whether a run of the panel is under way or about to start."""
+        return self._starting or self._running
+
+    def setParameters(self, parameters):
+        """Take up a parameter node, or None while the scene closes."""
+        self._parameters = parameters
+        if parameters is None:
+            self._curve.remove()
+            self._views = None
+            self._starting = False
+            self._forsaken = True
+            self._showState()
+
+    def cleanup(self):
+        """Stop the timer and take away the curve; the runner ends the run."""
+        self._closed = True
+        self._shower.stop()
+        self._message.stop()
+        self._curve.remove()
+        self._parameters = self._views = None
+
+    def onRun(self, _checked=False):
+        """Check, ask what has to be asked, and begin."""
+        if self.busy or self._parameters is None:
+            return
+        try:
+            self._runner.checkFree()
+            self._needs()
+            inputs, outputs = inputsOf(self._parameters), outputsOf(self._parameters)
+            if not self._agreeToHarden(inputs, outputs):
+                return
+        except GenRegError as error:
+            self._showOutcome(error)
+            return
+        self._starting = True
+        self._showState()
+        self._runner.chores.abandon(lambda: self._start(inputs, outputs))
+
+    def repair(self, transform, what):
+        """Let the optimization go on where it is wrong (Refine here).
+
+        Args:
+            transform: The result to be repaired.
+            what: "region", "fixedLandmarks" and "movingLandmarks": nodes or None.
+        """
+        if self.busy or self._parameters is None:
+            return
+        try:
+            self._runner.checkFree()
+            self._needs()
+            settings = settingsOf(self._parameters)
+        except GenRegError as error:
+            self._showOutcome(error)
+            return
+        self._starting = True
+        self._showState()
+        make = self._runner.makeJob(
+            "repair",
+            transform,
+            **what,
+            settings=settings,
+            preview=self._parameters.preview,
+            keepWarm=self._parameters.keepWarm,
+            onProgress=self._onProgress,
+            onLog=self._log.add,
+        )
+
+        def begin():
+            self._runner.begin(make, onEnded=self._onEnded)
+
+        self._runner.chores.abandon(lambda: self._begin(begin, repairing=True))
+
+    def onCancel(self, _checked=False):
+        """Give the run up."""
+        self._stop(_("Canceling …"), self._runner.cancel)
+
+    def onKeep(self, _checked=False):
+        """End the run with the best so far."""
+        self._stop(_("Stopping, and keeping the best so far …"), self._runner.stopAndKeep)
+
+    def onPreviewToggled(self, checked):
+        """Switch the preview of the present run."""
+        with errorsShown():
+            self._runner.setPreview(bool(checked))
+
+    def _agreeToHarden(self, inputs, outputs):
+        """Ask before hardening non-linear transforms above the volumes; False if the user would rather not."""
+        from GenRegLogic.mrml.runs.inputs import nonLinearParents
+
+        if inputs.fixed is None or inputs.moving is None:
+            return True  # the run itself says what is missing
+        nodes = nonLinearParents(inputs, outputs)
+        if not nodes:
+            return True
+        names = ", ".join(node.GetName() for node in nodes)
+        agreed = slicer.util.confirmYesNoDisplay(
+            _(
+                "The volumes lie below non-linear transforms ({names}), which have to be written into their voxels "
+                "first (hardened). Do that now? Undo brings them back."
+            ).format(names=names),
+            windowTitle=_("GenReg"),
+        )
+        inputs.nonLinearParents = "harden" if agreed else "refuse"
+        return agreed
+
+    def _start(self, inputs, outputs):
+        """A registration."""
+        if self._parameters is None:
+            return
+        preview = self._parameters.preview
+        options = {
+            "preview": preview,
+            "keepWarm": self._parameters.keepWarm,
+            "onProgress": self._onProgress,
+            "onLog": self._log.add,
+            "onEnded": self._onEnded,
+        }
+        self._begin(lambda: self._runner.start(inputs, outputs, **options), inputs if preview else None)
+
+    def _begin(self, start, shown=None, *, repairing=False):
+        """Start a run; the two volumes of `shown` come into the views for the preview."""
+        if not self._starting or self._closed:  # the scene was closed in between
+            return
+        self._starting, self._repairing = False, repairing
+        from GenRegLogic.mrml.views.layers import SliceViewState, showLayers
+
+        scene = slicer.mrmlScene
+        self._expected = None if repairing else self._inputs.expectedSeconds()
+        self._curve.clear()
+        self._log.clear()
+        self._latest, self._stopping, self._forsaken = None, False, False
+        self._review.leave()
+        views = SliceViewState(scene)
+        try:
+            start()
+        except GenRegError as error:
+            self._onEnded(error)
+            return
+        self._running, self._views = True, views
+        if shown is not None:
+            showLayers(scene, shown.fixed, shown.moving, OVERLAY_OPACITY)
+        self._ui.progressBar.value = 0
+        self._ui.progressLabel.text = _("Starting …")
+        self._review.began()
+        self._showState()
+        self._shower.start()
+
+    def _stop(self, sentence, how):
+        if self._running:
+            self._stopping = True
+            self._ui.progressLabel.text = sentence
+            self._showState()
+            with errorsShown():
+                how()
+
+    def _onProgress(self, stage, fraction, secondsLeft, objective):
+        if self._forsaken:  # its scene was closed, and what still comes of it is not for the next one
+            return
+        self._latest = (stage, fraction, secondsLeft)
+        if objective is not None:
+            self._curve.add(objective)
+
+    def _show(self):
+        """Bring what is shown of the run up to date; called a few times a second, not with every event."""
+        self._curve.show()
+        self._log.show()
+        if self._latest is None or self._stopping:
+            return
+        stage, fraction, secondsLeft = self._latest
+        self._ui.progressBar.value = round(100 * min(max(fraction, 0.0), 1.0))
+        parts = [words.stageName(stage), words.timeLeft(secondsLeft)]
+        self._ui.progressLabel.text = ", ".join(part for part in parts if part)
+
+    def _onEnded(self, outcome):
+        self._running = False
+        if self._closed:
+            return
+        self._shower.stop()
+        try:
+            with errorsShown():
+                self._finish(outcome)
+        finally:
+            self._showState()
+
+    def _finish(self, outcome):
+        self._show()
+        if isinstance(outcome, GenRegError):
+            if self._views is not None:
+                self._views.restore()
+            self._review.ended()
+        else:
+            self._takeOver(outcome)
+        self._views = None
+        self._showOutcome(outcome)
+        self._inputs.update()
+
+    def _takeOver(self, result):
+        """Select what the run has made, show it, and learn from it."""
+        from GenRegLogic.mrml.views.layers import showLayers
+
+        parameters, kept = self._parameters, []
+        if parameters is not None:
+            parameters.outputTransform = result.transformNode
+            if self._repairing:
+                pass  # the views show what they showed
+            elif parameters.applyToMoving:
+                showLayers(slicer.mrmlScene, parameters.fixedVolume, parameters.movingVolume, OVERLAY_OPACITY)
+            elif inScene(result.warpedNode) is not None:
+                showLayers(slicer.mrmlScene, parameters.fixedVolume, result.warpedNode, OVERLAY_OPACITY)
+            if parameters.keepLog:
+                kept.append(self._log.keep(result.transformNode))
+        if self._expected and not result.report.get("stopped_early"):
+            self._devices.learn(result.report.get("seconds") or 0.0, self._expected)
+        self._review.ended(result, kept, repaired=self._repairing)
+        self._result.show()
+
+    def _showOutcome(self, outcome):
+        """How the run ended: in the line below the progress bar, and as a message if something went wrong."""
+        if isinstance(outcome, GenRegError):
+            sentence = str(outcome)
+        elif outcome.report.get("stopped_early"):
+            sentence = _("Stopped; the best alignment so far was kept.")
+        else:
+            sentence = _("Done.")
+        self._showState()
+        self._ui.progressLabel.text = sentence
+        self._ui.progressLabel.visible = True
+        if isinstance(outcome, GenRegError):
+            # Later: this may be called from within the worker's poll, and a message lets timers go on.
+            self._error = outcome
+            self._message.ask()
+
+    def _showMessage(self):
+        error, self._error = self._error, None
+        if error is not None:
+            showError(error)
+
+    def _showState(self):
+        """Show the buttons that make sense now."""
+        ui, busy = self._ui, self.busy
+        ui.runButton.visible = not busy
+        ui.cancelButton.visible = busy
+        ui.keepButton.visible = busy
+        ui.cancelButton.enabled = self._running
+        ui.keepButton.enabled = self._running and not self._stopping
+        ui.progressBar.visible = busy
+        ui.progressLabel.visible = busy or bool(ui.progressLabel.text)
+        ui.curveFrame.visible = not self._curve.empty
+        for section in (ui.inputsCollapsibleButton, ui.outputCollapsibleButton, ui.advancedCollapsibleButton):
+            section.enabled = not busy

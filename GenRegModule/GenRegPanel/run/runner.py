@@ -1,0 +1,252 @@
+"""The worker process, one run at a time, and the timer that polls it: what the module's logic is made of.
+
+Everything happens on Slicer's own thread in small steps, so that the window stays live. A run itself notices when the
+scene is closed or one of its nodes removed; the end of the module leads through `cleanup`.
+"""
+
+import shutil
+import sys
+import time
+
+import slicer
+from slicer.i18n import tr as _
+
+from GenRegLogic.errors import Cancelled, GenRegError, InputError
+
+from ..messages import unexpected
+from ..timing import repeating
+from .idlejobs import Chores
+
+__all__ = ["Runner", "makeJob", "makeRun", "makeWorker", "pythonCommand"]
+
+POLL_MS, BUSY_POLL_MS = 30, 2
+"""Between two looks at the worker: while nothing waits, and while volumes are on their way."""
+
+WAIT_S = 0.05
+"""A blocking caller looks up this often, so that Ctrl+C gets through."""
+
+FAREWELL_S = 1.0
+"""How long the end of the module waits for a run to put the scene back; the worker itself is ended at once."""
+
+
+def pythonCommand():
+    """The Python to run the worker with: Slicer's launcher where there is one, which knows the libraries' places."""
+    return [shutil.which("PythonSlicer") or sys.executable]
+
+
+def makeWorker():
+    """A worker process, not yet started."""
+    from GenRegLogic.worker.client import Worker
+
+    return Worker(command=pythonCommand())
+
+
+def makeRun(*arguments, **keywords):
+    """A run from nodes to nodes (`GenRegLogic.mrml.runs.registration.RegistrationRun`), not yet started."""
+    from GenRegLogic.mrml.runs.registration import RegistrationRun
+
+    return RegistrationRun(*arguments, **keywords)
+
+
+def makeJob(kind, *arguments, **keywords):
+    """A job about a transform, not yet started: "maps", "html" or "repair"."""
+    from GenRegLogic.mrml.runs.maps import MapsRun
+    from GenRegLogic.mrml.runs.reportpage import HtmlRun
+
+    if kind == "repair":
+        from GenRegLogic.mrml.runs.localrepair import RepairRun
+
+        return RepairRun(*arguments, **keywords)
+    return {"maps": MapsRun, "html": HtmlRun}[kind](*arguments, **keywords)
+
+
+class Runner:
+    """One worker, one run at a time.
+
+    Args:
+        runFactory: Makes a run; called as `RegistrationRun` is.
+        jobFactory: Makes a job about a transform; called as `makeJob` is.
+        workerFactory: Makes the worker.
+        clock: Seconds.
+
+    Attributes:
+        chores: Small jobs for the same worker while nothing runs.
+        run: The present run, or None.
+    """
+
+    def __init__(self, runFactory=makeRun, workerFactory=makeWorker, clock=time.monotonic, jobFactory=makeJob):
+        self.run = None
+        self.chores = Chores(self)
+        self._makeRun, self._makeWorker, self._clock = runFactory, workerFactory, clock
+        self._makeJob = jobFactory
+        self._worker = None
+        self._timer = repeating(self._tick, POLL_MS)
+        self._onEnded = None
+
+    @property
+    def running(self):
+        """Whether a run is under way."""
+        return self.run is not None
+
+    def checkFree(self):
+        """Raise an `InputError` if a run is under way."""
+        if self.running:
+            raise InputError(_("A registration or another job is under way; wait until it has ended, or cancel it."))
+
+    @property
+    def worker(self):
+        """The worker; made, not started, when first asked for."""
+        if self._worker is None:
+            self._worker = self._makeWorker()
+        return self._worker
+
+    def start(self, inputs, outputs, *, onEnded=None, timed=True, **options):
+        """Begin a run and return at once.
+
+        Args:
+            inputs: `RunInputs`.
+            outputs: `RunOutputs`.
+            onEnded: Receives the `RunResult` or a `GenRegError`, once.
+            timed: A timer polls; False: the caller does.
+            options: For `RegistrationRun`: preview, keepWarm, onProgress, onPreview, onLog.
+
+        Returns:
+            The run.
+
+        Raises:
+            InputError: Another run is under way, or the inputs or outputs cannot be used; the scene is untouched.
+        """
+        make = self._registration(inputs, outputs, options)
+        return self.begin(make, onEnded=onEnded, timed=timed)
+
+    def process(self, inputs, outputs, **options):
+        """Run to the end and return the `RunResult`; the window stands still meanwhile.
+
+        Raises:
+            GenRegError: What the run ended with.
+        """
+        return self.finish(self._registration(inputs, outputs, options))
+
+    def job(self, kind, *arguments, **options):
+        """Do a job about a transform (see `makeJob`) and return what it ends with; the window stands still meanwhile.
+
+        Raises:
+            GenRegError: What the job ended with.
+        """
+        return self.finish(self.makeJob(kind, *arguments, **options))
+
+    def makeJob(self, kind, *arguments, **options):
+        """For `begin`: what makes the job, once it is told who hears of its end."""
+        return lambda **how: self._makeJob(kind, slicer.mrmlScene, self.worker, *arguments, **options, **how)
+
+    def begin(self, make, *, onEnded=None, timed=True):
+        """Begin whatever `make(onEnded=...)` makes, and return it.
+
+        Raises:
+            InputError: Another run is under way, or this one cannot be.
+        """
+        self.checkFree()
+        self.chores.end()
+        run = make(onEnded=self._ended)
+        self._onEnded, self.run = onEnded, run
+        try:
+            run.start()
+        except BaseException:
+            self.run = self._onEnded = None
+            raise
+        if timed and self.running:
+            self._timer.setInterval(BUSY_POLL_MS)
+            self._timer.start()
+        return run
+
+    def finish(self, make):
+        """Begin, wait for the end, and return the result.
+
+        Raises:
+            GenRegError: What it ended with.
+        """
+        outcome = []
+        run = self.begin(make, onEnded=outcome.append, timed=False)
+        try:
+            while not outcome:
+                if not run.poll() and not outcome:
+                    self.worker.wait(WAIT_S)
+        except BaseException:
+            self.cleanup()
+            raise
+        if isinstance(outcome[0], GenRegError):
+            raise outcome[0]
+        return outcome[0]
+
+    def _registration(self, inputs, outputs, options):
+        return lambda **how: self._makeRun(slicer.mrmlScene, self.worker, inputs, outputs, **options, **how)
+
+    def cancel(self):
+        """Give the present run up, if there is one; the scene becomes what it was."""
+        if self.run is not None:
+            self.run.cancel()
+
+    def stopAndKeep(self):
+        """End the present run, if there is one, with the best alignment so far."""
+        if self.run is not None:
+            self.run.stopAndKeep()
+
+    def setPreview(self, on):
+        """Switch the preview of the present run, if there is one."""
+        if self.run is not None:
+            self.run.setPreview(on)
+
+    def cleanup(self):
+        """End everything: the run, the timer, the worker. Can be called twice; a later start begins afresh."""
+        self._timer.stop()
+        self.chores.forget()
+        if self.run is not None:
+            self._farewell()
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
+
+    def _farewell(self):
+        run, deadline = self.run, self._clock() + FAREWELL_S
+        try:
+            run.cancel()
+            while self.run is not None and self._clock() < deadline:
+                if not run.poll() and self.run is not None:
+                    self.worker.wait(WAIT_S)
+        except Exception as error:  # nobody is left to be told
+            unexpected(error)
+        if self.run is not None:
+            self._ended(Cancelled(_("The registration was given up.")))
+
+    def _tick(self):
+        run = self.run
+        if run is None:
+            self._timer.stop()
+            return
+        try:
+            more = run.poll()
+        except Exception as error:  # a fault must not come back with every tick of the timer
+            error = unexpected(error)
+            if self.run is run:
+                self._abandon(run, error)
+            return
+        interval = BUSY_POLL_MS if more else POLL_MS
+        if self.run is run and self._timer.interval != interval:
+            self._timer.setInterval(interval)
+
+    def _abandon(self, run, error):
+        self._timer.stop()
+        try:
+            run.cancel()
+        except Exception as another:  # it is broken already
+            unexpected(another)
+        if self._worker is not None:
+            self._worker.close()
+        if self.run is run:
+            self._ended(error)
+
+    def _ended(self, outcome):
+        self._timer.stop()
+        onEnded, self.run, self._onEnded = self._onEnded, None, None
+        if onEnded is not None:
+            onEnded(outcome)

@@ -1,0 +1,1 @@
+"""Tests that run in Slicer, and the scans they use."""

@@ -1,0 +1,207 @@
+"""Structures that are kept rigid: as they come out in the field that is written."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from GenRegLogic.errors import InputError
+from GenRegLogic.guidance.rigid import RigidBodies, check_rigid, rigid_field, rigid_figures
+from GenRegLogic.quality.measure import jacobian_figures
+from GenRegLogic.register import register
+from GenRegLogic.settings import Settings
+from GenRegLogic.space.field import DisplacementField
+from GenRegLogic.space.grid import Image, canonical_geometry
+from GenRegLogic.space.volume import Geometry, Volume
+from GenRegLogic.stages.finish import full_field
+
+from ..conftest import FIXED_GRID, centered, make_scene_pair, motion, rotation
+
+CPU = torch.device("cpu")
+QUICK = Settings(iterations=6, init="header", threads=1)
+MAX_VOLUME_CHANGE_PCT = 0.5
+
+
+def ball(geometry, center, radius, label=1, into=None):
+    """A label map with a ball in it, or with one more."""
+    k, j, i = np.meshgrid(*(np.arange(n) for n in geometry.shape), indexing="ij")
+    points = geometry.to_world(np.stack([i, j, k], axis=-1))
+    array = np.zeros(geometry.shape, np.int16) if into is None else into.array.copy()
+    array[np.linalg.norm(points - np.array(center), axis=-1) < radius] = label
+    return Volume(array, geometry)
+
+
+@pytest.fixture(scope="module")
+def bodies():
+    """Two balls with room between them and one that nearly touches the second."""
+    labels = ball(FIXED_GRID, (-20, 0, 0), 14)
+    labels = ball(FIXED_GRID, (20, 5, 10), 12, 2, labels)
+    return ball(FIXED_GRID, (20, 5, -8), 5, 7, labels)
+
+
+@pytest.fixture(scope="module")
+def kept(pair, bodies):
+    return register(pair.fixed, pair.moving, QUICK, keep_rigid=bodies)
+
+
+class TestRegister:
+    def test_every_label_keeps_its_volume_and_shape(self, kept):
+        assert [each["label"] for each in kept.report["rigid"]] == [1, 2, 7]
+        for each in kept.report["rigid"]:
+            assert abs(each["volume_change_pct"]) <= MAX_VOLUME_CHANGE_PCT
+            assert each["residual_strain_pct"] <= MAX_VOLUME_CHANGE_PCT
+
+    def test_it_would_not_without(self, pair, bodies):
+        free = register(pair.fixed, pair.moving, QUICK)
+        assert free.report["rigid"] is None
+        assert max(each["residual_strain_pct"] for each in rigid_figures(free.forward, bodies)) > 3
+
+    def test_nothing_folds(self, kept):
+        assert kept.report["jacobian"]["ndv_pct"] == 0
+
+    def test_the_bodies_move_to_where_they_are_in_the_moving_scan(self, kept, pair, bodies):
+        for label in (1, 2, 7):
+            places = FIXED_GRID.to_world(np.argwhere(bodies.array == label)[:, ::-1])
+            off = kept.forward(places).mean(axis=0) - pair.truth(places).mean(axis=0)
+            assert np.linalg.norm(off) < 2.0
+            assert np.linalg.norm(pair.truth(places).mean(axis=0) - places.mean(axis=0)) > 2.0
+
+    def test_the_rest_is_registered_as_ever(self, kept, pair):
+        assert kept.report["similarity"]["after"]["lncc"] > kept.report["similarity"]["before"]["lncc"]
+        assert np.median(pair.error(kept.forward)) < 0.6 * np.median(pair.start)
+
+    def test_rotation_is_found(self):
+        """A body that turns with the head: everything is rotated, the body must follow."""
+        turn = rotation(0.0, 0.0, np.radians(8))
+        pair = make_scene_pair(flow=_Turn(turn))
+        result = register(pair.fixed, pair.moving, QUICK, keep_rigid=ball(FIXED_GRID, (-15, 5, 0), 14))
+        assert result.report["rigid"][0]["rotation_deg"] == pytest.approx(8, abs=1.5)
+        assert abs(result.report["rigid"][0]["volume_change_pct"]) < MAX_VOLUME_CHANGE_PCT
+
+    def test_a_linear_run_keeps_them_rigid_too(self):
+        """The affine part shrinks everything by a tenth but the body."""
+        pair = make_scene_pair(flow=_Turn(0.9 * np.eye(3)))
+        settings = dataclasses.replace(QUICK, linear_only=True)
+        result = register(pair.fixed, pair.moving, settings, keep_rigid=ball(FIXED_GRID, (0, 0, 0), 12))
+        assert np.linalg.det(result.linear.matrix[:3, :3]) < 0.9
+        assert abs(result.report["rigid"][0]["volume_change_pct"]) < MAX_VOLUME_CHANGE_PCT
+        assert result.report["jacobian"]["ndv_pct"] == 0
+
+
+class _Turn:
+    """A linear motion in the place of a flow."""
+
+    def __init__(self, matrix):
+        self.matrix = matrix
+
+    def __call__(self, points):
+        return points @ self.matrix.T
+
+    def inverse(self):
+        return _Turn(np.linalg.inv(self.matrix))
+
+
+def field_of(geometry, function):
+    """u of canonical axes for ``x -> x + function(x)`` under no linear part."""
+    grid = canonical_geometry(geometry)
+    k, j, i = np.meshgrid(*(np.arange(n) for n in grid.shape), indexing="ij")
+    values = function(grid.to_world(np.stack([i, j, k], axis=-1).reshape(-1, 3))) @ grid.direction
+    return Image(torch.from_numpy(values.T.reshape(3, *grid.shape).copy()).float(), grid)
+
+
+class TestRigidField:
+    def made(self, geometry, labels, function, linear=None):
+        linear = np.eye(4) if linear is None else linear
+        return rigid_field(field_of(geometry, function), linear, RigidBodies(labels, linear, CPU))
+
+    def test_it_is_rigid_on_any_grid(self, grid):
+        extent = grid.extent_mm.min()
+        labels = ball(grid, grid.center, 0.22 * extent)
+        wave = motion(extent, 0.06 * extent)
+        forward, _ = self.made(grid, labels, lambda p: wave(p - grid.center) - (p - grid.center))
+        figures = rigid_figures(forward, labels)[0]
+        assert abs(figures["volume_change_pct"]) < MAX_VOLUME_CHANGE_PCT
+        assert figures["residual_strain_pct"] < MAX_VOLUME_CHANGE_PCT
+        assert jacobian_figures(forward)["ndv_pct"] == 0
+        assert figures["translation_mm"] > 0
+
+    def test_it_is_rigid_under_a_linear_part_that_scales_and_shears(self, oblique_grid, affine):
+        labels = ball(oblique_grid, oblique_grid.center, 5.0)
+        forward, _ = self.made(oblique_grid, labels, lambda p: 0 * p, affine.matrix)
+        figures = rigid_figures(forward, labels)[0]
+        assert abs(figures["volume_change_pct"]) < MAX_VOLUME_CHANGE_PCT
+        assert jacobian_figures(forward)["ndv_pct"] == 0
+
+    def test_far_away_the_field_is_left_alone(self):
+        grid = centered((60, 40, 40), (2.0, 2.0, 2.0))
+        labels = ball(grid, (-40, 0, 0), 10)
+        image = field_of(grid, lambda p: 2 * np.sin(p / 15))
+        forward, _ = rigid_field(image, np.eye(4), RigidBodies(labels, np.eye(4), CPU))
+        free, _ = full_field(image, np.eye(4), grid)
+        np.testing.assert_array_equal(forward.array[:, :, 45:], free.array[:, :, 45:])
+
+    def test_bodies_that_run_into_each_other_are_brought_together_and_stay_rigid(self):
+        grid = centered((48, 32, 32), (2.0, 2.0, 2.0))
+        labels = ball(grid, (12, 0, 0), 10, 2, ball(grid, (-12, 0, 0), 10))
+        forward, repaired = self.made(grid, labels, lambda p: -np.sign(p[:, :1]) * [[8.0, 0, 0]] * np.ones((1, 1)))
+        assert repaired > 0
+        assert jacobian_figures(forward)["ndv_pct"] == 0
+        for figures in rigid_figures(forward, labels):
+            assert abs(figures["volume_change_pct"]) < MAX_VOLUME_CHANGE_PCT
+
+    def test_a_body_of_one_voxel_is_no_trouble(self):
+        grid = centered((24, 24, 24), (2.0, 2.0, 2.0))
+        array = np.zeros(grid.shape, np.uint8)
+        array[12, 12, 12] = 1
+        forward, _ = self.made(grid, Volume(array, grid), lambda p: 2 * np.sin(p / 8))
+        figures = rigid_figures(forward, Volume(array, grid))[0]
+        assert abs(figures["volume_change_pct"]) < MAX_VOLUME_CHANGE_PCT
+
+    def test_a_body_at_the_edge_of_the_scan_is_no_trouble(self):
+        grid = centered((24, 20, 22), (2.0, 2.5, 2.0))
+        array = np.zeros(grid.shape, np.uint8)
+        array[:6, :, 18:] = 3
+        forward, _ = self.made(grid, Volume(array, grid), lambda p: 2 * np.sin(p / 12))
+        assert rigid_figures(forward, Volume(array, grid))[0]["residual_strain_pct"] < MAX_VOLUME_CHANGE_PCT
+
+
+class TestFigures:
+    def test_they_are_those_of_a_known_motion(self, oblique_grid):
+        turn, shift = rotation(0.1, 0.2, -0.1), np.array([3.0, -2.0, 5.0])
+        k, j, i = np.meshgrid(*(np.arange(n) for n in oblique_grid.shape), indexing="ij")
+        points = oblique_grid.to_world(np.stack([i, j, k], axis=-1))
+        moved = (points - oblique_grid.center) @ (1.1 * turn).T + oblique_grid.center + shift
+        labels = ball(oblique_grid, oblique_grid.center, 6.0)
+        found = rigid_figures(DisplacementField(moved - points, oblique_grid), labels)[0]
+        angle = np.degrees(np.arccos((np.trace(turn) - 1) / 2))
+        assert found["volume_change_pct"] == pytest.approx(33.1, abs=0.1)
+        assert found["residual_strain_pct"] == pytest.approx(100 * np.sqrt(3) * 0.105, abs=0.1)
+        assert found["rotation_deg"] == pytest.approx(angle, abs=0.01)
+        assert found["translation_mm"] == pytest.approx(np.linalg.norm(shift), abs=0.2)
+
+
+class TestCheck:
+    IMAGE = Volume(np.random.default_rng(0).normal(size=(8, 8, 8)), Geometry((8, 8, 8)))
+
+    @pytest.mark.parametrize(
+        ("array", "sentence"),
+        [
+            (np.zeros((8, 8, 8)), "rigid is empty"),
+            (np.full((8, 8, 8), 0.5), "whole numbers"),
+            (np.full((8, 8, 8), np.nan), "whole numbers"),
+            (np.arange(512).reshape(8, 8, 8), "different values"),
+        ],
+    )
+    def test_what_is_no_label_map_is_refused(self, array, sentence):
+        with pytest.raises(InputError, match=sentence):
+            check_rigid(Volume(array, self.IMAGE.geometry), self.IMAGE)
+
+    def test_a_mask_beside_the_scan_is_refused(self):
+        with pytest.raises(InputError, match="does not lie over"):
+            check_rigid(Volume(np.ones((4, 4, 4)), Geometry((4, 4, 4), origin=(90.0, 0, 0))), self.IMAGE)
+
+    def test_a_mask_on_another_grid_is_resampled_and_mentioned(self):
+        labels = check_rigid(Volume(np.full((4, 4, 4), 5.0), Geometry((4, 4, 4))), self.IMAGE)
+        assert set(np.unique(labels.array)) == {0, 5}
+        assert "resampled" in labels.warnings[0]

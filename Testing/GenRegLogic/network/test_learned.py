@@ -1,0 +1,160 @@
+"""The network at work: descriptors on the image's own grid, and a field the right way round."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from GenRegLogic.errors import InputError
+from GenRegLogic.network import learned as module
+from GenRegLogic.network.learned import Learned, shipped
+from GenRegLogic.network.model import Network, Output
+from GenRegLogic.network.weights import save_weights
+from GenRegLogic.phantom.scans import make_pair
+from GenRegLogic.space.grid import Image
+from GenRegLogic.space.volume import Geometry, Volume
+from GenRegLogic.stages.linear import LinearLevel
+from GenRegLogic.stages.prepare import prepare
+from GenRegLogic.stages.propose import Proposal
+from GenRegLogic.stages.similarity import smooth
+from GenRegLogic.training.pairs import make_pair as training_pair
+
+CPU = torch.device("cpu")
+GRID = Geometry((30, 30, 4), (1.0, 1.0, 5.0), (0.0, 0.0, 0.0), np.eye(3))
+
+
+@pytest.fixture(scope="module")
+def untrained():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return Learned(Network(), CPU)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return shipped(CPU)
+
+
+@pytest.fixture(scope="module")
+def scans():
+    """A CT- and an MR-like scan that lie alike but for a deformation."""
+    pair = make_pair(coarseness=2.0, max_displacement_mm=12.0)
+    return pair, *(prepare(scan, mask=None, device=CPU) for scan in (pair.fixed, pair.moving))
+
+
+def saying(learned, voxels, axis):
+    """The same with a network that says so many voxels along one axis, everywhere."""
+
+    def says(fixed, moving):
+        field = torch.zeros(1, 3, *(-(-n // 2) for n in fixed.shape[2:]))
+        field[:, axis] = voxels
+        return Output([field], [], [])
+
+    stand_in = copy.copy(learned)
+    stand_in.network = says
+    return stand_in
+
+
+class TestDescribe:
+    @pytest.mark.parametrize("shape", [(20, 24, 28), (5, 33, 40), (2, 17, 16)])
+    def test_every_voxel_of_any_image_is_described_by_a_unit_vector(self, untrained, shape):
+        with torch.inference_mode():
+            descriptors = untrained.describe(torch.randn(shape))
+        assert descriptors.shape == (16, *shape)
+        assert torch.allclose(descriptors.norm(dim=0), torch.ones(shape), atol=1e-4)
+
+    def test_scale_and_offset_do_not_matter(self, untrained):
+        image = torch.randn(20, 24, 28)
+        with torch.inference_mode():
+            assert torch.allclose(untrained.describe(image), untrained.describe(300 * image - 50), atol=1e-3)
+
+    def test_a_uniform_image_is_described_too(self, untrained):
+        with torch.inference_mode():
+            assert torch.isfinite(untrained.describe(torch.zeros(16, 16, 16))).all()
+
+    def test_a_large_image_is_described_more_coarsely_on_the_same_grid(self, trained, monkeypatch):
+        image = smooth(torch.randn(48, 44, 52), 3.0)
+        with torch.inference_mode():
+            whole = trained.describe(image)
+            monkeypatch.setattr(module, "LARGEST_DESCRIBED", image.numel() // 2)
+            coarse = trained.describe(image)
+        alike = float((coarse * whole).sum(dim=0).mean())
+        elsewhere = float((coarse * whole.roll(8, dims=3)).sum(dim=0).mean())
+        assert coarse.shape == whole.shape
+        assert alike > elsewhere + 0.3
+
+    def test_the_trained_one_tells_the_same_place_from_one_beside_it_across_contrasts(self, trained):
+        inside = (slice(6, -6),) * 3
+        with torch.inference_mode():
+            pair = training_pair((48, 48, 48), 0.0, torch.Generator().manual_seed(3))
+            fixed, moving = (trained.describe(scan[0, 0]) for scan in (pair.fixed, pair.moving))
+            same = (fixed * moving).sum(dim=0)[inside].mean()
+            beside = (fixed * moving.roll(6, dims=3)).sum(dim=0)[inside].mean()
+        assert same > beside + 0.2
+
+
+class TestPropose:
+    def test_the_fields_unit_and_grid_are_those_of_the_level(self, scans, untrained):
+        level = LinearLevel(*scans[1:], 20_000)
+        with torch.inference_mode():
+            proposal = saying(untrained, 2.0, axis=0).propose(level, np.eye(4))
+        assert proposal.name == "network"
+        assert proposal.field.tensor[0].eq(2 * level.spacing).all()
+        assert proposal.field.tensor[1:].eq(0).all()
+        assert proposal.field.geometry.shape == proposal.field.tensor.shape[1:]
+        assert proposal.field.geometry.origin == level.fixed_geometry.origin
+        assert proposal.field.geometry.spacing == tuple(2 * s for s in level.fixed_geometry.spacing)
+
+    def test_the_trained_one_recovers_most_of_a_made_up_deformation(self, trained):
+        """Of scans it never saw: training's seeds end far below."""
+        left, whole = 0.0, 0.0
+        for seed in range(4):
+            pair = training_pair((48, 48, 48), 0.6, torch.Generator().manual_seed(2 * 10**9 + seed))
+            with torch.inference_mode():
+                field = trained.network(pair.fixed, pair.moving).fields[-1]
+            truth, weight = (x[:, :, ::2, ::2, ::2] for x in (pair.field, pair.weight))
+            left += float(((field - truth).norm(dim=1, keepdim=True) * weight).sum())
+            whole += float((truth.norm(dim=1, keepdim=True) * weight).sum())
+        assert left < 0.6 * whole
+
+    def test_an_improved_proposal_goes_first_where_the_network_says_and_then_where_it_went(self, scans, untrained):
+        level = LinearLevel(*scans[1:], 20_000)
+        z = torch.arange(level.fixed_geometry.shape[0], dtype=torch.float32).view(-1, 1, 1)
+        start = torch.zeros(3, *level.fixed_geometry.shape)
+        start[1] += 0.1 * level.spacing * z
+        with torch.inference_mode():
+            better = saying(untrained, 1.0, axis=2).improve(
+                level, np.eye(4), Proposal("search", Image(start, level.fixed_geometry))
+            )
+        assert better.name == "search+network"
+        inner = (slice(None), slice(2, -3), slice(2, -2), slice(2, -2))
+        moved = better.field.tensor[inner] / level.spacing
+        assert torch.allclose(moved[2], torch.ones(()), atol=1e-4)
+        assert torch.allclose(moved[1], (0.1 * (z + 1))[2:-3].expand_as(moved[1]), atol=1e-4)
+
+    def test_a_thin_scan_is_taken(self, untrained):
+        pair = [
+            prepare(
+                Volume(np.random.default_rng(n).normal(size=(4, 30, 30)).astype(np.float32), GRID),
+                mask=None,
+                device=CPU,
+            )
+            for n in (1, 2)
+        ]
+        level = LinearLevel(*pair, 20_000)
+        with torch.inference_mode():
+            field = untrained.propose(level, np.eye(4)).field
+        assert field.geometry.shape == field.tensor.shape[1:]
+
+
+class TestShipped:
+    def test_it_says_what_is_wrong_with_other_weights(self, monkeypatch, tmp_path):
+        other = tmp_path / "network.npz"
+        save_weights(Network(), other)
+        monkeypatch.setattr(module, "WEIGHTS", other)
+        with pytest.raises(InputError, match="checksum differs"):
+            shipped(CPU)
+
+    def test_it_is_a_few_megabytes(self):
+        assert module.WEIGHTS.stat().st_size <= 8e6

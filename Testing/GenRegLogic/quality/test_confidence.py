@@ -1,0 +1,150 @@
+"""The expected error: how far there and back misses."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from GenRegLogic.progress import Monitor
+from GenRegLogic.quality.confidence import (
+    POWERS,
+    Signs,
+    disagreement,
+    error_voxels,
+    estimate_confidence,
+    evidence,
+    expected_error,
+)
+from GenRegLogic.settings import Settings
+from GenRegLogic.space.grid import Image, resample
+from GenRegLogic.space.volume import Volume
+from GenRegLogic.stages.linear import LinearLevel
+from GenRegLogic.stages.prepare import prepare, working_grid
+
+from ..conftest import FIXED_GRID, MOVING_GRID, Scene, rotation
+
+LINEAR = np.eye(4)
+LINEAR[:3, :3] = rotation(0.1, -0.2, 0.3) @ np.diag([1.1, 0.9, 1.0])
+LINEAR[:3, 3] = (30.0, -20.0, 50.0)
+CPU = torch.device("cpu")
+
+
+def missed(linear, forward, backward):
+    """How far there and back misses, as a volume."""
+    return Volume(disagreement(linear, forward, backward).norm(dim=0).numpy(), forward.geometry)
+
+
+class TestDisagreement:
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def scans():
+        scene = Scene()
+        return tuple(prepare(scene.scan(grid), mask=None, device=CPU) for grid in (FIXED_GRID, MOVING_GRID))
+
+    @staticmethod
+    def there_and_back(scans, shift, linear):
+        """Fields that move by a shift (LPS mm, before the linear part) and back."""
+        fixed, moving = (scan.mask.geometry for scan in scans)
+        home = np.linalg.inv(linear)[:3, :3]  # w so that A^-1 (y + R' w) undoes the shift
+        w = moving.direction.T @ (-np.linalg.inv(home) @ shift)
+        u = fixed.direction.T @ shift
+        return [
+            Image(torch.from_numpy(v).float().view(3, 1, 1, 1).repeat(1, *g.shape), g)
+            for v, g in ((u, fixed), (w, moving))
+        ]
+
+    @pytest.mark.parametrize("linear", [np.eye(4), LINEAR], ids=["alone", "under a linear part"])
+    def test_where_the_way_back_leads_home_nothing_is_missed(self, scans, linear):
+        forward, backward = self.there_and_back(scans, np.array([4.0, -3.0, 2.0]), linear)
+        error = missed(linear, forward, backward)
+        assert error.array.max() < 1e-3
+
+    def test_where_it_does_not_it_is_that_far(self, scans):
+        forward, backward = self.there_and_back(scans, np.array([4.0, -3.0, 2.0]), np.eye(4))
+        error = missed(np.eye(4), forward, Image(0 * backward.tensor, backward.geometry))
+        np.testing.assert_allclose(error.array, np.sqrt(16 + 9 + 4), rtol=1e-3)
+
+    def test_only_the_broken_place_is_marked(self, scans):
+        forward, backward = self.there_and_back(scans, np.array([4.0, -3.0, 2.0]), np.eye(4))
+        place = backward.geometry.to_world(np.array(backward.geometry.size) / 2)
+        k, j, i = (n // 2 for n in backward.geometry.shape)
+        backward.tensor[0, k - 2 : k + 3, j - 2 : j + 3, i - 2 : i + 3] += 12.0
+        error = missed(np.eye(4), forward, backward)
+        points = error.geometry.to_world(np.argwhere(np.ones(error.array.shape))[:, ::-1])
+        away = np.linalg.norm(points + (4.0, -3.0, 2.0) - place, axis=1).reshape(error.array.shape)
+        assert error.array[away < 4].mean() > 6
+        assert error.array[away > 40].max() < 0.1
+
+
+@pytest.fixture(scope="module")
+def signs(pair):
+    """Of a pair that is registered exactly, there and back."""
+    prepared = [prepare(scan, mask=None, device=CPU) for scan in (pair.fixed, pair.fixed)]
+    level = LinearLevel(*prepared, 100_000)
+    zero = torch.zeros(3, *level.fixed_geometry.shape)
+    image = resample(prepared[0].image, level.fixed_geometry).tensor
+    return Signs(level.fixed_geometry, image, image.clone(), torch.ones_like(image), level.weight, zero, zero)
+
+
+class TestExpectedError:
+    def test_where_nothing_speaks_against_it_the_error_is_far_below_a_voxel(self, signs):
+        error = expected_error(signs)
+        assert error.array.max() < 0.5 * signs.geometry.spacing[0]
+
+    def test_outside_the_body_there_is_none(self, signs):
+        error = expected_error(signs)
+        outside = signs.weight.numpy() == 0
+        assert outside.any()
+        assert not error.array[outside].any()
+        assert error.array[~outside].min() > 0
+
+    @pytest.mark.parametrize("name", POWERS)
+    def test_it_rises_with_every_sign(self, name):
+        found = {key: torch.full((3,), 0.4) for key in evidence_names()}
+        rising = found | {name: torch.tensor([0.1, 0.4, 2.0])}
+        assert (error_voxels(rising).diff() > 0).all()
+
+    def test_two_ways_that_disagree_are_not_both_right_to_half_of_it(self):
+        found = {key: torch.zeros(1) for key in evidence_names()} | {"wide": torch.tensor([30.0])}
+        assert float(error_voxels(found)) >= 15
+
+    def test_it_does_not_depend_on_the_size_of_the_body(self, signs):
+        geometry = signs.geometry
+        small = dataclasses.replace(geometry, spacing=tuple(s / 20 for s in geometry.spacing))
+        residual = torch.full_like(signs.residual, 1.5)
+        moved = dataclasses.replace(signs, residual=residual)
+        mouse = dataclasses.replace(signs, residual=residual / 20, geometry=small)
+        np.testing.assert_allclose(expected_error(mouse).array * 20, expected_error(moved).array, rtol=1e-4)
+
+    def test_a_scan_led_beside_its_place_is_pulled_back(self, signs):
+        shifted = dataclasses.replace(signs, warped=signs.warped.roll(1, dims=2))
+        here, beside = (float(evidence(s)["pull"][signs.weight > 0].mean()) for s in (signs, shifted))
+        assert here < 0.1
+        assert 0.5 < beside < 1.5
+
+    def test_outside_the_moving_scan_less_is_sure(self, signs):
+        inside = signs.inside.clone()
+        inside[: inside.shape[0] // 2] = 0
+        blind = expected_error(dataclasses.replace(signs, inside=inside)).array
+        seen = expected_error(signs).array
+        assert blind[3, :, :].sum() > 1.2 * seen[3, :, :].sum()
+        np.testing.assert_allclose(blind[-3], seen[-3], rtol=0.05)
+
+
+def evidence_names():
+    return ("near", "wide", "pull", "motion")
+
+
+def test_a_run_that_did_nothing_is_not_certain_of_itself(pair):
+    """Two ways that both stay at their wrong start would agree."""
+    scans = [prepare(scan, mask=None, device=CPU) for scan in (pair.fixed, pair.moving)]
+    turned = np.eye(4)
+    turned[:3, :3] = rotation(0.0, 0.0, 1.2)
+    grid = working_grid(scans[0], 4.0)
+    still = Image(torch.zeros(3, *grid.shape), grid)
+    monitor = Monitor(CPU)
+    with torch.inference_mode(), monitor.stage("finish"):
+        error = estimate_confidence(*scans, turned, still, Settings(linear_only=True), monitor)
+    inside = error.array > 0
+    assert np.median(error.array[inside]) > 1.25 * error.geometry.spacing[0]

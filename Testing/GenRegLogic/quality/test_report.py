@@ -1,0 +1,150 @@
+"""The report: what is in it, and that its documented layout is true."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from GenRegLogic.errors import InputError
+from GenRegLogic.quality.report import SCHEMA_VERSION, build_report, plain, write_report
+from GenRegLogic.space.volume import Geometry
+
+SCHEMA = json.loads((Path(__file__).parents[3] / "Resources" / "report.schema.json").read_text())
+TYPES = {
+    "object": dict,
+    "array": list,
+    "string": str,
+    "boolean": bool,
+    "integer": int,
+    "number": (int, float),
+    "null": type(None),
+}
+
+
+def violations(value, schema, where="report"):
+    """What breaks a JSON Schema, as sentences; knows the words that the report's schema uses."""
+    if "$ref" in schema:
+        schema = SCHEMA["$defs"][schema["$ref"].rsplit("/", 1)[-1]]
+    if "anyOf" in schema:
+        tries = [violations(value, option, where) for option in schema["anyOf"]]
+        return [] if any(not found for found in tries) else tries[-1]
+    if "const" in schema and value != schema["const"]:
+        return [f"{where} is not {schema['const']}"]
+    if "enum" in schema and value not in schema["enum"]:
+        return [f"{where} is none of {schema['enum']}"]
+    names = [schema["type"]] if isinstance(schema.get("type"), str) else schema.get("type", [])
+    if names and not any(has_type(value, name) for name in names):
+        return [f"{where} is no {' or '.join(names)}"]
+    if isinstance(value, dict):
+        return violations_of_object(value, schema, where)
+    if isinstance(value, list):
+        found = [] if schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", len(value)) else [where]
+        return found + [v for n, x in enumerate(value) for v in violations(x, schema.get("items", {}), f"{where}[{n}]")]
+    if has_type(value, "number") and not schema.get("minimum", value) <= value <= schema.get("maximum", value):
+        return [f"{where} is out of range"]
+    return []
+
+
+def violations_of_object(value, schema, where):
+    found = [f"{where} lacks {key}" for key in schema.get("required", []) if key not in value]
+    for key, item in value.items():
+        rule = schema.get("properties", {}).get(key, schema.get("additionalProperties", {}))
+        found += [f"{where} has {key} too many"] if rule is False else violations(item, rule or {}, f"{where}.{key}")
+    return found
+
+
+def has_type(value, name):
+    return isinstance(value, TYPES[name]) and (name == "boolean" or not isinstance(value, bool))
+
+
+@pytest.fixture
+def parts():
+    """Arguments of `build_report` for a good registration."""
+    return {
+        "fixed": Geometry((30, 20, 10), (1.0, 1.0, 2.5)),
+        "moving": Geometry((31, 21, 11), (1.0, 1.0, 2.0), (5.0, 0.0, 0.0)),
+        "settings": {"iterations": 40, "seed": 7, "device": "cpu"},
+        "device": "cpu",
+        "descriptor": "mind",
+        "linear_matrix": np.eye(4),
+        "stages": [{"name": "prepare", "seconds": 0.5, "peak_memory_mb": 100.0}],
+        "objective": [{"level": 0, "iteration": 0, "objective": np.float32(0.5)}],
+        "similarity_before": {"nmi": 1.05, "lncc": 0.2},
+        "similarity_after": {"nmi": 1.15, "lncc": 0.4},
+        "jacobian": {"folds_pct": 0.0, "ndv_pct": 0.0, "sdlogj": 0.1, "min_det": 0.5, "max_det": 2.0},
+        "inverse_error": {"mean_mm": 0.01, "max_mm": 0.2},
+        "confidence": {"mean_mm": 0.5, "p95_mm": 1.5},
+        "landmarks": {"count": 4, "tre_before_mm": 9.0, "tre_after_mm": 1.0},
+    }
+
+
+def test_a_full_report_keeps_to_the_documented_schema(parts):
+    assert violations(build_report(**parts), SCHEMA) == []
+
+
+def test_a_report_without_the_optional_figures_keeps_to_the_schema(parts):
+    for name in ("inverse_error", "confidence", "landmarks"):
+        parts.pop(name)
+    assert violations(build_report(**parts), SCHEMA) == []
+
+
+@pytest.mark.parametrize("change", [{"schema_version": 2}, {"surprise": 1}, {"descriptor": None}, {"stages": [{}]}])
+def test_the_schema_notices_a_wrong_report(parts, change):
+    assert violations(build_report(**parts) | change, SCHEMA) != []
+
+
+def test_every_key_of_the_schema_is_described_or_typed():
+    for key, rule in SCHEMA["properties"].items():
+        assert rule.keys() & {"type", "$ref", "anyOf", "const"}, key
+    assert SCHEMA["properties"]["schema_version"]["const"] == SCHEMA_VERSION
+
+
+def test_the_seed_and_the_total_time_are_taken_from_settings_and_stages(parts):
+    parts["stages"].append({"name": "refine", "seconds": 2.0, "peak_memory_mb": None})
+    report = build_report(**parts)
+    assert report["seed"] == 7
+    assert report["seconds"] == 2.5
+
+
+def test_values_that_json_cannot_say_become_null(parts):
+    parts["jacobian"]["max_det"] = np.float32("inf")
+    parts["objective"][0]["objective"] = float("nan")
+    report = build_report(**parts)
+    assert report["jacobian"]["max_det"] is None
+    assert report["objective"][0]["objective"] is None
+    json.dumps(report, allow_nan=False)
+
+
+def test_a_warning_given_twice_stands_once(parts):
+    report = build_report(**parts, warnings=["The mask was resampled."] * 2)
+    assert report["warnings"] == ["The mask was resampled."]
+
+
+def test_a_report_is_read_back_as_it_was_written(parts, tmp_path):
+    report = build_report(**parts)
+    write_report(report, tmp_path / "report.json")
+    assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8")) == report
+
+
+def test_a_missing_folder_is_named_and_nothing_is_written(parts, tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        write_report(build_report(**parts), tmp_path / "nowhere" / "report.json")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_value_that_is_not_plain_leaves_the_former_report_alone(parts, tmp_path):
+    path = tmp_path / "report.json"
+    write_report(build_report(**parts), path)
+    before = path.read_bytes()
+    with pytest.raises(TypeError, match="cannot hold"):
+        write_report({"strange": object()}, path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_arrays_numbers_and_dataclasses_become_plain():
+    geometry = Geometry((3, 4, 5))
+    mixed = {"a": np.arange(3), "b": np.bool_(True), "c": (np.float64(1.5),)}
+    assert plain(mixed) == {"a": [0, 1, 2], "b": True, "c": [1.5]}
+    assert plain(geometry)["size"] == [3, 4, 5]

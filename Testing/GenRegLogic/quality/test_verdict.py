@@ -1,0 +1,102 @@
+"""The verdict: each sign of trouble is noticed, and said in words that a clinician understands."""
+
+import copy
+
+import pytest
+
+from GenRegLogic.quality.verdict import verdict
+
+GOOD = {
+    "inputs": {"fixed": {"spacing_mm": [1.0, 1.0, 3.0]}, "moving": {"spacing_mm": [1.0, 1.0, 1.0]}},
+    "linear_matrix": [[1, 0, 0, 5], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]],
+    "similarity": {"before": {"nmi": 1.05, "lncc": 0.2}, "after": {"nmi": 1.15, "lncc": 0.4}},
+    "jacobian": {"folds_pct": 0.0, "ndv_pct": 0.0, "sdlogj": 0.2, "min_det": 0.4, "max_det": 3.0},
+    "inverse_error": {"mean_mm": 0.02, "max_mm": 0.4},
+    "confidence": {"mean_mm": 1.2, "median_mm": 1.0, "p95_mm": 2.0, "grid_mm": 3.0},
+    "landmarks": {"count": 5, "tre_before_mm": 9.0, "tre_after_mm": 1.2},
+    "stopped_early": False,
+}
+
+
+def changed(path, value):
+    figures = copy.deepcopy(GOOD)
+    *parents, last = path.split(".")
+    part = figures
+    for name in parents:
+        part = part[name]
+    part[last] = value
+    return figures
+
+
+def test_good_figures_are_trustworthy_and_say_why():
+    status, reasons = verdict(GOOD)
+    assert status == "trustworthy"
+    assert "The two scans match better than before." in reasons
+    assert "The landmarks lie 1.2 mm apart on average (9.0 mm before)." in reasons
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected", "words"),
+    [
+        ("similarity.after", {"nmi": 1.0, "lncc": 0.1}, "failed", "match less well"),
+        ("similarity.after", {"nmi": 1.0, "lncc": 0.4}, "check", "One of two measures"),
+        ("jacobian.folds_pct", 0.01, "failed", "folds tissue"),
+        ("jacobian.ndv_pct", 0.01, "check", "close to folding"),
+        ("jacobian.sdlogj", 1.2, "check", "unevenly"),
+        ("jacobian.min_det", 0.001, "check", "shrinks or grows"),
+        ("jacobian.max_det", 100.0, "check", "shrinks or grows"),
+        ("inverse_error.mean_mm", 2.0, "check", "and back misses"),
+        ("inverse_error.mean_mm", None, "check", "could not be measured"),
+        ("confidence.p95_mm", 8.0, "check", "least certain places"),
+        ("confidence.median_mm", 4.0, "check", "Much of the alignment"),
+        ("confidence.median_mm", 10.0, "failed", "wrong nearly everywhere"),
+        ("landmarks.tre_after_mm", 12.0, "failed", "farther apart"),
+        ("landmarks.tre_after_mm", 6.0, "check", "still lie 6.0 mm apart"),
+        ("stopped_early", True, "check", "stopped before"),
+    ],
+)
+def test_a_sign_of_trouble_is_noticed(path, value, expected, words):
+    status, reasons = verdict(changed(path, value))
+    assert status == expected
+    assert len(reasons) == 1
+    assert words in reasons[0]
+
+
+def test_the_gravest_reason_comes_first():
+    figures = changed("jacobian.folds_pct", 0.5)
+    figures["stopped_early"] = True
+    status, reasons = verdict(figures)
+    assert status == "failed"
+    assert "folds tissue" in reasons[0]
+    assert len(reasons) == 2
+
+
+def test_a_tiny_loss_of_similarity_is_only_interpolation():
+    status, reasons = verdict(changed("similarity.after", {"nmi": 1.0499, "lncc": 0.1999}))
+    assert status == "trustworthy"
+    assert "matched as well before" in reasons[0]
+
+
+def test_what_was_not_measured_is_not_judged():
+    for name in GOOD:
+        figures = {key: value for key, value in GOOD.items() if key != name}
+        assert verdict(figures)[0] == "trustworthy"
+    assert verdict({})[0] == "trustworthy"
+
+
+def test_a_change_of_scale_in_the_linear_part_is_no_squeezing():
+    figures = changed("linear_matrix", [[4, 0, 0, 0], [0, 4, 0, 0], [0, 0, 4, 0], [0, 0, 0, 1]])
+    figures["jacobian"] |= {"min_det": 30.0, "max_det": 120.0}
+    assert verdict(figures)[0] == "trustworthy"
+
+
+def test_the_same_error_counts_by_the_size_of_the_voxels():
+    mouse = changed("inputs", {role: {"spacing_mm": [0.1] * 3} for role in ("fixed", "moving")})
+    mouse["landmarks"]["tre_after_mm"] = 1.2
+    assert verdict(mouse)[0] == "check"
+
+
+@pytest.mark.parametrize("word", ["jacobian", "NMI", "LNCC", "sdlog", "NDV", "det J"])
+def test_no_sentence_uses_a_word_of_ours(word):
+    for figures in (GOOD, changed("jacobian.folds_pct", 1.0), changed("jacobian.sdlogj", 2.0)):
+        assert all(word.lower() not in sentence.lower() for sentence in verdict(figures)[1])

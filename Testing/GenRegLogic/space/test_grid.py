@@ -1,0 +1,195 @@
+"""Canonical axes and sampling, against world positions and SimpleITK."""
+
+import itertools
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+from GenRegLogic.space.field import AffineTransform, DisplacementField
+from GenRegLogic.space.grid import (
+    Image,
+    Sampler,
+    canonical_array,
+    canonical_axes,
+    canonical_geometry,
+    canonical_image,
+    resample,
+    sample,
+    stored_array,
+    subgrid,
+)
+from GenRegLogic.space.volume import Geometry, Volume
+
+from ..conftest import rotation
+
+CPU = torch.device("cpu")
+TILT = rotation(0.2, -0.15, 0.1)
+ORIENTATIONS = [
+    TILT @ np.eye(3)[:, order] @ np.diag(signs)
+    for order in itertools.permutations(range(3))
+    for signs in itertools.product((1.0, -1.0), repeat=3)
+]
+
+
+@pytest.fixture(params=range(48))
+def turned(request):
+    """A small grid in each of the 48 axis orders and flips, tilted, half of them left-handed."""
+    return Geometry((5, 6, 7), (1.0, 2.0, 0.5), (10.0, -20.0, 30.0), ORIENTATIONS[request.param])
+
+
+def world_centers(geometry):
+    """(k, j, i, 3) LPS mm."""
+    k, j, i = np.meshgrid(*(np.arange(n) for n in geometry.shape), indexing="ij")
+    return geometry.to_world(np.stack([i, j, k], axis=-1))
+
+
+def itk_resample(volume, reference, transform=None, interpolator=sitk.sitkLinear):
+    image = sitk.Image(reference.size, sitk.sitkUInt8)
+    reference.copy_to(image)
+    transform = transform or sitk.Transform(3, sitk.sitkIdentity)
+    return sitk.GetArrayFromImage(sitk.Resample(volume.to_sitk(), image, transform, interpolator, 0.0))
+
+
+class TestCanonicalAxes:
+    def test_a_voxel_keeps_its_place_in_the_world(self, turned):
+        expected = canonical_array(world_centers(turned), turned)
+        np.testing.assert_allclose(world_centers(canonical_geometry(turned)), expected, atol=1e-9)
+
+    def test_the_axes_run_to_the_left_to_the_back_and_up(self, turned):
+        direction = canonical_geometry(turned).direction
+        np.testing.assert_allclose(direction, TILT, atol=1e-12)
+
+    def test_the_stored_array_comes_back(self, turned):
+        array = np.random.default_rng(0).normal(size=(*turned.shape, 3))
+        np.testing.assert_array_equal(stored_array(canonical_array(array, turned), turned), array)
+
+    def test_the_canonical_array_comes_back(self, turned):
+        array = np.random.default_rng(0).normal(size=canonical_geometry(turned).shape)
+        np.testing.assert_array_equal(canonical_array(stored_array(array, turned), turned), array)
+
+    def test_a_canonical_grid_is_left_as_it_is(self, turned):
+        once = canonical_geometry(turned)
+        assert canonical_axes(once.direction) == ((0, 1, 2), (1, 1, 1))
+        assert canonical_geometry(once).is_close(once, 1e-9)
+
+    def test_an_image_has_its_values_on_the_canonical_grid(self, grid, make_volume, make_points):
+        volume = make_volume(grid)
+        image = canonical_image(volume, CPU)
+        points = make_points(grid, margin=1)
+        stored = np.rint(grid.to_index(points)).astype(int)
+        canonical = np.rint(image.geometry.to_index(grid.to_world(stored))).astype(int)
+        values = image.tensor.numpy()[tuple(canonical[:, ::-1].T)]
+        np.testing.assert_array_equal(values, volume.array[tuple(stored[:, ::-1].T)])
+
+
+class TestSubgrid:
+    def test_it_covers_the_box(self, grid):
+        low, high = np.array([2.0, 3.0, 4.0]), np.array([12.0, 13.0, 11.0])
+        spacing = (0.37 * grid.spacing[0],) * 3
+        part = subgrid(grid, low, high, spacing)
+        assert part.contains(grid.to_world(np.array(list(itertools.product(*zip(low, high)))))).all()
+
+    def test_it_lies_around_the_middle_of_the_box(self, grid):
+        low, high = np.array([2.0, 3.0, 4.0]), np.array([12.0, 13.0, 11.0])
+        part = subgrid(grid, low, high, (2.3,) * 3)
+        np.testing.assert_allclose(part.center, grid.to_world((low + high) / 2), atol=1e-9)
+
+    def test_it_has_two_voxels_on_an_axis_at_least(self, grid):
+        assert min(subgrid(grid, np.zeros(3), np.ones(3), (1e4,) * 3).size) == 2
+
+
+class TestResample:
+    def test_without_smoothing_it_is_linear_interpolation_as_in_itk(self, grid, make_volume):
+        image = canonical_image(make_volume(grid), CPU)
+        size = np.array(image.geometry.size) - 1
+        target = subgrid(image.geometry, 0.1 * size, 0.9 * size, tuple(0.7 * s for s in image.geometry.spacing))
+        got = resample(image, target, smooth=False).tensor.numpy()
+        expected = itk_resample(Volume(image.tensor.numpy(), image.geometry), target)
+        np.testing.assert_allclose(got, expected, atol=2e-3)
+
+    def test_the_same_grid_gives_the_same_image(self, grid, make_volume):
+        image = canonical_image(make_volume(grid), CPU)
+        assert torch.equal(resample(image, image.geometry).tensor, image.tensor)
+
+    def test_channels_are_resampled_one_by_one(self, oblique_grid, make_volume):
+        image = canonical_image(make_volume(oblique_grid), CPU)
+        size = np.array(image.geometry.size) - 1
+        target = subgrid(image.geometry, np.zeros(3), size, (2.5,) * 3)
+        both = resample(Image(torch.stack([image.tensor, -2 * image.tensor]), image.geometry), target).tensor
+        one = resample(image, target).tensor
+        torch.testing.assert_close(both, torch.stack([one, -2 * one]))
+
+    def test_a_coarser_grid_smooths_noise_away(self):
+        noise = torch.randn(48, 48, 48, generator=torch.Generator().manual_seed(0))
+        geometry = Geometry((48, 48, 48))
+        coarse = resample(Image(noise, geometry), subgrid(geometry, np.zeros(3), np.full(3, 47.0), (4.0,) * 3)).tensor
+        # A mean over 4 x 4 x 4 voxels leaves a standard deviation of 1/8.
+        assert coarse.std() < 0.2
+
+    def test_what_the_coarser_grid_cannot_show_does_not_alias(self):
+        x = torch.arange(96.0)
+        wave = torch.sin(2 * torch.pi * x / 4.3).expand(8, 8, 96)
+        geometry = Geometry((96, 8, 8))
+        target = Geometry((21, 8, 8), (4.0, 1.0, 1.0), (8.0, 0.0, 0.0))
+        assert resample(Image(wave, geometry), target).tensor.abs().max() < 0.06  # of 1
+
+    def test_what_the_coarser_grid_can_show_is_kept(self):
+        x = np.arange(96.0)
+        wave = torch.from_numpy(np.sin(2 * np.pi * x / 40)).float().expand(8, 8, 96)
+        target = Geometry((21, 8, 8), (4.0, 1.0, 1.0), (8.0, 0.0, 0.0))
+        got = resample(Image(wave, Geometry((96, 8, 8))), target).tensor.numpy()
+        np.testing.assert_allclose(got[4, 4], np.sin(2 * np.pi * (8 + 4 * np.arange(21)) / 40), atol=0.06)
+
+    def test_a_constant_stays_constant_up_to_the_edge(self, grid):
+        image = Image(torch.full(canonical_geometry(grid).shape, 7.0), canonical_geometry(grid))
+        size = np.array(image.geometry.size) - 1
+        target = subgrid(image.geometry, -0.2 * size, 1.2 * size, tuple(2.2 * s for s in image.geometry.spacing))
+        torch.testing.assert_close(resample(image, target).tensor, torch.full(target.shape, 7.0))
+
+
+MAPPING = np.eye(4)
+MAPPING[:3, :3] = rotation(0.1, -0.2, 0.15) @ np.diag([1.1, 0.9, 1.05])
+
+
+class TestSampler:
+    @pytest.fixture
+    def case(self, grid, oblique_grid, make_field, make_volume):
+        """A fixed grid, a left-handed oblique moving scan, a mapping that leads into it and a field before it."""
+        fixed, moving = canonical_geometry(grid), make_volume(oblique_grid)
+        linear = MAPPING.copy()
+        linear[:3, :3] *= 0.6 * oblique_grid.extent_mm.min() / grid.extent_mm.max()
+        linear[:3, 3] = oblique_grid.center - linear[:3, :3] @ fixed.center
+        u = make_field(fixed, 0.5).array  # along the fixed grid's axes
+        return fixed, moving, linear, u
+
+    def test_images_are_sampled_as_itk_samples_them(self, case):
+        fixed, moving, linear, u = case
+        image = canonical_image(moving, CPU)
+        sampler = Sampler(fixed, image.geometry, linear, CPU)
+        along_axes = torch.from_numpy(np.ascontiguousarray(u.transpose(3, 0, 1, 2)))
+        got = sample(image.tensor[None], sampler.coordinates(along_axes))[0].numpy()
+        itk = sitk.CompositeTransform(3)
+        itk.AddTransform(AffineTransform(linear).to_sitk())  # ITK applies the last one first
+        itk.AddTransform(DisplacementField(u @ fixed.direction.T.astype(np.float32), fixed).to_sitk())
+        expected = itk_resample(moving, fixed, itk)
+        inner = (slice(1, -1),) * 3
+        np.testing.assert_allclose(got[inner], expected[inner], atol=0.05)  # of 400 units of intensity
+        assert np.ptp(expected[inner]) > 100
+
+    def test_no_displacement_is_a_displacement_of_zero(self, case):
+        fixed, moving, linear, _ = case
+        sampler = Sampler(fixed, canonical_geometry(moving.geometry), linear, CPU)
+        torch.testing.assert_close(sampler.coordinates(None), sampler.coordinates(torch.zeros(3, *fixed.shape)))
+
+    def test_inside_is_what_the_moving_scan_contains(self, grid, oblique_grid):
+        fixed, moving = canonical_geometry(grid), canonical_geometry(oblique_grid)
+        linear = MAPPING.copy()
+        linear[:3, :3] *= 1.3 * oblique_grid.extent_mm.min() / grid.extent_mm.max()
+        linear[:3, 3] = oblique_grid.center - linear[:3, :3] @ fixed.center
+        sampler = Sampler(fixed, moving, linear, CPU)
+        got = sampler.inside(sampler.coordinates(None)).numpy()
+        there = AffineTransform(linear)(world_centers(fixed).reshape(-1, 3))
+        np.testing.assert_array_equal(got.reshape(-1), moving.contains(there))
+        assert 0.1 < got.mean() < 0.95

@@ -1,0 +1,115 @@
+"""Images, labels and points through transforms, against SimpleITK's resampling."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from GenRegLogic.errors import InputError
+from GenRegLogic.space.field import AffineTransform, CompositeTransform
+from GenRegLogic.space.volume import Geometry, Volume
+from GenRegLogic.space.warp import warp_image, warp_labels, warp_points
+
+ITK = {"linear": sitk.sitkLinear, "cubic": sitk.sitkBSpline, "nearest": sitk.sitkNearestNeighbor}
+
+
+def resampled_by_itk(moving, transform, reference, interpolation, fill):
+    image = sitk.Cast(moving.to_sitk(), sitk.sitkFloat64)
+    result = sitk.Resample(
+        image,
+        reference.size,
+        transform.to_sitk(),
+        ITK[interpolation],
+        reference.origin,
+        reference.spacing,
+        reference.direction.ravel().tolist(),
+        fill,
+    )
+    return sitk.GetArrayFromImage(result)
+
+
+@pytest.fixture
+def mapping(grid, make_field):
+    """A deformation on the fixed grid and a small turn, of which the corners leave the moving scan."""
+    turn = np.eye(4)
+    turn[:2, :2] = [[np.cos(0.2), -np.sin(0.2)], [np.sin(0.2), np.cos(0.2)]]
+    turn[:3, 3] = grid.center - turn[:3, :3] @ grid.center
+    return CompositeTransform((make_field(grid), AffineTransform(turn)))
+
+
+@pytest.mark.parametrize("interpolation", ITK)
+def test_an_image_is_warped_as_simpleitk_does(grid, mapping, make_volume, interpolation):
+    moving = make_volume(grid)
+    warped = warp_image(moving, mapping, grid, interpolation=interpolation, fill=-5.0)
+    expected = resampled_by_itk(moving, mapping, grid, interpolation, -5.0)
+    assert (expected == -5.0).any()
+    np.testing.assert_allclose(warped.array, expected, atol=1e-2)
+    assert warped.geometry is grid
+
+
+@pytest.mark.parametrize("interpolation", ITK)
+def test_large_images_are_warped_in_slabs_without_seams(monkeypatch, grid, mapping, make_volume, interpolation):
+    moving = make_volume(grid)
+    whole = warp_image(moving, mapping, grid, interpolation=interpolation)
+    monkeypatch.setattr("GenRegLogic.space.warp.SLAB_VOXELS", 5 * grid.size[0] * grid.size[1])
+    slabs = warp_image(moving, mapping, grid, interpolation=interpolation)
+    assert np.mean(np.abs(slabs.array - whole.array) > 0.05) < 1e-3  # single voxels on the edge of the moving scan
+
+
+def test_outside_the_moving_scan_is_its_smallest_value(grid, make_volume):
+    far = np.eye(4)
+    far[:3, 3] = 1e4
+    moving = make_volume(grid)
+    warped = warp_image(moving, AffineTransform(far), grid)
+    np.testing.assert_array_equal(warped.array, moving.array.min())
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", "u2", "i4", "u4", "i8", "f4", "f8"])
+@pytest.mark.parametrize("interpolation", ["linear", "cubic"])
+def test_the_type_is_kept_and_whole_numbers_are_rounded(grid, mapping, make_volume, dtype, interpolation):
+    moving = make_volume(grid, dtype)
+    warped = warp_image(moving, mapping, grid, interpolation=interpolation)
+    expected = resampled_by_itk(moving, mapping, grid, interpolation, float(moving.array.min()))
+    assert warped.array.dtype == moving.array.dtype
+    if moving.array.dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        expected = expected.clip(limits.min, limits.max)
+        assert np.abs(warped.array - expected).max() <= 0.5 + 1e-2
+    else:
+        np.testing.assert_allclose(warped.array, expected, atol=1e-2)
+
+
+def test_cubic_overshoot_stays_within_the_type(oblique_grid):
+    array = np.zeros(oblique_grid.shape, np.uint8)
+    array[:, :, 10:] = 255
+    moving, shift = Volume(array, oblique_grid), np.eye(4)
+    shift[:3, 3] = 0.4 * oblique_grid.direction[:, 0]
+    expected = resampled_by_itk(moving, AffineTransform(shift), oblique_grid, "cubic", 0.0)
+    assert expected.min() < -5
+    assert expected.max() > 260
+    warped = warp_image(moving, AffineTransform(shift), oblique_grid, interpolation="cubic")
+    assert np.abs(warped.array - expected.clip(0, 255)).max() <= 0.5 + 1e-2
+
+
+def test_labels_keep_their_values_and_type(grid, mapping):
+    labels = np.random.default_rng(0).choice(np.array([0, 3, 70, 1000], np.uint16), grid.shape)
+    warped = warp_labels(Volume(labels, grid), mapping, grid)
+    expected = resampled_by_itk(Volume(labels, grid), mapping, grid, "nearest", 0)
+    assert warped.array.dtype == np.uint16
+    np.testing.assert_array_equal(warped.array, expected)
+
+
+def test_the_result_lies_on_the_reference_grid(grid, make_volume):
+    reference = Geometry((8, 8, 7), np.array(grid.spacing) * 2, grid.to_world((2, 2, 2)), grid.direction)
+    warped = warp_image(make_volume(grid), AffineTransform.identity(), reference)
+    assert warped.array.shape == (7, 8, 8)
+    np.testing.assert_allclose(warped.array, make_volume(grid).array[2:15:2, 2:17:2, 2:17:2], rtol=1e-5)
+
+
+def test_points_are_pushed_where_images_are_pulled_from(grid, make_field, make_points):
+    field = make_field(grid)
+    np.testing.assert_array_equal(warp_points(make_points(grid), field), field(make_points(grid)))
+
+
+def test_an_unknown_interpolation_is_refused(grid, make_volume):
+    with pytest.raises(InputError, match="no interpolation 'sharp'; use one of linear, cubic, nearest"):
+        warp_image(make_volume(grid), AffineTransform.identity(), grid, interpolation="sharp")

@@ -1,0 +1,43 @@
+"""The agreement of two contrasts."""
+
+import numpy as np
+import pytest
+import torch
+
+from GenRegLogic.stages.contrast import contrast_agreement
+from GenRegLogic.stages.linear import LinearLevel
+from GenRegLogic.stages.prepare import prepare
+
+from ..conftest import FIXED_GRID, MOVING_GRID, Scene
+
+
+def agreement(look, noise=0.5):
+    scene = Scene()
+    fixed = prepare(scene.scan(FIXED_GRID), mask=None, device=torch.device("cpu"))
+    moving = prepare(scene.scan(MOVING_GRID, look=look, noise=noise, seed=1), mask=None, device=torch.device("cpu"))
+    return contrast_agreement(LinearLevel(fixed, moving, 150_000), fixed, np.eye(4), None)
+
+
+def test_two_scans_of_one_contrast_agree():
+    assert agreement(lambda values: values) > 0.9
+
+
+def test_brightness_and_scale_do_not_matter():
+    assert agreement(lambda values: 7 * values + 1000) == pytest.approx(agreement(lambda values: values), abs=0.02)
+
+
+def test_inverted_contrast_disagrees():
+    assert agreement(lambda values: (300 - values) * (values > 20)) < 0
+
+
+def test_two_contrasts_agree_less_than_one():
+    bent = agreement(lambda values: 100 - np.abs(values - 105) * (values > 20))
+    assert bent < agreement(lambda values: values) - 0.05
+
+
+def test_no_overlap_is_no_agreement():
+    scan = Scene().scan(FIXED_GRID)
+    fixed, moving = (prepare(scan, mask=None, device=torch.device("cpu")) for _ in range(2))
+    far = np.eye(4)
+    far[0, 3] = 1e4
+    assert contrast_agreement(LinearLevel(fixed, moving, 30_000), fixed, far, None) == 0

@@ -1,0 +1,137 @@
+"""From the working field to the one that is handed out: geometry and folds."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+from GenRegLogic.errors import GenRegError
+from GenRegLogic.quality.measure import jacobian_figures
+from GenRegLogic.space.field import AffineTransform, DisplacementField
+from GenRegLogic.space.grid import Image, canonical_geometry
+from GenRegLogic.space.volume import Geometry
+from GenRegLogic.stages.finish import full_field, to_displacement
+
+from ..conftest import FIXED_GRID, MOVING_GRID, Scene, rotation, stored_otherwise
+
+LINEAR = np.eye(4)
+LINEAR[:3, :3] = rotation(0.1, -0.2, 0.3) @ np.diag([1.1, 0.9, 1.0])
+LINEAR[:3, 3] = (30.0, -20.0, 50.0)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(params=["as it is", "in another order", "left-handed"])
+def stored(request, grid, make_volume):
+    """Each grid, stored in three ways."""
+    volume = make_volume(grid)
+    if request.param == "in another order":
+        volume = stored_otherwise(volume, (2, 0, 1), (0, 1))
+    if request.param == "left-handed":
+        volume = stored_otherwise(volume, (0, 1, 2), (2,))
+    return volume.geometry
+
+
+def working_field(geometry, make_field, amplitude=1.0):
+    """A smooth u along the canonical axes, on a grid coarser than the scan's."""
+    grid = canonical_geometry(geometry)
+    coarse = Geometry(
+        tuple(n // 2 + 1 for n in grid.size), tuple(2 * s for s in grid.spacing), grid.origin, grid.direction
+    )
+    u = make_field(coarse, amplitude).array
+    return Image(torch.from_numpy(np.ascontiguousarray(u.transpose(3, 0, 1, 2))), coarse)
+
+
+def pinched(geometry=FIXED_GRID, strength=1.6):
+    """A u that folds in the middle: everything within some voxels rushes to the center and past it."""
+    grid = canonical_geometry(geometry)
+    z, y, x = torch.meshgrid(*(torch.arange(float(n)) - n // 2 for n in grid.shape), indexing="ij")
+    places = torch.stack([x, y, z]) * torch.tensor(grid.spacing).view(3, 1, 1, 1)
+    width = 3 * min(grid.spacing)
+    return Image((-strength * places * torch.exp(-(places**2).sum(dim=0) / (2 * width**2))).float(), grid)
+
+
+class TestToDisplacement:
+    def test_no_displacement_is_the_linear_part_alone(self, stored, make_points):
+        grid = canonical_geometry(stored)
+        field = to_displacement(Image(torch.zeros(3, *grid.shape), grid), LINEAR, stored)
+        assert field.geometry is stored
+        points = make_points(stored)
+        np.testing.assert_allclose(field(points), AffineTransform(LINEAR)(points), atol=1e-3)
+
+    def test_the_mapping_is_that_of_itk_transforms_in_a_row(self, stored, make_field, make_points):
+        working = working_field(stored, make_field)
+        field = to_displacement(working, LINEAR, stored)
+        along_world = working.tensor.numpy().transpose(1, 2, 3, 0) @ working.geometry.direction.T
+        itk = sitk.CompositeTransform(3)
+        itk.AddTransform(AffineTransform(LINEAR).to_sitk())  # ITK applies the last one first
+        itk.AddTransform(DisplacementField(along_world.astype(np.float32), working.geometry).to_sitk())
+        index = np.rint(stored.to_index(make_points(stored, margin=2))).astype(int)
+        points = stored.to_world(index)  # at voxels both interpolate alike
+        expected = np.array([itk.TransformPoint(p) for p in points.tolist()])
+        np.testing.assert_allclose(field(points), expected, atol=1e-3 * max(1, stored.spacing[0]))
+
+    def test_without_a_geometry_it_lies_on_the_working_grid(self, stored, make_field):
+        working = working_field(stored, make_field)
+        assert to_displacement(working, LINEAR).geometry is working.geometry
+
+    def test_on_either_grid_it_is_the_same_mapping(self, stored, make_field):
+        working = working_field(stored, make_field)
+        own, full = to_displacement(working, LINEAR), to_displacement(working, LINEAR, stored)
+        points = working.geometry.to_world(np.array([[2, 3, 4], [4, 3, 2], [5, 5, 5]]))
+        np.testing.assert_allclose(full(points), own(points), atol=1e-2 * min(stored.spacing))
+
+
+class TestFullField:
+    def test_a_good_field_is_left_as_it_is(self, stored, make_field):
+        working = working_field(stored, make_field, 0.3)
+        field, repaired = full_field(working, LINEAR, stored)
+        assert repaired == 0
+        np.testing.assert_array_equal(field.array, to_displacement(working, LINEAR, stored).rounded().array)
+
+    @pytest.mark.parametrize("linear", [np.eye(4), LINEAR], ids=["alone", "under a linear part"])
+    @pytest.mark.parametrize("strength", [1.1, 1.6, 4.0])
+    def test_a_fold_is_repaired(self, linear, strength):
+        working = pinched(strength=strength)
+        before = jacobian_figures(to_displacement(working, linear, FIXED_GRID))
+        field, repaired = full_field(working, linear, FIXED_GRID)
+        after = jacobian_figures(field)
+        assert before["ndv_pct"] > 0
+        assert after["folds_pct"] == 0
+        assert after["ndv_pct"] == 0
+        assert repaired > 0
+
+    def test_a_fold_of_a_scan_in_another_order_is_repaired(self):
+        scan = stored_otherwise(Scene().scan(MOVING_GRID), (1, 2, 0), (1,))
+        field, repaired = full_field(pinched(scan.geometry), np.eye(4), scan.geometry)
+        assert repaired > 0
+        assert jacobian_figures(field)["ndv_pct"] == 0
+
+    def test_far_from_the_fold_nothing_changes(self):
+        working = pinched()
+        field, _ = full_field(working, np.eye(4), FIXED_GRID)
+        before = to_displacement(working, np.eye(4), FIXED_GRID).rounded()
+        np.testing.assert_array_equal(field.array[:6], before.array[:6])
+        np.testing.assert_array_equal(field.array[-6:], before.array[-6:])
+
+    def test_noise_is_repaired(self):
+        grid = Geometry((24, 22, 20), (2.0, 2.0, 2.0))
+        noise = 2 * torch.randn(3, *grid.shape, generator=torch.Generator().manual_seed(0))
+        field, repaired = full_field(Image(noise, grid), np.eye(4), grid)
+        assert repaired > 0
+        assert jacobian_figures(field)["ndv_pct"] == 0
+
+    def test_a_field_beyond_repair_is_weakened_until_it_does_not_fold(self):
+        grid = canonical_geometry(FIXED_GRID)
+        noise = torch.from_numpy(np.random.default_rng(5).normal(0, 60, (3, *grid.shape)).astype(np.float32))
+        field, repaired = full_field(Image(noise, grid), np.eye(4), FIXED_GRID)
+        assert repaired > 0
+        assert jacobian_figures(field)["ndv_pct"] == 0
+
+    def test_it_is_what_a_file_will_hold(self):
+        field, _ = full_field(pinched(), LINEAR, FIXED_GRID)
+        np.testing.assert_array_equal(field.array, field.rounded().array)
+
+    def test_a_mapping_that_mirrors_space_is_refused(self):
+        grid = Geometry((8, 8, 8))
+        with pytest.raises(GenRegError, match="folds"):
+            full_field(Image(torch.zeros(3, 8, 8, 8), grid), np.diag([-1.0, 1.0, 1.0, 1.0]), grid)

@@ -1,0 +1,158 @@
+"""Intensities, masks and working grids."""
+
+import numpy as np
+import pytest
+import torch
+
+from GenRegLogic.space.volume import Geometry, Volume
+from GenRegLogic.stages.prepare import mask_on, moving_level, prepare, turned_axes, working_grid
+
+from ..conftest import FIXED_GRID, MOVING_GRID, Scene, centered, rotation
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module", params=[FIXED_GRID, MOVING_GRID], ids=["straight", "oblique"])
+def scan(request):
+    return Scene().scan(request.param)
+
+
+@pytest.fixture(scope="module")
+def prepared(scan):
+    return prepare(scan, mask=None, device=CPU)
+
+
+def centers(geometry):
+    k, j, i = np.meshgrid(*(np.arange(n) for n in geometry.shape), indexing="ij")
+    return geometry.to_world(np.stack([i, j, k], axis=-1).reshape(-1, 3))
+
+
+class TestIntensities:
+    def test_they_run_from_0_to_1(self, prepared):
+        assert float(prepared.image.tensor.min()) == 0
+        assert float(prepared.image.tensor.max()) == pytest.approx(1)
+
+    def test_one_hot_voxel_does_not_flatten_the_rest(self, scan, prepared):
+        array = scan.array.copy()
+        array[20, 20, 20] = 1e6
+        hot = prepare(Volume(array, scan.geometry), mask=None, device=CPU)
+        difference = (hot.image.tensor - prepared.image.tensor).abs()
+        assert float(torch.quantile(difference.reshape(-1)[::7], 0.99)) < 0.05
+
+    def test_the_scan_itself_is_left_alone(self):
+        scan = Volume(Scene().scan(FIXED_GRID).float32(), FIXED_GRID)
+        before = scan.array.copy()
+        prepare(scan, mask=None, device=CPU)
+        np.testing.assert_array_equal(scan.array, before)
+
+    @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.float64])
+    def test_every_type_of_number_is_taken(self, scan, prepared, dtype):
+        typed = Volume(np.clip(scan.array, 0, 250).astype(dtype), scan.geometry)
+        got = prepare(typed, mask=None, device=CPU).image.tensor
+        assert got.dtype == torch.float32
+        assert float((got - prepared.image.tensor).abs().mean()) < 0.02
+
+
+class TestBodyMask:
+    def test_it_is_the_body(self, prepared):
+        grid = prepared.mask.geometry
+        truth = Scene().inside(centers(grid), depth=0.0)
+        found = prepared.mask.tensor.numpy().reshape(-1)
+        assert found[truth].mean() > 0.999
+        assert not found[~Scene().inside(centers(grid), depth=-0.2)].any()  # a margin, for the edge to be seen
+        assert prepared.automatic
+
+    def test_its_volume_is_the_masks_in_cubic_mm(self, prepared):
+        truth = 4 / 3 * np.pi * np.prod(Scene().radii)
+        assert truth < prepared.body_volume < truth * 1.2**3
+
+    def test_dark_holes_inside_the_body_belong_to_it(self, scan):
+        array = scan.array.copy()
+        middle = tuple(n // 2 for n in array.shape)
+        array[tuple(slice(m - 4, m + 4) for m in middle)] = 0
+        found = prepare(Volume(array, scan.geometry), mask=None, device=CPU)
+        center = np.rint(found.mask.geometry.to_index(scan.geometry.center)).astype(int)
+        assert bool(found.mask.tensor[tuple(center[::-1])])
+
+    def test_the_box_holds_the_body(self, prepared):
+        points = Scene().points(depth=0.02)
+        index = prepared.image.geometry.to_index(points)
+        assert (index >= prepared.box[0] - 0.5).all()
+        assert (index <= prepared.box[1] + 0.5).all()
+
+    def test_a_scan_that_is_all_body_is_all_mask(self):
+        noise = np.random.default_rng(0).uniform(100, 200, (30, 30, 30))
+        found = prepare(Volume(noise, Geometry((30, 30, 30))), mask=None, device=CPU)
+        assert bool(found.mask.tensor.all())
+
+    def test_a_mask_that_is_given_is_used(self, scan):
+        mask = np.zeros(scan.array.shape, np.uint8)
+        mask[15:25, 12:20, 10:30] = 1
+        given = prepare(scan, mask=Volume(mask, scan.geometry), device=CPU)
+        k, j, i = np.nonzero(mask)
+        points = scan.geometry.to_world(np.stack([i, j, k], axis=1))
+        assert not given.automatic
+        assert given.body_volume == pytest.approx(len(points) * scan.geometry.voxel_volume, rel=0.3)
+        found = centers(given.mask.geometry)[given.mask.tensor.numpy().reshape(-1)]
+        np.testing.assert_allclose(found.mean(axis=0), points.mean(axis=0), atol=1.0)
+
+
+class TestGrids:
+    @pytest.mark.parametrize("spacing", [2.8, 5.0, 11.0])
+    def test_the_working_grid_has_cubic_voxels_of_the_size_asked_for(self, prepared, spacing):
+        assert working_grid(prepared, spacing).spacing == (spacing,) * 3
+
+    @pytest.mark.parametrize("spacing", [2.8, 5.0, 11.0])
+    def test_the_working_grid_holds_the_body(self, prepared, spacing):
+        assert working_grid(prepared, spacing).contains(Scene().points(depth=0.05)).all()
+
+    def test_the_working_grid_ends_with_the_scan(self, prepared):
+        grid, scan = working_grid(prepared, 2.8, margin_voxels=1000), prepared.image.geometry
+        assert (
+            np.abs(scan.to_index(grid.corners()) - scan.to_index(scan.center))
+            <= (np.array(scan.size) - 1) / 2 + 2.8 / np.array(scan.spacing)
+        ).all()
+
+    def test_the_mask_on_a_grid_is_where_the_body_is(self, prepared):
+        grid = working_grid(prepared, 4.0)
+        mask = mask_on(prepared, grid)
+        index = np.rint(grid.to_index(Scene().points(depth=0.15))).astype(int)
+        assert set(np.unique(mask.numpy())) == {0.0, 1.0}
+        assert mask.numpy()[tuple(index[:, ::-1].T)].mean() > 0.99
+
+
+class TestMovingLevel:
+    def test_it_is_never_finer_than_the_scan(self, prepared):
+        grid = moving_level(prepared, 0.5).image.geometry
+        np.testing.assert_allclose(grid.spacing, prepared.image.geometry.spacing)
+
+    def test_it_has_the_axes_asked_for(self, prepared):
+        axes = rotation(0.2, -0.3, 0.4)
+        np.testing.assert_allclose(moving_level(prepared, 4.0, axes=axes).image.geometry.direction, axes)
+
+    @pytest.mark.parametrize("axes", [None, np.eye(3), rotation(0.2, -0.3, 0.4)], ids=["own", "straight", "turned"])
+    def test_the_tissue_is_where_it_was(self, prepared, axes):
+        level = moving_level(prepared, 4.0, axes=axes)
+        points = Scene().points(depth=0.3)
+        low, high = np.percentile(Scene()(points), [0, 100])
+        index = np.rint(level.image.geometry.to_index(points)).astype(int)
+        seen = level.image.tensor.numpy()[tuple(index[:, ::-1].T)]
+        expected = Scene()(level.image.geometry.to_world(index))
+        assert low < high
+        assert np.corrcoef(seen, expected)[0, 1] > 0.9
+
+    @pytest.mark.parametrize("axes", [None, rotation(0.2, -0.3, 0.4)], ids=["own", "turned"])
+    def test_the_weight_is_that_of_the_body(self, prepared, axes):
+        level = moving_level(prepared, 4.0, axes=axes)
+        inside = Scene().inside(centers(level.image.geometry), depth=0.1)
+        outside = ~Scene().inside(centers(level.image.geometry), depth=-0.3)
+        weight = level.weight.numpy().reshape(-1)
+        assert weight[inside].mean() > 0.99
+        assert weight[outside].mean() < 0.01
+
+    def test_a_linear_mapping_turns_the_axes_by_its_rotation(self):
+        linear = np.eye(4)
+        linear[:3, :3] = rotation(0.2, -0.3, 0.4) @ np.diag([1.2, 1.2, 1.2])
+        axes = rotation(0.1, 0.0, 0.2)
+        turned = turned_axes(linear, centered((8, 8, 8), (1.0, 1.0, 1.0), axes))
+        np.testing.assert_allclose(turned, rotation(0.2, -0.3, 0.4) @ axes, atol=1e-6)

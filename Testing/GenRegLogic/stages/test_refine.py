@@ -1,0 +1,196 @@
+"""The refinement: bounded, without folds, and never worse than its start."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from GenRegLogic.progress import Monitor
+from GenRegLogic.quality.measure import jacobian_figures
+from GenRegLogic.space.grid import Image
+from GenRegLogic.space.volume import Geometry
+from GenRegLogic.stages.finish import to_displacement
+from GenRegLogic.stages.prepare import prepare, working_grid
+from GenRegLogic.stages.refine import BOTH, DESCRIPTOR, INTENSITY, MAX_STEP, NETWORK, Composer, Refiner, schedule
+
+CPU = torch.device("cpu")
+FINEST = 3.0
+
+
+@pytest.fixture(scope="module")
+def scans(pair):
+    return tuple(prepare(v, mask=None, device=CPU) for v in (pair.fixed, pair.moving))
+
+
+@pytest.fixture(scope="module")
+def zero(scans):
+    grid = working_grid(scans[0], 2 * FINEST)
+    return Image(torch.zeros(3, *grid.shape), grid)
+
+
+@pytest.fixture(params=[INTENSITY, DESCRIPTOR])
+def measure(request):
+    return request.param
+
+
+def refined(scans, levels, start, **options):
+    """The field and the history of a refinement under no linear part."""
+    refiner = Refiner(*scans, np.eye(4), **options)
+    return refiner.run(levels, start), refiner.history
+
+
+class TestSchedule:
+    def test_it_goes_from_coarse_to_fine(self, measure):
+        spacings = [level.spacing for level in schedule(measure, 1.5, 40)]
+        assert spacings == sorted(spacings, reverse=True)
+        assert len(spacings) > 1
+
+    def test_no_iterations_give_no_level(self, measure):
+        assert schedule(measure, 1.5, 0) == []
+
+    def test_the_coarsest_level_has_the_iterations_asked_for(self, measure):
+        assert schedule(measure, 1.5, 40)[0].iterations == 40
+
+    def test_every_level_has_at_least_one(self, measure):
+        assert min(level.iterations for level in schedule(measure, 1.5, 1)) == 1
+
+
+class TestField:
+    def test_it_comes_nearer_to_the_truth(self, scans, zero, pair, measure):
+        field, _ = refined(scans, schedule(measure, FINEST, 40), zero)
+        assert pair.error(to_displacement(field, np.eye(4))).mean() < 0.6 * pair.start.mean()
+
+    def test_it_does_not_fold(self, scans, zero, measure):
+        field, _ = refined(scans, schedule(measure, FINEST, 40), zero)
+        figures = jacobian_figures(to_displacement(field, np.eye(4)))
+        assert figures["folds_pct"] == 0
+        assert figures["ndv_pct"] == 0
+
+    def test_it_hardly_folds_where_the_scans_have_nothing_in_common(self, scans, zero, measure):
+        noise = torch.rand(scans[1].image.tensor.shape, generator=torch.Generator().manual_seed(0))
+        other = dataclasses.replace(scans[1], image=Image(noise, scans[1].image.geometry))
+        field, _ = refined((scans[0], other), schedule(measure, FINEST, 40), zero)
+        assert jacobian_figures(to_displacement(field, np.eye(4)))["ndv_pct"] < 0.1  # what `full_field` can repair
+
+    @pytest.mark.parametrize("steps", [1, 2, 5])
+    def test_no_step_is_longer_than_allowed(self, scans, zero, measure, steps):
+        level = dataclasses.replace(schedule(measure, FINEST, 40)[0], iterations=steps)
+        field, _ = refined(scans, [level], zero)
+        assert float(field.tensor.norm(dim=0).max()) <= steps * MAX_STEP * level.spacing * (1 + 1e-5)
+
+    def test_without_levels_it_is_the_start(self, scans, zero):
+        start = Image(torch.rand_like(zero.tensor), zero.geometry)
+        field, history = refined(scans, [], start)
+        assert field is start
+        assert history == []
+
+    def test_more_smoothness_gives_a_smoother_field(self, scans, zero, measure):
+        spread = [
+            jacobian_figures(
+                to_displacement(refined(scans, schedule(measure, FINEST, 20), zero, smoothness=s)[0], np.eye(4))
+            )["sdlogj"]
+            for s in (0.7, 2.0)
+        ]
+        assert spread[1] < spread[0]
+
+    def test_the_same_start_gives_the_same_field(self, scans, zero, measure):
+        levels = schedule(measure, FINEST, 10)
+        a, b = (refined(scans, levels, zero)[0].tensor for _ in range(2))
+        assert torch.equal(a, b)
+
+    def test_the_start_is_left_alone(self, scans, zero):
+        before = zero.tensor.clone()
+        refined(scans, schedule(INTENSITY, FINEST, 5), zero)
+        assert torch.equal(zero.tensor, before)
+
+
+class TestIterations:
+    def test_the_best_field_met_is_kept(self, scans, zero, measure):
+        level = dataclasses.replace(schedule(measure, FINEST, 40)[0], iterations=60)
+        field, history = refined(scans, [level], zero)
+        _, again = refined(scans, [dataclasses.replace(level, iterations=1)], field)
+        assert again[0]["objective"] == pytest.approx(min(h["objective"] for h in history), abs=1e-5)
+
+    def test_a_bad_step_is_not_kept(self, scans, pair):
+        """Both scans the same: whatever is done makes it worse."""
+        grid = working_grid(scans[0], 2 * FINEST)
+        zero = Image(torch.zeros(3, *grid.shape), grid)
+        level = dataclasses.replace(schedule(INTENSITY, FINEST, 40)[-1], spacing=2 * FINEST)
+        field, _ = refined((scans[0], scans[0]), [level], zero)
+        assert float(field.tensor.norm(dim=0).mean()) < 0.05 * FINEST
+
+    def test_a_level_ends_when_it_no_longer_gains(self, scans, zero, measure):
+        level = dataclasses.replace(schedule(measure, FINEST, 40)[0], iterations=1000)
+        _, history = refined(scans, [level], zero)
+        assert len(history) < 500
+
+    def test_the_history_tells_level_and_iteration(self, scans, zero, measure):
+        levels = schedule(measure, FINEST, 6)
+        _, history = refined(scans, levels, zero)
+        assert [h["level"] for h in history] == sorted(h["level"] for h in history)
+        assert {h["level"] for h in history} == set(range(len(levels)))
+        for number, level in enumerate(levels):
+            own = [h["iteration"] for h in history if h["level"] == number]
+            assert own == list(range(len(own)))
+            assert len(own) <= level.iterations + 1
+
+    def test_keep_ends_it_at_once_with_what_there_is(self, scans, zero):
+        answers = iter([None, None, None, *["keep"] * 100])
+        monitor = Monitor(CPU, cancel=lambda: next(answers))
+        refiner = Refiner(*scans, np.eye(4))
+        with monitor.stage("refine"):
+            field = refiner.run(schedule(INTENSITY, FINEST, 40), zero, monitor)
+        assert len(refiner.history) < 6
+        assert bool(torch.isfinite(field.tensor).all())
+
+
+class TestComposer:
+    GRID = Geometry((16, 14, 12), (2.5, 2.5, 2.5))
+
+    def test_constant_fields_add_up(self):
+        u, v = torch.full((3, 12, 14, 16), 4.0), torch.full((3, 12, 14, 16), 0.5)
+        torch.testing.assert_close(Composer(self.GRID, CPU)(u, v), torch.full_like(u, 4.0 + 0.5 * 2.5))
+
+    def test_the_first_field_is_read_where_the_second_leads(self):
+        z, y, x = torch.meshgrid(*(torch.arange(float(n)) for n in (12, 14, 16)), indexing="ij")
+        u = torch.stack([0.3 * x + 0.1 * y, 0.2 * z - 0.1 * x, 0.05 * y])  # linear: interpolated exactly
+        v = torch.stack([0.2 * torch.sin(y), 0.3 * torch.cos(x), 0.1 * torch.sin(x + z)])
+        moved = x + v[0], y + v[1], z + v[2]
+        expected = torch.stack([0.3 * moved[0] + 0.1 * moved[1], 0.2 * moved[2] - 0.1 * moved[0], 0.05 * moved[1]])
+        got = Composer(self.GRID, CPU)(u, v) - 2.5 * v
+        inner = (slice(None), *[slice(1, -1)] * 3)
+        torch.testing.assert_close(got[inner], expected[inner], atol=1e-4, rtol=0)
+
+
+class TestNetworkDescriptors:
+    class Describer:
+        """Counts, and describes by the intensity and its slopes."""
+
+        def __init__(self):
+            self.shapes = []
+
+        def describe(self, image):
+            self.shapes.append(tuple(image.shape))
+            return torch.stack([image, *torch.gradient(image)])
+
+    def test_they_are_compared_on_the_coarse_levels_only(self):
+        levels = schedule(DESCRIPTOR, 1.0, 8, descriptor=BOTH)
+        assert [level.measure for level in levels] == [BOTH, BOTH, DESCRIPTOR]
+        assert all(
+            level.measure == NETWORK for level in schedule(DESCRIPTOR, 1.0, 8, descriptor=NETWORK, finest_learned=0)
+        )
+
+    @pytest.mark.parametrize("measure", [NETWORK, BOTH])
+    def test_they_draw_the_scans_together(self, scans, zero, measure):
+        describer = self.Describer()
+        level = dataclasses.replace(schedule(DESCRIPTOR, FINEST, 20, descriptor=measure)[1])
+        _, history = refined(scans, [level], zero, describer=describer)
+        assert len(describer.shapes) == 2
+        assert min(each["objective"] for each in history) < 0.9 * history[0]["objective"]
+
+    def test_scans_that_end_within_a_networks_sight_are_not_shown_to_it(self, scans, zero):
+        describer = self.Describer()
+        level = dataclasses.replace(schedule(DESCRIPTOR, FINEST, 3, descriptor=BOTH)[0], spacing=8 * FINEST)
+        refined(scans, [level], zero, describer=describer)
+        assert describer.shapes == []

@@ -1,0 +1,83 @@
+"""The verdict and the figures of the selected transform."""
+
+import json
+
+import numpy as np
+import pytest
+
+from GenRegLogic.space.volume import Geometry
+
+from ..conftest import REPORT, makeResult
+
+
+@pytest.fixture
+def withResult(ready, scene):
+    ready.result = makeResult(scene, ready.fixed, ready.moving)
+    ready.ui.transformSelector.setCurrentNode(ready.result.transformNode)
+    ready.settle()
+    return ready
+
+
+class TestTheSelectedTransform:
+    def test_its_verdict_and_figures_are_shown(self, withResult):
+        ui = withResult.ui
+        assert "<b>The result looks trustworthy.</b>" in ui.verdictLabel.text
+        assert "moving onto fixed" in ui.figuresLabel.text
+        assert "1.050 before, 1.210 after" in ui.figuresLabel.text
+        assert "8.1 mm before, 1.3 mm after" in ui.figuresLabel.text
+
+    def test_warnings_are_told(self, ready, scene):
+        result = makeResult(scene, ready.fixed, ready.moving, report=REPORT | {"warnings": ["The scan is cut off."]})
+        ready.ui.transformSelector.setCurrentNode(result.transformNode)
+        ready.settle()
+        assert "The scan is cut off." in ready.ui.figuresLabel.text
+
+    def test_without_a_transform_nothing_is_registered_yet(self, ready):
+        assert ready.ui.verdictLabel.text == "Nothing registered yet."
+        assert not ready.ui.figuresLabel.visible
+
+    def test_a_transform_without_a_result_says_so(self, ready, scene):
+        ready.ui.transformSelector.setCurrentNode(scene.AddNewNodeByClass("vtkMRMLTransformNode"))
+        ready.settle()
+        assert "no result yet" in ready.ui.verdictLabel.text
+
+    def test_a_new_report_on_the_same_transform_is_noticed(self, withResult):
+        node = withResult.result.transformNode
+        node.SetAttribute("GenReg.Report", json.dumps(REPORT | {"verdict": {"status": "failed", "reasons": []}}))
+        node.Modified()
+        withResult.settle()
+        assert "Do not use" in withResult.ui.verdictLabel.text
+
+    @pytest.mark.parametrize("text", ["{", "[1]", '{"similarity": 3}', '{"verdict": 3}'])
+    def test_a_spoiled_report_breaks_nothing(self, ready, scene, text):
+        node = scene.AddNewNodeByClass("vtkMRMLTransformNode")
+        node.SetAttribute("GenReg.Report", text)
+        ready.ui.transformSelector.setCurrentNode(node)
+        ready.settle()
+        assert ready.texts() == []
+        assert "no result" in ready.ui.verdictLabel.text or "cannot be read" in ready.ui.verdictLabel.text
+
+    def test_a_transform_that_was_changed_since_no_longer_bears_its_verdict(self, withResult):
+        from GenRegLogic.mrml.nodes.transforms import fieldOfNode, setField, setProvenance
+
+        node = withResult.result.transformNode
+        field, geometry = fieldOfNode(node) or (np.ones((4, 5, 6, 3), np.float32), Geometry((6, 5, 4)))
+        setField(node, np.array(field), geometry)
+        setProvenance(node, REPORT, withResult.fixed, withResult.moving)
+        withResult.settle()
+        assert "looks trustworthy" in withResult.ui.verdictLabel.text
+        setField(node, 5 * np.array(field) + 1, geometry)
+        withResult.settle()
+        assert "no longer holds" in withResult.ui.verdictLabel.text
+        assert withResult.ui.figuresLabel.text == ""
+
+    def test_volumes_that_are_gone_are_left_out(self, withResult, scene):
+        scene.RemoveNode(withResult.moving)
+        withResult.panel.update()
+        assert "onto" not in withResult.ui.figuresLabel.text
+        assert "Folded voxels" in withResult.ui.figuresLabel.text
+
+    def test_a_transform_that_is_removed_takes_its_verdict_along(self, withResult, scene):
+        scene.RemoveNode(withResult.result.transformNode)
+        withResult.settle()
+        assert withResult.ui.verdictLabel.text == "Nothing registered yet."

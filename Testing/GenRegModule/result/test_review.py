@@ -1,0 +1,161 @@
+"""Show grid, Before and after, Checkerboard, Undo: what they do, and when they can be clicked."""
+
+import pytest
+
+from ..conftest import REPORT, makeResult
+
+BUTTONS = ("showGridButton", "beforeAfterButton", "checkerboardButton", "undoButton")
+
+
+@pytest.fixture
+def composite(scene):
+    return scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+
+
+@pytest.fixture
+def done(running, composite):
+    """The panel after a run."""
+    running.run.succeed()
+    running.settle()
+    running.transform = running.ui.transformSelector.currentNode()
+    return running
+
+
+@pytest.fixture
+def reloaded(ready, scene, composite):
+    """The panel with a transform that came with the scene."""
+    result = makeResult(scene, ready.fixed, ready.moving)
+    ready.ui.transformSelector.setCurrentNode(result.transformNode)
+    ready.settle()
+    ready.transform = result.transformNode
+    return ready
+
+
+def enabled(panel):
+    return [name for name in BUTTONS if getattr(panel.ui, name).enabled]
+
+
+class TestWhatCanBeClicked:
+    def test_before_a_run_nothing(self, ready):
+        assert enabled(ready) == []
+
+    def test_during_a_run_nothing(self, done):
+        done.press("runButton")
+        assert enabled(done) == []
+
+    def test_after_a_run_everything(self, done):
+        assert enabled(done) == list(BUTTONS)
+
+    def test_with_a_transform_from_a_scene_all_but_undo(self, reloaded):
+        assert enabled(reloaded) == ["showGridButton", "beforeAfterButton", "checkerboardButton"]
+
+    def test_with_another_transform_nothing_but_undo(self, done, scene):
+        done.ui.transformSelector.setCurrentNode(scene.AddNewNodeByClass("vtkMRMLTransformNode"))
+        done.settle()
+        assert enabled(done) == ["undoButton"]
+
+    def test_after_the_moving_volume_is_gone_nothing_but_undo(self, done, scene):
+        scene.RemoveNode(done.moving)
+        done.settle()
+        assert enabled(done) == ["undoButton"]
+
+    def test_after_a_failed_run_the_earlier_result(self, done):
+        from GenRegLogic.errors import WorkerError
+
+        done.press("runButton")
+        done.run.end(WorkerError("It ended."))
+        done.settle()
+        assert enabled(done) == list(BUTTONS)
+
+    def test_after_the_scene_is_closed_nothing(self, done, scene):
+        scene.Clear(False)
+        done.settle()
+        assert enabled(done) == []
+
+
+class TestGrid:
+    def test_a_click_draws_it_and_another_takes_it_away(self, done):
+        done.press("showGridButton")
+        assert done.panel.looking.drawing == "grid"
+        assert done.ui.showGridButton.checked
+        assert done.ui.gridModeButton.checked
+        done.press("showGridButton")
+        assert done.panel.looking.drawing == ""
+        assert not done.ui.showGridButton.checked
+
+
+class TestBeforeAndAfter:
+    @pytest.fixture(params=["done", "reloaded"])
+    def either(self, request):
+        return request.getfixturevalue(request.param)
+
+    def test_one_click_shows_before_and_another_after(self, either):
+        assert either.ui.beforeAfterButton.text == "Show before"
+        either.press("beforeAfterButton")
+        assert either.moving.GetParentTransformNode() is None
+        assert either.ui.beforeAfterButton.text == "Show after"
+        either.press("beforeAfterButton")
+        assert either.moving.GetParentTransformNode() is either.transform
+        assert either.ui.beforeAfterButton.text == "Show before"
+
+    def test_transforms_of_the_moving_volume_stay_below(self, reloaded, scene):
+        own = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "own")
+        reloaded.moving.SetAndObserveTransformNodeID(own.GetID())
+        own.SetAndObserveTransformNodeID(reloaded.transform.GetID())
+        reloaded.settle()
+        reloaded.press("beforeAfterButton")
+        assert reloaded.moving.GetParentTransformNode() is own
+        assert own.GetParentTransformNode() is None
+        reloaded.press("beforeAfterButton")
+        assert reloaded.moving.GetParentTransformNode() is own
+        assert own.GetParentTransformNode() is reloaded.transform
+
+    def test_what_was_not_applied_begins_with_after(self, running):
+        running.run.succeed(REPORT, apply=False)
+        running.settle()
+        assert running.ui.beforeAfterButton.text == "Show after"
+        running.press("beforeAfterButton")
+        assert running.moving.GetParentTransformNode() is running.ui.transformSelector.currentNode()
+
+
+class TestCheckerboard:
+    def test_it_is_shown_and_the_views_come_back(self, done, composite, scene):
+        before = composite.GetBackgroundVolumeID(), composite.GetForegroundVolumeID()
+        done.press("checkerboardButton")
+        board = scene.GetNodeByID(composite.GetBackgroundVolumeID())
+        assert board.GetName().startswith("GenReg checkerboard")
+        assert not board.GetSaveWithScene()
+        done.press("checkerboardButton")
+        assert (composite.GetBackgroundVolumeID(), composite.GetForegroundVolumeID()) == before
+        assert board.GetScene() is None
+
+    def test_the_next_run_takes_it_away(self, done, scene):
+        done.press("checkerboardButton")
+        done.press("runButton")
+        assert scene.GetFirstNodeByName("GenReg checkerboard") is None
+        assert not done.ui.checkerboardButton.checked
+
+    def test_closing_the_module_takes_it_away(self, done, scene):
+        done.press("checkerboardButton")
+        done.panel.review.cleanup()
+        assert scene.GetFirstNodeByName("GenReg checkerboard") is None
+
+    def test_from_a_scene_the_moving_volume_is_warped_anew(self, reloaded, composite):
+        reloaded.press("checkerboardButton")
+        assert reloaded.ui.checkerboardButton.checked
+        assert composite.GetBackgroundVolumeID() is not None
+
+
+class TestUndo:
+    def test_it_is_done_once(self, done):
+        undo = done.panel.review._result.undo
+        done.press("undoButton")
+        assert undo.used == 1
+        assert not done.ui.undoButton.enabled
+
+    def test_it_takes_grid_and_checkerboard_away(self, done, scene):
+        done.press("showGridButton")
+        done.press("checkerboardButton")
+        done.press("undoButton")
+        assert scene.GetFirstNodeByName("GenReg checkerboard") is None
+        assert not done.ui.showGridButton.checked

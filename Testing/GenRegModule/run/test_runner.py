@@ -1,0 +1,177 @@
+"""One run at a time, on a timer or waiting for it, and ended for certain."""
+
+import pytest
+
+
+class Request:
+    """Stands for a run's inputs and outputs where nobody looks inside."""
+
+
+@pytest.fixture
+def runner(fakes):
+    return fakes.runner
+
+
+def start(runner, **options):
+    return runner.start(Request(), Request(), **options)
+
+
+class TestStart:
+    def test_the_timer_carries_the_run_on(self, host, runner, fakes):
+        run = start(runner)
+        host.processEvents(5, until=lambda: run.polls > 2)
+        assert run.polls > 2
+
+    def test_the_outcome_arrives_once_and_the_timer_rests(self, host, runner):
+        outcomes = []
+        run = start(runner, onEnded=outcomes.append)
+        run.later(run.end, "the result")
+        host.processEvents(5, until=lambda: outcomes)
+        polls = run.polls
+        host.processEvents(0.2)
+        assert outcomes == ["the result"]
+        assert run.polls == polls
+        assert not runner.running
+
+    def test_two_runs_at_once_are_refused_in_one_sentence(self, runner):
+        from GenRegLogic.errors import InputError
+
+        start(runner)
+        with pytest.raises(InputError, match="under way"):
+            start(runner)
+        assert runner.running
+
+    def test_a_run_after_another_is_welcome(self, runner):
+        run = start(runner)
+        run.end("done")
+        start(runner)
+        assert runner.running
+
+    def test_a_run_that_is_refused_leaves_the_way_free(self, runner, fakes):
+        from GenRegLogic.errors import InputError
+
+        fakes.refuse(InputError("No."))
+        with pytest.raises(InputError, match="No"):
+            start(runner)
+        assert not runner.running
+        start(runner)
+
+    def test_options_reach_the_run(self, runner):
+        run = start(runner, preview=False, keepWarm=True)
+        assert (run.preview, run.keepWarm) == (False, True)
+
+
+class TestWhileItRuns:
+    def test_the_callers_words_reach_the_run(self, runner):
+        run = start(runner)
+        runner.setPreview(False)
+        runner.stopAndKeep()
+        runner.cancel()
+        assert run.calls == [("preview", False), "keep", "cancel"]
+
+    def test_without_a_run_they_reach_nobody(self, runner):
+        runner.setPreview(False)
+        runner.stopAndKeep()
+        runner.cancel()
+
+    def test_an_unforeseen_fault_ends_the_run_with_one_sentence(self, host, runner, fakes):
+        from GenRegLogic.errors import GenRegError
+
+        outcomes = []
+        run = start(runner, onEnded=outcomes.append)
+        run.later(lambda: 1 / 0)
+        host.processEvents(5, until=lambda: outcomes)
+        assert isinstance(outcomes[0], GenRegError)
+        assert "unexpected" in str(outcomes[0])
+        assert not runner.running
+        assert fakes.worker.closed
+
+    def test_a_fault_of_the_one_who_hears_the_outcome_harms_nothing(self, host, runner, fakes):
+        run = start(runner, onEnded=lambda outcome: 1 / 0)
+        run.later(run.end, "the result")
+        host.processEvents(5, until=lambda: not runner.running)
+        assert not fakes.worker.closed
+        start(runner)
+
+
+class TestProcess:
+    def test_the_result_is_returned(self, runner, fakes, monkeypatch):
+        begin = runner.begin
+
+        def beginAndEnd(*arguments, **keywords):
+            run = begin(*arguments, **keywords)
+            run.later(run.end, "the result")
+            return run
+
+        monkeypatch.setattr(runner, "begin", beginAndEnd)
+        assert runner.process(Request(), Request()) == "the result"
+
+    def test_a_failure_is_raised(self, runner, monkeypatch):
+        from GenRegLogic.errors import WorkerError
+
+        begin = runner.begin
+
+        def beginAndEnd(*arguments, **keywords):
+            run = begin(*arguments, **keywords)
+            run.later(run.end, WorkerError("The process ended."))
+            return run
+
+        monkeypatch.setattr(runner, "begin", beginAndEnd)
+        with pytest.raises(WorkerError, match="ended"):
+            runner.process(Request(), Request())
+        assert not runner.running
+
+    def test_an_interruption_gives_the_run_up(self, runner, fakes, monkeypatch):
+        monkeypatch.setattr(fakes.worker, "wait", lambda seconds: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            runner.process(Request(), Request())
+        assert "cancel" in fakes.runs[-1].calls
+        assert not runner.running
+        assert fakes.worker.closed
+
+
+class TestCleanup:
+    def test_a_run_is_cancelled_and_the_worker_closed(self, runner, fakes):
+        outcomes = []
+        run = start(runner, onEnded=outcomes.append)
+        runner.cleanup()
+        assert run.calls == ["cancel"]
+        assert len(outcomes) == 1
+        assert fakes.worker.closed == 1
+
+    def test_a_run_that_does_not_end_is_left_behind(self, host, runner, fakes, monkeypatch, part):
+        from GenRegLogic.errors import Cancelled
+
+        monkeypatch.setattr(part("run.runner"), "FAREWELL_S", 0.05)
+        outcomes = []
+        run = start(runner, onEnded=outcomes.append)
+        monkeypatch.setattr(run, "cancel", lambda: None)
+        runner.cleanup()
+        assert isinstance(outcomes[0], Cancelled)
+        assert fakes.worker.closed == 1
+        polls = run.polls
+        host.processEvents(0.1)
+        assert run.polls == polls
+
+    def test_a_second_call_does_nothing(self, runner, fakes):
+        runner.cleanup()
+        runner.cleanup()
+        assert fakes.worker.closed == 0
+
+    def test_a_run_after_it_begins_afresh(self, runner):
+        start(runner)
+        runner.cleanup()
+        start(runner)
+        assert runner.running
+
+
+class TestPython:
+    def test_slicers_launcher_goes_before_the_interpreter(self, part, monkeypatch):
+        monkeypatch.setattr(part("run.runner").shutil, "which", lambda name: f"/slicer/bin/{name}")
+        assert part("run.runner").pythonCommand() == ["/slicer/bin/PythonSlicer"]
+
+    def test_without_it_the_interpreter_serves(self, part, monkeypatch):
+        import sys
+
+        monkeypatch.setattr(part("run.runner").shutil, "which", lambda name: None)
+        assert part("run.runner").pythonCommand() == [sys.executable]
