@@ -268,7 +268,7 @@ def test_a_run_that_overlaps_itself_is_no_repetition(house, checkout):
 
 
 def test_indentation_blank_lines_comments_and_brackets_hide_no_repetition(house, checkout):
-    other = "def f():\n" + "".join(f"    {line}\n\n    # why\n    )\n" for line in SIX.splitlines())
+    other = "def f():\n" + "".join(f"    {line}\n\n    # why\n    ()\n" for line in SIX.splitlines())
     root = checkout({"GenRegLogic/one.py": SIX, "GenRegLogic/two.py": other})
     assert [lines for lines, _ in repeated(house, root)] == [6]
 
