@@ -21,13 +21,14 @@ from .guidance.region import Region, check_region, region_around
 from .machine.device import choose_device, device_name
 from .progress import Monitor, Progress
 from .quality.findings import body_points, similarity
-from .quality.measure import foreground, jacobian_figures, tre
+from .quality.measure import foreground, tre
 from .quality.report import build_report, record_stages
 from .register import Registration, computing, is_out_of_memory
 from .settings import Settings
 from .space.field import AffineTransform, DisplacementField, as_points, sample_transform
 from .space.grid import Image, canonical_array, resample, stored_array, subgrid
 from .space.inverse import accurate_inverse, fit_affine
+from .space.jacobian import jacobian_figures
 from .space.volume import Geometry, Volume, check_registrable
 from .stages.contrast import SAME_CONTRAST, contrast_agreement
 from .stages.finish import SAFE_DETERMINANT, bad_voxels, smoothed_near

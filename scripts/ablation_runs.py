@@ -32,10 +32,10 @@ from measuring import DEFAULT_DIGITS, ENGINE, Bench, fingerprint
 
 from GenRegLogic import register
 from GenRegLogic.files.images import write_transform
-from GenRegLogic.quality.measure import jacobian_figures
 from GenRegLogic.settings import Settings
 from GenRegLogic.space.field import DisplacementField
 from GenRegLogic.space.grid import Image
+from GenRegLogic.space.jacobian import jacobian_figures
 from GenRegLogic.space.volume import Volume
 from GenRegLogic.stages import refine
 from GenRegLogic.stages.finish import full_field

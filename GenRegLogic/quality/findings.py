@@ -11,11 +11,12 @@ from ..guidance.rigid import rigid_figures
 from ..space.field import DisplacementField
 from ..space.grid import Image, canonical_geometry, resample
 from ..space.inverse import accurate_inverse, invert
+from ..space.jacobian import jacobian_figures
 from ..space.volume import Geometry, Volume
 from ..stages.linear import Candidate, LinearLevel
 from ..stages.prepare import Prepared, mask_on
 from ..stages.propose import Proposal
-from .measure import foreground, inverse_error, jacobian_figures, lncc, nmi, tre
+from .measure import foreground, inverse_error, lncc, nmi, tre
 from .report import build_report
 
 __all__ = ["Findings", "body_points", "make_report", "similarity"]

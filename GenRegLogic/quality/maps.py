@@ -22,12 +22,12 @@ from ..space.field import (
     world_to_unit,
 )
 from ..space.grid import Image, canonical_geometry, resample, stored_array, subgrid
+from ..space.jacobian import MIN_DETERMINANT_FOR_LOG, determinants
 from ..space.volume import Geometry, Volume
 from ..stages.describe import mind_ssc
 from ..stages.linear import chance_mismatch
 from ..stages.prepare import Prepared, mask_on, prepare
 from ..stages.similarity import smooth
-from .measure import MIN_DETERMINANT_FOR_LOG, determinants
 
 __all__ = [
     "MAP_VOXELS",

@@ -20,7 +20,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 
-__all__ = ["Geometry", "Volume", "check_registrable"]
+__all__ = ["Geometry", "Volume", "as_mask", "check_registrable"]
 
 DIMENSION = 3
 MIN_VOXELS_PER_AXIS = 2
@@ -287,6 +287,29 @@ class Volume:
     def float32(self) -> np.ndarray:
         """The values as a contiguous (k, j, i) float32 array; a copy only where one is needed."""
         return np.ascontiguousarray(self.array, np.float32)
+
+
+def as_mask(mask: Volume | np.ndarray, geometry: Geometry | None = None) -> np.ndarray:
+    """A mask as booleans.
+
+    Args:
+        mask: (k, j, i), nonzero inside.
+        geometry: Grid whose shape it must have; None leaves that unchecked.
+
+    Returns:
+        (k, j, i) bool; the given array itself where it is boolean already.
+
+    Raises:
+        InputError: The mask has another shape than the geometry.
+
+    Example:
+        >>> as_mask(np.array([[[0, 3]]])).tolist()
+        [[[False, True]]]
+    """
+    array = np.asarray(mask.array if isinstance(mask, Volume) else mask)
+    if geometry is not None and array.shape != geometry.shape:
+        raise InputError(f"The mask has shape {array.shape}, but the image {geometry.shape}; resample the mask.")
+    return array if array.dtype == bool else array != 0
 
 
 def check_image_kind(dimension: int, size: Sequence[int], components: int) -> None:

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from ..errors import GenRegError
-from ..quality.measure import determinants
 from ..space.field import DisplacementField
 from ..space.grid import Image, canonical_array, canonical_geometry, resample, stored_array
+from ..space.jacobian import determinants
 from ..space.volume import Geometry
 from .similarity import box_sum, smooth
 

@@ -8,11 +8,11 @@ import torch
 
 from GenRegLogic.errors import InputError
 from GenRegLogic.guidance.rigid import RigidBodies, check_rigid, rigid_field, rigid_figures
-from GenRegLogic.quality.measure import jacobian_figures
 from GenRegLogic.register import register
 from GenRegLogic.settings import Settings
 from GenRegLogic.space.field import DisplacementField
 from GenRegLogic.space.grid import Image, canonical_geometry
+from GenRegLogic.space.jacobian import jacobian_figures
 from GenRegLogic.space.volume import Geometry, Volume
 from GenRegLogic.stages.finish import full_field
 

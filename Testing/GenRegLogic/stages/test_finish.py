@@ -6,9 +6,9 @@ import SimpleITK as sitk
 import torch
 
 from GenRegLogic.errors import GenRegError
-from GenRegLogic.quality.measure import jacobian_figures
 from GenRegLogic.space.field import AffineTransform, DisplacementField
 from GenRegLogic.space.grid import Image, canonical_geometry
+from GenRegLogic.space.jacobian import jacobian_figures
 from GenRegLogic.space.volume import Geometry
 from GenRegLogic.stages.finish import full_field, to_displacement
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from GenRegLogic.progress import Monitor
-from GenRegLogic.quality.measure import jacobian_figures
 from GenRegLogic.space.grid import Image
+from GenRegLogic.space.jacobian import jacobian_figures
 from GenRegLogic.space.volume import Geometry
 from GenRegLogic.stages.finish import to_displacement
 from GenRegLogic.stages.prepare import prepare, working_grid
