@@ -256,16 +256,28 @@ class RigidGrid:
         return [n for n, body in enumerate(self.bodies) if bool((where[body.box] & (body.distance <= reach)).any())]
 
     def together(self, motions: list[Motion], chosen: list[int], share: float) -> list[Motion]:
-        """The motions with those of the chosen bodies brought nearer to one that they could have in common."""
+        """Bring the motions of some bodies nearer to the one rigid motion that fits all of them best.
+
+        Each body starts from its own motion alone, so that the order of the bodies does not matter.
+
+        Args:
+            motions: Of all bodies.
+            chosen: Numbers of the bodies that collide.
+            share: How far they are brought together, 0 (not at all) to 1 (one common motion).
+
+        Returns:
+            The motions of all bodies; those that were not chosen are unchanged.
+        """
         u = torch.zeros((3, *self.geometry.shape), device=self.device)
         self.fixed(u, motions)
         common = self._fit([self.bodies[n] for n in chosen], u)
         out = list(motions)
         for n in chosen:
-            mixed = u.clone() if len(chosen) < 3 else u
-            here = (slice(None), *self.bodies[n].box)
-            mixed[here] += share * (self._moved(common, self.bodies[n].box) - mixed[here])
-            out[n] = self._fit([self.bodies[n]], mixed)
+            here = u[(slice(None), *self.bodies[n].box)]
+            before = here.clone()
+            here += share * (self._moved(common, self.bodies[n].box) - here)
+            out[n] = self._fit([self.bodies[n]], u)
+            here.copy_(before)  # boxes overlap: the next body must not find this one's change
         return out
 
     def all_together(self, u: torch.Tensor, share: float) -> torch.Tensor:
