@@ -295,10 +295,11 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
     with monitor.stage("refine"):
         field = refiner.run(levels, proposal.field, monitor, lambda u: to_displacement(u, linear.matrix))
     with monitor.stage("finish"):
+        hooks = {"tell": monitor.within(0.0, 0.3).tell, "warn": notes.append}
         if bodies is None:
-            forward, repaired = full_field(field, linear.matrix, inputs.fixed.geometry)
+            forward, repaired = full_field(field, linear.matrix, inputs.fixed.geometry, **hooks)
         else:
-            forward, repaired = rigid_field(field, linear.matrix, bodies)
+            forward, repaired = rigid_field(field, linear.matrix, bodies, **hooks)
         monitor.tell(0.3)
         confidence = estimate_confidence(fixed, moving, linear.matrix, field, settings, monitor)
         monitor.tell(0.7)

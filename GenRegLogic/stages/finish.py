@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -19,8 +19,16 @@ __all__ = ["bad_voxels", "check_orientation", "full_field", "smoothed_near", "to
 SAFE_DETERMINANT = 0.02
 """Least one-sided determinant that a repaired voxel must reach, of the deformation without its linear part."""
 
-REPAIR_ROUNDS, WEAKENING = 20, 0.8
+SMOOTHING_ROUNDS, WEAKENING = 20, 0.8
 """Rounds of smoothing alone, and what the whole field is multiplied by in every later one."""
+
+MAX_REPAIR_ROUNDS = 80
+"""By then a millionth of the deformation is left (0.8 to the power of 60)."""
+
+GIVEN_UP = (
+    "The deformation folded and could not be repaired, so the result is the linear alignment alone; start without the "
+    "initial transform or with a higher smoothness."
+)
 
 REPAIR_REACH = 2
 """Voxels around a bad one that are smoothed with it."""
@@ -52,16 +60,29 @@ def to_displacement(field: Image, linear: np.ndarray, geometry: Geometry | None 
     return DisplacementField(stored_array(array, geometry), geometry)
 
 
-def full_field(field: Image, linear: np.ndarray, geometry: Geometry) -> tuple[DisplacementField, int]:
-    """The mapping on the fixed scan's grid, rounded as files hold it, and how many voxels had to be repaired.
+def full_field(
+    field: Image,
+    linear: np.ndarray,
+    geometry: Geometry,
+    *,
+    tell: Callable[[float], None] = lambda fraction: None,
+    warn: Callable[[str], None] = lambda sentence: None,
+) -> tuple[DisplacementField, int]:
+    """The mapping on the fixed scan's grid, rounded as files hold it and free of folds.
 
     The refinement doesn't fold; what interpolation onto another grid may add is smoothed away where it is. A field that
-    smoothing can't mend (somebody's folded initial transform) is weakened until it doesn't fold.
+    smoothing can't mend (somebody's folded initial transform) is weakened in every further round, and given up for the
+    linear part alone after `MAX_REPAIR_ROUNDS`.
 
     Args:
-        field: displacement before the linear part, mm on canonical axes ``(3, D, H, W)``.
-        linear: 4x4, LPS mm.
-        geometry: the fixed scan's grid.
+        field: Displacement before the linear part, mm on canonical axes ``(3, D, H, W)``, fixed -> moving.
+        linear: 4x4, LPS mm, fixed -> moving.
+        geometry: The fixed scan's grid.
+        tell: Receives the fraction of the repair's rounds that are done; what it raises (`Cancelled`) ends the repair.
+        warn: Receives a sentence if the deformation had to be given up.
+
+    Returns:
+        The field, fixed -> moving, and how many voxels folded before they were repaired.
 
     Raises:
         GenRegError: The linear part mirrors space.
@@ -75,14 +96,19 @@ def full_field(field: Image, linear: np.ndarray, geometry: Geometry) -> tuple[Di
     canonical = canonical_geometry(geometry)
     u = resample(field, canonical, smooth=False).tensor
     limit = SAFE_DETERMINANT * volume_change
-    for number in itertools.count():
+    for number in range(MAX_REPAIR_ROUNDS):
+        tell(number / MAX_REPAIR_ROUNDS)
         bad = bad_voxels(forward, limit)
         if not bad.any():
             return forward, count
-        if number >= REPAIR_ROUNDS:
+        if number >= SMOOTHING_ROUNDS:
             u = u * WEAKENING
         u = smoothed_near(u, torch.from_numpy(np.ascontiguousarray(canonical_array(bad, geometry))).to(u.device))
         forward = to_displacement(Image(u, canonical), linear, geometry).rounded()
+    if bad_voxels(forward, limit).any():
+        warn(GIVEN_UP)
+        forward = to_displacement(Image(torch.zeros_like(u), canonical), linear, geometry).rounded()
+    return forward, count
 
 
 def check_orientation(linear: np.ndarray) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from GenRegLogic.errors import InputError
+from GenRegLogic.errors import Cancelled, InputError
 from GenRegLogic.guidance.rigid import RigidBodies, check_rigid, rigid_field, rigid_figures
 from GenRegLogic.register import register
 from GenRegLogic.settings import Settings
@@ -149,6 +149,29 @@ class TestRigidField:
         assert jacobian_figures(forward)["ndv_pct"] == 0
         for figures in rigid_figures(forward, labels):
             assert abs(figures["volume_change_pct"]) < MAX_VOLUME_CHANGE_PCT
+
+    COLLIDING = centered((48, 32, 32), (2.0, 2.0, 2.0))
+
+    def collision(self, **hooks):
+        """Two balls that run 16 mm into each other."""
+        labels = ball(self.COLLIDING, (12, 0, 0), 10, 2, ball(self.COLLIDING, (-12, 0, 0), 10))
+        field = field_of(self.COLLIDING, lambda p: -np.sign(p[:, :1]) * [[8.0, 0, 0]])
+        return labels, rigid_field(field, np.eye(4), RigidBodies(labels, np.eye(4), CPU), **hooks)[0]
+
+    def test_what_no_round_repairs_is_given_up_for_one_rigid_motion(self, monkeypatch):
+        monkeypatch.setattr("GenRegLogic.guidance.rigid.MAX_ROUNDS", 1)
+        sentences = []
+        labels, forward = self.collision(warn=sentences.append)
+        assert "one rigid motion" in sentences[0]
+        assert jacobian_figures(forward)["min_det"] == pytest.approx(1, abs=0.01)
+        assert max(each["residual_strain_pct"] for each in rigid_figures(forward, labels)) < MAX_VOLUME_CHANGE_PCT
+
+    def test_a_repair_can_be_given_up_by_the_caller(self):
+        def cancel(fraction):
+            raise Cancelled("stop")
+
+        with pytest.raises(Cancelled):
+            self.collision(tell=cancel)
 
     def test_the_order_of_three_colliding_bodies_makes_no_difference(self):
         grid = centered((48, 36, 32), (2.0, 2.0, 2.0))

@@ -5,7 +5,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from GenRegLogic.errors import GenRegError
+from GenRegLogic.errors import Cancelled, GenRegError
 from GenRegLogic.space.field import AffineTransform, DisplacementField
 from GenRegLogic.space.grid import Image, canonical_geometry
 from GenRegLogic.space.jacobian import jacobian_figures
@@ -126,6 +126,30 @@ class TestFullField:
         field, repaired = full_field(Image(noise, grid), np.eye(4), FIXED_GRID)
         assert repaired > 0
         assert jacobian_figures(field)["ndv_pct"] == 0
+
+    def test_what_no_round_repairs_is_given_up_for_the_linear_part(self, monkeypatch):
+        monkeypatch.setattr("GenRegLogic.stages.finish.MAX_REPAIR_ROUNDS", 1)
+        sentences = []
+        field, repaired = full_field(pinched(strength=20.0), LINEAR, FIXED_GRID, warn=sentences.append)
+        assert repaired > 0
+        grid = canonical_geometry(FIXED_GRID)
+        alone = to_displacement(Image(torch.zeros(3, *grid.shape), grid), LINEAR, FIXED_GRID).rounded()
+        np.testing.assert_array_equal(field.array, alone.array)
+        assert "linear alignment alone" in sentences[0]
+
+    def test_a_repair_says_how_far_it_is(self):
+        fractions, sentences = [], []
+        full_field(pinched(), np.eye(4), FIXED_GRID, tell=fractions.append, warn=sentences.append)
+        assert fractions == sorted(set(fractions))
+        assert len(fractions) > 1
+        assert not sentences
+
+    def test_a_repair_can_be_given_up_by_the_caller(self):
+        def cancel(fraction):
+            raise Cancelled("stop")
+
+        with pytest.raises(Cancelled):
+            full_field(pinched(), np.eye(4), FIXED_GRID, tell=cancel)
 
     def test_it_is_what_a_file_will_hold(self):
         field, _ = full_field(pinched(), LINEAR, FIXED_GRID)
