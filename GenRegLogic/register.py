@@ -341,14 +341,9 @@ def _given_starts(inputs: _Inputs) -> list[tuple[str, np.ndarray]]:
 
 
 def _coarsely(transform: Transform, geometry: Geometry) -> DisplacementField:
-    """A transform sampled over the fixed scan, on canonical axes with at most INITIAL_VOXELS voxels."""
+    """A transform sampled over the fixed scan, on canonical axes with about INITIAL_VOXELS voxels."""
     grid = canonical_geometry(geometry)
-    factor = max((np.prod(grid.size) / INITIAL_VOXELS) ** (1 / 3), 1.0)
-    size = tuple(max(2, int(np.ceil((n - 1) / factor)) + 1) for n in grid.size)
-    spacing = tuple(s * (n - 1) / (m - 1) for s, n, m in zip(grid.spacing, grid.size, size))
-    return sample_transform(
-        transform, Geometry(size=size, spacing=spacing, origin=grid.origin, direction=grid.direction)
-    )
+    return sample_transform(transform, grid.coarsened_by(grid.factor_to(INITIAL_VOXELS)))
 
 
 def _network(settings: Settings, device: torch.device) -> Learned | None:
@@ -413,7 +408,7 @@ def _finest_spacing(fixed: Prepared, moving: Prepared, settings: Settings, max_v
     """The coarser scan's voxel size (geometric mean), or what was asked, or what the plan allows; mm, and a note."""
     wanted = settings.resolution_mm
     if wanted is None:
-        wanted = max(float(np.prod(p.image.geometry.spacing)) ** (1 / 3) for p in (fixed, moving))
+        wanted = max(p.image.geometry.mean_spacing for p in (fixed, moving))
     spacing = wanted
     while np.prod(working_grid(fixed, spacing).size, dtype=float) > max_voxels:
         spacing *= 1.05

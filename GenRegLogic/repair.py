@@ -26,7 +26,7 @@ from .quality.report import build_report, record_stages
 from .register import Registration, computing, is_out_of_memory
 from .settings import Settings
 from .space.field import AffineTransform, DisplacementField, as_points, sample_transform
-from .space.grid import Image, canonical_array, resample, stored_array, subgrid
+from .space.grid import Image, canonical_array, resample, stored_array
 from .space.inverse import accurate_inverse, fit_affine
 from .space.jacobian import jacobian_figures
 from .space.volume import Geometry, Volume, check_registrable
@@ -211,7 +211,7 @@ class _Repair:
         self.whole = fixed, moving
         self.linear = fit_affine(self.old).matrix
         self.region = Region(self.mask)
-        native = max(float(np.prod(v.geometry.spacing)) ** (1 / 3) for v in (self.fixed, self.moving))
+        native = max(v.geometry.mean_spacing for v in (self.fixed, self.moving))
         spacing = native if self.settings.resolution_mm is None else self.settings.resolution_mm
         self.local = self._around(fixed), self._around_moving(moving)
         while np.prod(working_grid(self.local[0], spacing).size, dtype=float) > MAX_VOXELS:
@@ -321,11 +321,8 @@ class _Repair:
     def _whole_field(self, work: Image) -> DisplacementField:
         """The field as it is at the moment, coarsely, for whoever wants to see it."""
         if self._coarse is None:
-            low, high = np.zeros(3, int), np.array(self.region.geometry.size) - 1
-            factor = max((np.prod(self.region.geometry.size) / PREVIEW_VOXELS) ** (1 / 3), 1.0)
-            spacing = tuple(s * factor for s in self.region.geometry.spacing)
-            grid = subgrid(self.region.geometry, low, high, spacing)
-            self._coarse = sample_transform(self.old, grid)
+            grid = self.region.geometry
+            self._coarse = sample_transform(self.old, grid.coarsened_by(grid.factor_to(PREVIEW_VOXELS)))
         own = resample(self.field, work.geometry, smooth=False).tensor
         change = resample(Image(work.tensor - own, work.geometry), self._coarse.geometry, smooth=False).tensor
         return self._with(self._coarse, change)

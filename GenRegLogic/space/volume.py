@@ -133,6 +133,11 @@ class Geometry:
         """Cubic millimeters per voxel."""
         return float(np.prod(self.spacing))
 
+    @property
+    def mean_spacing(self) -> float:
+        """Edge, mm, of the cube that is as large as a voxel: the geometric mean of the three spacings."""
+        return self.voxel_volume ** (1 / 3)
+
     def to_world(self, indices: np.ndarray) -> np.ndarray:
         """(..., 3) continuous (i, j, k) indices to (..., 3) LPS mm."""
         return np.asarray(indices, np.float64) @ self.index_to_world[:3, :3].T + self.index_to_world[:3, 3]
@@ -165,11 +170,47 @@ class Geometry:
         return bool(distance <= tolerance * min(*self.spacing, *other.spacing))
 
     def coarsened(self, max_voxels: int) -> Geometry:
-        """This grid, or a coarser one between the same corner voxels with at most so many voxels."""
-        factor = (np.prod(self.size, dtype=float) / max_voxels) ** (1 / 3)
+        """A coarser grid between the same corner voxels that is sure to have few enough voxels.
+
+        Args:
+            max_voxels: Largest number of voxels; a grid that has no more is returned itself. Every axis keeps two
+                voxels at least.
+
+        Example:
+            >>> Geometry((100, 100, 100)).coarsened(1000).size
+            (10, 10, 10)
+        """
+        factor = self.factor_to(max_voxels)
         if factor <= 1:
             return self
-        size = tuple(max(2, int(n / factor)) for n in self.size)
+        return self._between_corners(tuple(max(2, int(n / factor)) for n in self.size))
+
+    def coarsened_by(self, factor: float) -> Geometry:
+        """A coarser grid between the same corner voxels that is sure to be fine enough.
+
+        Args:
+            factor: The spacing grows by this factor at most; a factor of 1 or less returns the grid itself.
+
+        Example:
+            >>> coarse = Geometry((101, 101, 51)).coarsened_by(4)
+            >>> coarse.size, coarse.spacing
+            ((26, 26, 14), (4.0, 4.0, 3.8461538461538463))
+        """
+        if factor <= 1:
+            return self
+        return self._between_corners(tuple(max(2, int(np.ceil((n - 1) / factor)) + 1) for n in self.size))
+
+    def factor_to(self, max_voxels: int) -> float:
+        """By how much the spacing must grow for the grid to have about this many voxels; below 1 if it has fewer.
+
+        Example:
+            >>> Geometry((100, 50, 20)).factor_to(100_000)
+            1.0
+        """
+        return float((np.prod(self.size, dtype=float) / max_voxels) ** (1 / 3))
+
+    def _between_corners(self, size: tuple[int, int, int]) -> Geometry:
+        """The grid of another size with the same corner voxels."""
         spacing = tuple(s * (n - 1) / (m - 1) for s, n, m in zip(self.spacing, self.size, size))
         return Geometry(size, spacing, self.origin, self.direction)
 
