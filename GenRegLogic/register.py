@@ -30,12 +30,13 @@ from .quality.report import plain, record_stages
 from .quality.verdict import verdict
 from .settings import Settings
 from .space.field import AffineTransform, DisplacementField, Transform, as_points, sample_transform
-from .space.grid import Image, canonical_geometry, resample
+from .space.grid import canonical_geometry, resample
 from .space.inverse import accurate_inverse, fit_affine
+from .space.split import with_linear, without_linear
 from .space.volume import Geometry, Volume, check_registrable
 from .space.warp import warp_image
 from .stages.contrast import SAME_CONTRAST, contrast_agreement
-from .stages.finish import full_field, to_displacement
+from .stages.finish import full_field
 from .stages.linear import Candidate, LinearLevel, align
 from .stages.prepare import Prepared, prepare, working_grid
 from .stages.propose import Proposal, Proposer, identity, propose, search_proposal
@@ -293,7 +294,7 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
         describer=learned,
     )
     with monitor.stage("refine"):
-        field = refiner.run(levels, proposal.field, monitor, lambda u: to_displacement(u, linear.matrix))
+        field = refiner.run(levels, proposal.field, monitor, lambda u: with_linear(u, linear.matrix))
     with monitor.stage("finish"):
         hooks = {"tell": monitor.within(0.0, 0.3).tell, "warn": notes.append}
         if bodies is None:
@@ -381,12 +382,7 @@ class _InitialField:
 
     def __call__(self, level: LinearLevel, linear: np.ndarray) -> Proposal:
         field = _coarsely(self.transform, self.fixed)
-        grid = field.geometry
-        k, j, i = np.meshgrid(*(np.arange(n) for n in grid.shape), indexing="ij")
-        points = grid.to_world(np.stack([i, j, k], axis=-1).reshape(-1, 3))
-        there = AffineTransform(linear).inverse()(points + field.array.reshape(-1, 3))
-        u = ((there - points) @ grid.direction).T.reshape(3, *grid.shape)
-        return Proposal("initial", Image(torch.from_numpy(u).float().to(level.device), grid))
+        return Proposal("initial", without_linear(field, linear, field.geometry, level.device))
 
 
 def _check_overlap(level: LinearLevel, linear: Candidate) -> None:

@@ -29,6 +29,7 @@ from .space.field import AffineTransform, DisplacementField, as_points, sample_t
 from .space.grid import Image, canonical_array, resample, stored_array
 from .space.inverse import accurate_inverse, fit_affine
 from .space.jacobian import jacobian_figures
+from .space.split import without_linear
 from .space.volume import Geometry, Volume, check_registrable
 from .stages.contrast import SAME_CONTRAST, contrast_agreement
 from .stages.finish import SAFE_DETERMINANT, bad_voxels, smoothed_near
@@ -270,20 +271,9 @@ class _Repair:
         offset = np.rint(own.to_index(np.array([geometry.origin]))[0]).astype(int)
         low, high = offset, offset + np.array(geometry.size) - 1
         if _part(own, low, high).is_close(geometry, 1e-4):
-            array = canonical_array(field.array, field.geometry)[_slices(low, high)]
-        else:
-            array = sample_transform(field, geometry).array
-        back = np.linalg.inv(self.linear)
-        index = geometry.index_to_world
-        turn = geometry.direction.T
-        u = np.moveaxis(array @ (turn @ back[:3, :3]).T.astype(np.float32), -1, 0).astype(np.float32, order="C")
-        slopes = turn @ ((back - np.eye(4)) @ index)[:3]
-        for column, count in enumerate(geometry.size):
-            shape = [1, 1, 1]
-            shape[2 - column] = count
-            line = slopes[:, column].reshape(3, 1, 1, 1) * np.arange(count).reshape(shape)
-            u += (line + (slopes[:, 3].reshape(3, 1, 1, 1) if column == 0 else 0)).astype(np.float32)
-        return torch.from_numpy(u).to(self.device)
+            own_box = canonical_array(field.array, field.geometry)[_slices(low, high)]
+            field = DisplacementField(own_box, geometry)  # nothing to interpolate
+        return without_linear(field, self.linear, geometry, self.device).tensor
 
     def _refine(self) -> Image:
         hold = _Hold(self.field, self.depth, self.region.depth_mm)

@@ -18,9 +18,10 @@ import torch
 from ..errors import InputError
 from ..space.field import AffineTransform, DisplacementField
 from ..space.grid import Image, canonical_array, canonical_geometry, resample
+from ..space.split import with_linear
 from ..space.volume import Geometry, Volume
 from ..space.warp import warp_labels
-from ..stages.finish import SAFE_DETERMINANT, bad_voxels, check_orientation, smoothed_near, to_displacement
+from ..stages.finish import SAFE_DETERMINANT, bad_voxels, check_orientation, smoothed_near
 
 __all__ = ["RigidBodies", "check_rigid", "rigid_field", "rigid_figures"]
 
@@ -368,7 +369,7 @@ def rigid_field(
     u = grid.settle(u, motions, least_mm=1.5 * max(field.geometry.spacing))
     count = 0
     for number in range(MAX_ROUNDS):
-        forward = to_displacement(Image(u, canonical), linear, geometry).rounded()
+        forward = with_linear(Image(u, canonical), linear, geometry).rounded()
         bad = canonical_array(bad_voxels(forward, safe if number else 0.0), geometry)
         if not bad.any():
             return forward, count
@@ -385,7 +386,7 @@ def rigid_field(
                 u = grid.settle(u, motions)
         u = grid.fixed(smoothed_near(u, bad), motions)
     warn(GIVEN_UP)
-    return to_displacement(Image(grid.all_together(u, 1.0), canonical), linear, geometry).rounded(), count
+    return with_linear(Image(grid.all_together(u, 1.0), canonical), linear, geometry).rounded(), count
 
 
 def rigid_figures(forward: DisplacementField, labels: Volume) -> list[dict]:

@@ -9,12 +9,13 @@ import torch
 
 from ..errors import GenRegError
 from ..space.field import DisplacementField
-from ..space.grid import Image, canonical_array, canonical_geometry, resample, stored_array
+from ..space.grid import Image, canonical_array, canonical_geometry, resample
 from ..space.jacobian import determinants
+from ..space.split import with_linear
 from ..space.volume import Geometry
 from .similarity import box_sum, smooth
 
-__all__ = ["bad_voxels", "check_orientation", "full_field", "smoothed_near", "to_displacement"]
+__all__ = ["bad_voxels", "check_orientation", "full_field", "smoothed_near"]
 
 SAFE_DETERMINANT = 0.02
 """Least one-sided determinant that a repaired voxel must reach, of the deformation without its linear part."""
@@ -32,32 +33,6 @@ GIVEN_UP = (
 
 REPAIR_REACH = 2
 """Voxels around a bad one that are smoothed with it."""
-
-
-def to_displacement(field: Image, linear: np.ndarray, geometry: Geometry | None = None) -> DisplacementField:
-    """The whole mapping ``x -> A (x + R u(x))`` as a displacement field.
-
-    Args:
-        field: u, ``(3, D, H, W)`` mm along the canonical axes R.
-        linear: A, 4x4, LPS mm.
-        geometry: a grid with the stored axes of the fixed scan; None gives the field's own (canonical) grid.
-    """
-    target = field.geometry if geometry is None else canonical_geometry(geometry)
-    u = resample(field, target, smooth=False).tensor
-    index = target.index_to_world
-    matrix = torch.from_numpy(linear[:3, :3] @ target.direction).float().to(u.device)
-    offset = (linear - np.eye(4)) @ index  # index -> displacement of A alone
-    d, h, w = target.shape
-    out = (matrix @ u.reshape(3, -1)).reshape(3, d, h, w)
-    for column, (count, shape) in enumerate(((w, (1, 1, w)), (h, (1, h, 1)), (d, (d, 1, 1)))):
-        line = torch.from_numpy(offset[:3, column])[:, None] * torch.arange(count, dtype=torch.float64)
-        if column == 0:
-            line = line + torch.from_numpy(offset[:3, 3])[:, None]
-        out += line.float().to(u.device).reshape(3, *shape)
-    array = out.permute(1, 2, 3, 0).cpu().numpy()
-    if geometry is None:
-        return DisplacementField(array, target)
-    return DisplacementField(stored_array(array, geometry), geometry)
 
 
 def full_field(
@@ -88,7 +63,7 @@ def full_field(
         GenRegError: The linear part mirrors space.
     """
     volume_change = check_orientation(linear)
-    forward = to_displacement(field, linear, geometry).rounded()
+    forward = with_linear(field, linear, geometry).rounded()
     bad = bad_voxels(forward, 0.0)
     if not bad.any():
         return forward, 0
@@ -104,10 +79,10 @@ def full_field(
         if number >= SMOOTHING_ROUNDS:
             u = u * WEAKENING
         u = smoothed_near(u, torch.from_numpy(np.ascontiguousarray(canonical_array(bad, geometry))).to(u.device))
-        forward = to_displacement(Image(u, canonical), linear, geometry).rounded()
+        forward = with_linear(Image(u, canonical), linear, geometry).rounded()
     if bad_voxels(forward, limit).any():
         warn(GIVEN_UP)
-        forward = to_displacement(Image(torch.zeros_like(u), canonical), linear, geometry).rounded()
+        forward = with_linear(Image(torch.zeros_like(u), canonical), linear, geometry).rounded()
     return forward, count
 
 

@@ -9,8 +9,8 @@ import torch
 from GenRegLogic.progress import Monitor
 from GenRegLogic.space.grid import Image
 from GenRegLogic.space.jacobian import jacobian_figures
+from GenRegLogic.space.split import with_linear
 from GenRegLogic.space.volume import Geometry
-from GenRegLogic.stages.finish import to_displacement
 from GenRegLogic.stages.prepare import prepare, working_grid
 from GenRegLogic.stages.refine import BOTH, DESCRIPTOR, INTENSITY, MAX_STEP, NETWORK, Composer, Refiner, schedule
 
@@ -59,11 +59,11 @@ class TestSchedule:
 class TestField:
     def test_it_comes_nearer_to_the_truth(self, scans, zero, pair, measure):
         field, _ = refined(scans, schedule(measure, FINEST, 40), zero)
-        assert pair.error(to_displacement(field, np.eye(4))).mean() < 0.6 * pair.start.mean()
+        assert pair.error(with_linear(field, np.eye(4))).mean() < 0.6 * pair.start.mean()
 
     def test_it_does_not_fold(self, scans, zero, measure):
         field, _ = refined(scans, schedule(measure, FINEST, 40), zero)
-        figures = jacobian_figures(to_displacement(field, np.eye(4)))
+        figures = jacobian_figures(with_linear(field, np.eye(4)))
         assert figures["folds_pct"] == 0
         assert figures["ndv_pct"] == 0
 
@@ -71,7 +71,7 @@ class TestField:
         noise = torch.rand(scans[1].image.tensor.shape, generator=torch.Generator().manual_seed(0))
         other = dataclasses.replace(scans[1], image=Image(noise, scans[1].image.geometry))
         field, _ = refined((scans[0], other), schedule(measure, FINEST, 40), zero)
-        assert jacobian_figures(to_displacement(field, np.eye(4)))["ndv_pct"] < 0.1  # what `full_field` can repair
+        assert jacobian_figures(with_linear(field, np.eye(4)))["ndv_pct"] < 0.1  # what `full_field` can repair
 
     @pytest.mark.parametrize("steps", [1, 2, 5])
     def test_no_step_is_longer_than_allowed(self, scans, zero, measure, steps):
@@ -88,7 +88,7 @@ class TestField:
     def test_more_smoothness_gives_a_smoother_field(self, scans, zero, measure):
         spread = [
             jacobian_figures(
-                to_displacement(refined(scans, schedule(measure, FINEST, 20), zero, smoothness=s)[0], np.eye(4))
+                with_linear(refined(scans, schedule(measure, FINEST, 20), zero, smoothness=s)[0], np.eye(4))
             )["sdlogj"]
             for s in (0.7, 2.0)
         ]
