@@ -40,7 +40,8 @@ from .stages.finish import full_field
 from .stages.linear import Candidate, LinearLevel, align
 from .stages.prepare import Prepared, prepare, working_grid
 from .stages.propose import Proposal, Proposer, identity, propose, search_proposal
-from .stages.refine import BOTH, DESCRIPTOR, INTENSITY, Refiner, schedule
+from .stages.refine import Refiner
+from .stages.schedule import BOTH, DESCRIPTOR, INTENSITY, schedule
 
 __all__ = ["Progress", "Registration", "register"]
 

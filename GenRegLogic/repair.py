@@ -35,7 +35,8 @@ from .stages.contrast import SAME_CONTRAST, contrast_agreement
 from .stages.finish import SAFE_DETERMINANT, bad_voxels, smoothed_near
 from .stages.linear import LinearLevel
 from .stages.prepare import Prepared, mask_on, prepare, working_grid
-from .stages.refine import DESCRIPTOR, INTENSITY, Level, Refiner, schedule
+from .stages.refine import Refiner
+from .stages.schedule import DESCRIPTOR, INTENSITY, Level, schedule
 from .stages.similarity import smooth
 
 __all__ = ["repair"]

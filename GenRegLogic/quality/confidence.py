@@ -28,7 +28,8 @@ from ..stages.describe import mind_ssc
 from ..stages.linear import LinearLevel, chance_mismatch
 from ..stages.prepare import Prepared, prepare, working_grid
 from ..stages.propose import identity, propose, search_proposal
-from ..stages.refine import DESCRIPTOR, Refiner, schedule
+from ..stages.refine import Refiner
+from ..stages.schedule import DESCRIPTOR, schedule
 from ..stages.similarity import smooth
 
 __all__ = [

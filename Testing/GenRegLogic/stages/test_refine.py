@@ -12,7 +12,8 @@ from GenRegLogic.space.jacobian import jacobian_figures
 from GenRegLogic.space.split import with_linear
 from GenRegLogic.space.volume import Geometry
 from GenRegLogic.stages.prepare import prepare, working_grid
-from GenRegLogic.stages.refine import BOTH, DESCRIPTOR, INTENSITY, MAX_STEP, NETWORK, Composer, Refiner, schedule
+from GenRegLogic.stages.refine import MAX_STEP, Composer, Refiner
+from GenRegLogic.stages.schedule import BOTH, DESCRIPTOR, INTENSITY, NETWORK, schedule
 
 CPU = torch.device("cpu")
 FINEST = 3.0
@@ -38,22 +39,6 @@ def refined(scans, levels, start, **options):
     """The field and the history of a refinement under no linear part."""
     refiner = Refiner(*scans, np.eye(4), **options)
     return refiner.run(levels, start), refiner.history
-
-
-class TestSchedule:
-    def test_it_goes_from_coarse_to_fine(self, measure):
-        spacings = [level.spacing for level in schedule(measure, 1.5, 40)]
-        assert spacings == sorted(spacings, reverse=True)
-        assert len(spacings) > 1
-
-    def test_no_iterations_give_no_level(self, measure):
-        assert schedule(measure, 1.5, 0) == []
-
-    def test_the_coarsest_level_has_the_iterations_asked_for(self, measure):
-        assert schedule(measure, 1.5, 40)[0].iterations == 40
-
-    def test_every_level_has_at_least_one(self, measure):
-        assert min(level.iterations for level in schedule(measure, 1.5, 1)) == 1
 
 
 class TestField:
@@ -173,13 +158,6 @@ class TestNetworkDescriptors:
         def describe(self, image):
             self.shapes.append(tuple(image.shape))
             return torch.stack([image, *torch.gradient(image)])
-
-    def test_they_are_compared_on_the_coarse_levels_only(self):
-        levels = schedule(DESCRIPTOR, 1.0, 8, descriptor=BOTH)
-        assert [level.measure for level in levels] == [BOTH, BOTH, DESCRIPTOR]
-        assert all(
-            level.measure == NETWORK for level in schedule(DESCRIPTOR, 1.0, 8, descriptor=NETWORK, finest_learned=0)
-        )
 
     @pytest.mark.parametrize("measure", [NETWORK, BOTH])
     def test_they_draw_the_scans_together(self, scans, zero, measure):
