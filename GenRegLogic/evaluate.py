@@ -7,9 +7,10 @@ from collections.abc import Iterable
 import numpy as np
 
 from .errors import InputError
-from .quality.measure import dice, foreground, jacobian_figures, lncc, nmi, tre
+from .quality.measure import dice, foreground, lncc, nmi, tre
 from .space.field import AffineTransform, DisplacementField, Transform, sample_transform
 from .space.inverse import invert
+from .space.jacobian import jacobian_figures
 from .space.volume import Volume, check_registrable
 from .space.warp import warp_image, warp_labels
 

@@ -30,16 +30,18 @@ from .quality.report import plain, record_stages
 from .quality.verdict import verdict
 from .settings import Settings
 from .space.field import AffineTransform, DisplacementField, Transform, as_points, sample_transform
-from .space.grid import Image, canonical_geometry, resample
+from .space.grid import canonical_geometry, resample
 from .space.inverse import accurate_inverse, fit_affine
+from .space.split import with_linear, without_linear
 from .space.volume import Geometry, Volume, check_registrable
 from .space.warp import warp_image
 from .stages.contrast import SAME_CONTRAST, contrast_agreement
-from .stages.finish import full_field, to_displacement
+from .stages.finish import full_field
 from .stages.linear import Candidate, LinearLevel, align
 from .stages.prepare import Prepared, prepare, working_grid
 from .stages.propose import Proposal, Proposer, identity, propose, search_proposal
-from .stages.refine import BOTH, DESCRIPTOR, INTENSITY, Refiner, schedule
+from .stages.refine import Refiner
+from .stages.schedule import BOTH, DESCRIPTOR, INTENSITY, schedule
 
 __all__ = ["Progress", "Registration", "register"]
 
@@ -293,12 +295,13 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
         describer=learned,
     )
     with monitor.stage("refine"):
-        field = refiner.run(levels, proposal.field, monitor, lambda u: to_displacement(u, linear.matrix))
+        field = refiner.run(levels, proposal.field, monitor, lambda u: with_linear(u, linear.matrix))
     with monitor.stage("finish"):
+        hooks = {"tell": monitor.within(0.0, 0.3).tell, "warn": notes.append}
         if bodies is None:
-            forward, repaired = full_field(field, linear.matrix, inputs.fixed.geometry)
+            forward, repaired = full_field(field, linear.matrix, inputs.fixed.geometry, **hooks)
         else:
-            forward, repaired = rigid_field(field, linear.matrix, bodies)
+            forward, repaired = rigid_field(field, linear.matrix, bodies, **hooks)
         monitor.tell(0.3)
         confidence = estimate_confidence(fixed, moving, linear.matrix, field, settings, monitor)
         monitor.tell(0.7)
@@ -340,14 +343,9 @@ def _given_starts(inputs: _Inputs) -> list[tuple[str, np.ndarray]]:
 
 
 def _coarsely(transform: Transform, geometry: Geometry) -> DisplacementField:
-    """A transform sampled over the fixed scan, on canonical axes with at most INITIAL_VOXELS voxels."""
+    """A transform sampled over the fixed scan, on canonical axes with about INITIAL_VOXELS voxels."""
     grid = canonical_geometry(geometry)
-    factor = max((np.prod(grid.size) / INITIAL_VOXELS) ** (1 / 3), 1.0)
-    size = tuple(max(2, int(np.ceil((n - 1) / factor)) + 1) for n in grid.size)
-    spacing = tuple(s * (n - 1) / (m - 1) for s, n, m in zip(grid.spacing, grid.size, size))
-    return sample_transform(
-        transform, Geometry(size=size, spacing=spacing, origin=grid.origin, direction=grid.direction)
-    )
+    return sample_transform(transform, grid.coarsened_by(grid.factor_to(INITIAL_VOXELS)))
 
 
 def _network(settings: Settings, device: torch.device) -> Learned | None:
@@ -385,12 +383,7 @@ class _InitialField:
 
     def __call__(self, level: LinearLevel, linear: np.ndarray) -> Proposal:
         field = _coarsely(self.transform, self.fixed)
-        grid = field.geometry
-        k, j, i = np.meshgrid(*(np.arange(n) for n in grid.shape), indexing="ij")
-        points = grid.to_world(np.stack([i, j, k], axis=-1).reshape(-1, 3))
-        there = AffineTransform(linear).inverse()(points + field.array.reshape(-1, 3))
-        u = ((there - points) @ grid.direction).T.reshape(3, *grid.shape)
-        return Proposal("initial", Image(torch.from_numpy(u).float().to(level.device), grid))
+        return Proposal("initial", without_linear(field, linear, field.geometry, level.device))
 
 
 def _check_overlap(level: LinearLevel, linear: Candidate) -> None:
@@ -412,7 +405,7 @@ def _finest_spacing(fixed: Prepared, moving: Prepared, settings: Settings, max_v
     """The coarser scan's voxel size (geometric mean), or what was asked, or what the plan allows; mm, and a note."""
     wanted = settings.resolution_mm
     if wanted is None:
-        wanted = max(float(np.prod(p.image.geometry.spacing)) ** (1 / 3) for p in (fixed, moving))
+        wanted = max(p.image.geometry.mean_spacing for p in (fixed, moving))
     spacing = wanted
     while np.prod(working_grid(fixed, spacing).size, dtype=float) > max_voxels:
         spacing *= 1.05

@@ -21,19 +21,22 @@ from .guidance.region import Region, check_region, region_around
 from .machine.device import choose_device, device_name
 from .progress import Monitor, Progress
 from .quality.findings import body_points, similarity
-from .quality.measure import foreground, jacobian_figures, tre
+from .quality.measure import foreground, tre
 from .quality.report import build_report, record_stages
 from .register import Registration, computing, is_out_of_memory
 from .settings import Settings
 from .space.field import AffineTransform, DisplacementField, as_points, sample_transform
-from .space.grid import Image, canonical_array, resample, stored_array, subgrid
+from .space.grid import Image, canonical_array, resample, stored_array
 from .space.inverse import accurate_inverse, fit_affine
+from .space.jacobian import jacobian_figures
+from .space.split import without_linear
 from .space.volume import Geometry, Volume, check_registrable
 from .stages.contrast import SAME_CONTRAST, contrast_agreement
 from .stages.finish import SAFE_DETERMINANT, bad_voxels, smoothed_near
 from .stages.linear import LinearLevel
 from .stages.prepare import Prepared, mask_on, prepare, working_grid
-from .stages.refine import DESCRIPTOR, INTENSITY, Level, Refiner, schedule
+from .stages.refine import Refiner
+from .stages.schedule import DESCRIPTOR, INTENSITY, Level, schedule
 from .stages.similarity import smooth
 
 __all__ = ["repair"]
@@ -210,7 +213,7 @@ class _Repair:
         self.whole = fixed, moving
         self.linear = fit_affine(self.old).matrix
         self.region = Region(self.mask)
-        native = max(float(np.prod(v.geometry.spacing)) ** (1 / 3) for v in (self.fixed, self.moving))
+        native = max(v.geometry.mean_spacing for v in (self.fixed, self.moving))
         spacing = native if self.settings.resolution_mm is None else self.settings.resolution_mm
         self.local = self._around(fixed), self._around_moving(moving)
         while np.prod(working_grid(self.local[0], spacing).size, dtype=float) > MAX_VOXELS:
@@ -269,20 +272,9 @@ class _Repair:
         offset = np.rint(own.to_index(np.array([geometry.origin]))[0]).astype(int)
         low, high = offset, offset + np.array(geometry.size) - 1
         if _part(own, low, high).is_close(geometry, 1e-4):
-            array = canonical_array(field.array, field.geometry)[_slices(low, high)]
-        else:
-            array = sample_transform(field, geometry).array
-        back = np.linalg.inv(self.linear)
-        index = geometry.index_to_world
-        turn = geometry.direction.T
-        u = np.moveaxis(array @ (turn @ back[:3, :3]).T.astype(np.float32), -1, 0).astype(np.float32, order="C")
-        slopes = turn @ ((back - np.eye(4)) @ index)[:3]
-        for column, count in enumerate(geometry.size):
-            shape = [1, 1, 1]
-            shape[2 - column] = count
-            line = slopes[:, column].reshape(3, 1, 1, 1) * np.arange(count).reshape(shape)
-            u += (line + (slopes[:, 3].reshape(3, 1, 1, 1) if column == 0 else 0)).astype(np.float32)
-        return torch.from_numpy(u).to(self.device)
+            own_box = canonical_array(field.array, field.geometry)[_slices(low, high)]
+            field = DisplacementField(own_box, geometry)  # nothing to interpolate
+        return without_linear(field, self.linear, geometry, self.device).tensor
 
     def _refine(self) -> Image:
         hold = _Hold(self.field, self.depth, self.region.depth_mm)
@@ -320,11 +312,8 @@ class _Repair:
     def _whole_field(self, work: Image) -> DisplacementField:
         """The field as it is at the moment, coarsely, for whoever wants to see it."""
         if self._coarse is None:
-            low, high = np.zeros(3, int), np.array(self.region.geometry.size) - 1
-            factor = max((np.prod(self.region.geometry.size) / PREVIEW_VOXELS) ** (1 / 3), 1.0)
-            spacing = tuple(s * factor for s in self.region.geometry.spacing)
-            grid = subgrid(self.region.geometry, low, high, spacing)
-            self._coarse = sample_transform(self.old, grid)
+            grid = self.region.geometry
+            self._coarse = sample_transform(self.old, grid.coarsened_by(grid.factor_to(PREVIEW_VOXELS)))
         own = resample(self.field, work.geometry, smooth=False).tensor
         change = resample(Image(work.tensor - own, work.geometry), self._coarse.geometry, smooth=False).tensor
         return self._with(self._coarse, change)

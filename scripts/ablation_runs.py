@@ -32,30 +32,31 @@ from measuring import DEFAULT_DIGITS, ENGINE, Bench, fingerprint
 
 from GenRegLogic import register
 from GenRegLogic.files.images import write_transform
-from GenRegLogic.quality.measure import jacobian_figures
 from GenRegLogic.settings import Settings
 from GenRegLogic.space.field import DisplacementField
 from GenRegLogic.space.grid import Image
+from GenRegLogic.space.jacobian import jacobian_figures
 from GenRegLogic.space.volume import Volume
 from GenRegLogic.stages import refine
+from GenRegLogic.stages import schedule as ladders
 from GenRegLogic.stages.finish import full_field
 from GenRegLogic.stages.linear import align
 from GenRegLogic.stages.prepare import prepare, working_grid
 from GenRegLogic.stages.propose import Proposal, identity, propose, score, search_proposal
 
-LADDERS = {refine.DESCRIPTOR: DESCRIPTOR, refine.INTENSITY: INTENSITY}
+LADDERS = {ladders.DESCRIPTOR: DESCRIPTOR, ladders.INTENSITY: INTENSITY}
 ALL_SCALES = 0.0
 """Voxels, as a multiple of the finest, from which on the network describes: all of them."""
 
 MADE: dict[str, tuple[str, dict]] = {
-    "mind": (refine.DESCRIPTOR, {}),
-    "network": (refine.DESCRIPTOR, {"descriptor": refine.NETWORK, "finest_learned": ALL_SCALES}),
-    "both": (refine.DESCRIPTOR, {"descriptor": refine.BOTH, "finest_learned": ALL_SCALES}),
-    COARSE_BOTH: (refine.DESCRIPTOR, {"descriptor": refine.BOTH}),
-    "intensity": (refine.INTENSITY_ONLY, {}),
-    MIXED: (refine.INTENSITY, {}),
+    "mind": (ladders.DESCRIPTOR, {}),
+    "network": (ladders.DESCRIPTOR, {"descriptor": ladders.NETWORK, "finest_learned": ALL_SCALES}),
+    "both": (ladders.DESCRIPTOR, {"descriptor": ladders.BOTH, "finest_learned": ALL_SCALES}),
+    COARSE_BOTH: (ladders.DESCRIPTOR, {"descriptor": ladders.BOTH}),
+    "intensity": (ladders.INTENSITY_ONLY, {}),
+    MIXED: (ladders.INTENSITY, {}),
 }
-"""What a run compares, as `refine.schedule` takes it: the ladder, and what its descriptor rungs compare."""
+"""What a run compares, as `stages.schedule.schedule` takes it: the ladder, and what its descriptor rungs compare."""
 
 RESET_PEAK = "5"
 """Written to clear_refs, it makes the largest resident size that of this moment (proc(5))."""
@@ -233,7 +234,7 @@ class Pair:
         if count == 0:
             return field
         measure, described = MADE[made]
-        levels = refine.schedule(measure, self.spacing, count, coarsest_only=coarsest_only, **described)
+        levels = ladders.schedule(measure, self.spacing, count, coarsest_only=coarsest_only, **described)
         refiner = refine.Refiner(self._fixed, self._moving, self._linear.matrix, describer=self._learned)
         return refiner.run(levels, field)
 

@@ -209,7 +209,7 @@ Every pair is prepared and aligned linearly once; that is not counted. From ther
 - **iterations**: of the refinement at its coarsest scale; the default is {default}. Without iterations the proposal is
   the answer, and nothing is compared.
 - **Dice, TRE**: by the referee, means over the pairs that have labels or landmarks. The folds are counted by the engine
-  (`measure.jacobian_figures`) on the same voxels, which takes far less time than the referee's own count.
+  (`jacobian.jacobian_figures`) on the same voxels, which takes far less time than the referee's own count.
 - **folds, strict folds**: voxels with a determinant that isn't positive, in percent: by central differences, and in any
   of the eight one-sided ones. The largest of all pairs.
 - **CPU s**: processor seconds of making and scoring the proposals and of refining, median of the pairs; **refining**:

@@ -30,7 +30,7 @@ from GenRegLogic.quality.report import plain
 from GenRegLogic.quality.verdict import verdict
 from GenRegLogic.settings import Settings
 from GenRegLogic.space.field import DisplacementField
-from GenRegLogic.space.grid import canonical_image, resample, subgrid
+from GenRegLogic.space.grid import canonical_image, grid_over, resample
 from GenRegLogic.space.volume import Geometry, Volume
 
 SCAN_VOXELS = 200_000
@@ -42,8 +42,8 @@ def load_scan(path: Path, voxels: int = SCAN_VOXELS) -> Volume:
     image = canonical_image(Volume.from_file(path), torch.device("cpu"))
     geometry = image.geometry
     extent = (np.array(geometry.size) - 1) * geometry.spacing
-    spacing = max(float(np.prod(extent) / voxels) ** (1 / 3), float(np.prod(geometry.spacing)) ** (1 / 3))
-    grid = subgrid(geometry, np.zeros(3), np.array(geometry.size) - 1, (spacing,) * 3)
+    spacing = max(float(np.prod(extent) / voxels) ** (1 / 3), geometry.mean_spacing)
+    grid = grid_over(geometry, (spacing,) * 3)
     return Volume(resample(image, grid).tensor.numpy(), grid)
 
 

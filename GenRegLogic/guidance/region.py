@@ -62,7 +62,7 @@ def region_around(
         moving: Grid of the moving scan.
     """
     off = np.linalg.norm(field(fixed_landmarks) - moving_landmarks, axis=1)
-    voxel = max(float(np.prod(g.spacing)) ** (1 / 3) for g in (fixed, moving))
+    voxel = max(g.mean_spacing for g in (fixed, moving))
     inside = np.zeros(fixed.shape, np.uint8)
     for point, radius in zip(fixed_landmarks, np.maximum(LANDMARK_REACH * off, LEAST_REACH_VOXELS * voxel)):
         index = fixed.to_index(point[None])[0]

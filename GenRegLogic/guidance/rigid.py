@@ -9,18 +9,19 @@ Hill, Hawkes, "Deformations incorporating rigid structures" (Computer Vision and
 from __future__ import annotations
 
 import dataclasses
-import itertools
+from collections.abc import Callable
 
 import numpy as np
 import SimpleITK as sitk
 import torch
 
-from ..errors import GenRegError, InputError
+from ..errors import InputError
 from ..space.field import AffineTransform, DisplacementField
 from ..space.grid import Image, canonical_array, canonical_geometry, resample
+from ..space.split import with_linear
 from ..space.volume import Geometry, Volume
 from ..space.warp import warp_labels
-from ..stages.finish import SAFE_DETERMINANT, bad_voxels, check_orientation, smoothed_near, to_displacement
+from ..stages.finish import SAFE_DETERMINANT, bad_voxels, check_orientation, smoothed_near
 
 __all__ = ["RigidBodies", "check_rigid", "rigid_field", "rigid_figures"]
 
@@ -40,8 +41,14 @@ TIGHTNESS = 0.1
 """Spread, in voxels, below which a body says nothing about its own rotation and takes that of the linear part."""
 
 NEAREST_MM = 1e-4
-FIRST_ROUNDS, LAST_ROUNDS = 25, 60
-"""Rounds of repair in which only what lies around a fold changes, and in which all motions come together."""
+FIRST_ROUNDS, LAST_ROUNDS, MAX_ROUNDS = 25, 60, 121
+"""Rounds of repair until which only what lies around a fold changes, until which all motions come together slowly, and
+until which they do so fast; then the deformation is given up."""
+
+GIVEN_UP = (
+    "The deformation could not be kept rigid in the mask without folding, so the result is one rigid motion of the "
+    "whole scan; leave out the mask or some of its structures."
+)
 
 TOGETHER, WEAKENING = 0.5, 0.8
 """How far two bodies that run into each other are brought to one motion in a round, and what the deformation is
@@ -256,16 +263,28 @@ class RigidGrid:
         return [n for n, body in enumerate(self.bodies) if bool((where[body.box] & (body.distance <= reach)).any())]
 
     def together(self, motions: list[Motion], chosen: list[int], share: float) -> list[Motion]:
-        """The motions with those of the chosen bodies brought nearer to one that they could have in common."""
+        """Bring the motions of some bodies nearer to the one rigid motion that fits all of them best.
+
+        Each body starts from its own motion alone, so that the order of the bodies does not matter.
+
+        Args:
+            motions: Of all bodies.
+            chosen: Numbers of the bodies that collide.
+            share: How far they are brought together, 0 (not at all) to 1 (one common motion).
+
+        Returns:
+            The motions of all bodies; those that were not chosen are unchanged.
+        """
         u = torch.zeros((3, *self.geometry.shape), device=self.device)
         self.fixed(u, motions)
         common = self._fit([self.bodies[n] for n in chosen], u)
         out = list(motions)
         for n in chosen:
-            mixed = u.clone() if len(chosen) < 3 else u
-            here = (slice(None), *self.bodies[n].box)
-            mixed[here] += share * (self._moved(common, self.bodies[n].box) - mixed[here])
-            out[n] = self._fit([self.bodies[n]], mixed)
+            here = u[(slice(None), *self.bodies[n].box)]
+            before = here.clone()
+            here += share * (self._moved(common, self.bodies[n].box) - here)
+            out[n] = self._fit([self.bodies[n]], u)
+            here.copy_(before)  # boxes overlap: the next body must not find this one's change
         return out
 
     def all_together(self, u: torch.Tensor, share: float) -> torch.Tensor:
@@ -315,18 +334,31 @@ class RigidBodies:
         return shares
 
 
-def rigid_field(field: Image, linear: np.ndarray, bodies: RigidBodies) -> tuple[DisplacementField, int]:
+def rigid_field(
+    field: Image,
+    linear: np.ndarray,
+    bodies: RigidBodies,
+    *,
+    tell: Callable[[float], None] = lambda fraction: None,
+    warn: Callable[[str], None] = lambda sentence: None,
+) -> tuple[DisplacementField, int]:
     """The mapping on the fixed scan's grid, rigid in the bodies, rounded as files hold it and free of folds.
 
-    Where bodies run into each other, their motions are brought together until nothing folds.
+    Where bodies run into each other, their motions are brought together until nothing folds. What still folds after
+    `MAX_ROUNDS` is given up for one rigid motion of the whole scan, which keeps every body rigid.
 
     Args:
-        field: Displacement before the linear part, mm on canonical axes ``(3, D, H, W)``.
-        linear: 4x4, LPS mm.
+        field: Displacement before the linear part, mm on canonical axes ``(3, D, H, W)``, fixed -> moving.
+        linear: 4x4, LPS mm, fixed -> moving.
         bodies: On the fixed scan's grid.
+        tell: Receives the fraction of the repair's rounds that are done; what it raises (`Cancelled`) ends the repair.
+        warn: Receives a sentence if the deformation had to be given up.
 
     Returns:
-        The field, and how many voxels folded before they were repaired.
+        The field, fixed -> moving, and how many voxels folded before they were repaired.
+
+    Raises:
+        GenRegError: The linear part mirrors space.
     """
     safe = SAFE_DETERMINANT * check_orientation(linear)
     geometry = bodies.labels.geometry
@@ -336,14 +368,13 @@ def rigid_field(field: Image, linear: np.ndarray, bodies: RigidBodies) -> tuple[
     motions = grid.motions(u)
     u = grid.settle(u, motions, least_mm=1.5 * max(field.geometry.spacing))
     count = 0
-    for number in itertools.count():
-        forward = to_displacement(Image(u, canonical), linear, geometry).rounded()
+    for number in range(MAX_ROUNDS):
+        forward = with_linear(Image(u, canonical), linear, geometry).rounded()
         bad = canonical_array(bad_voxels(forward, safe if number else 0.0), geometry)
         if not bad.any():
             return forward, count
+        tell(number / MAX_ROUNDS)
         count = count or int(bad.sum())
-        if number > 2 * LAST_ROUNDS:
-            raise GenRegError("The field could not be kept rigid in the mask without folding; leave out the mask.")
         bad = torch.from_numpy(np.ascontiguousarray(bad)).to(u.device)
         if number >= FIRST_ROUNDS:
             u = grid.all_together(u, 1 - WEAKENING if number < LAST_ROUNDS else 0.5)
@@ -354,6 +385,8 @@ def rigid_field(field: Image, linear: np.ndarray, bodies: RigidBodies) -> tuple[
                 motions = grid.together(motions, near, TOGETHER)
                 u = grid.settle(u, motions)
         u = grid.fixed(smoothed_near(u, bad), motions)
+    warn(GIVEN_UP)
+    return with_linear(Image(grid.all_together(u, 1.0), canonical), linear, geometry).rounded(), count
 
 
 def rigid_figures(forward: DisplacementField, labels: Volume) -> list[dict]:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..space.field import Transform, apply_matrix, sample_array, world_to_unit
-from ..space.grid import canonical_geometry
+from ..space.field import Transform, apply_matrix, world_to_unit
+from ..space.grid import canonical_geometry, sample
 from ..space.volume import Geometry, Volume
 
 __all__ = ["ORIENTATIONS", "Cut", "Orientation", "Scan", "crop", "tilt_degrees", "whole"]
@@ -138,7 +138,7 @@ class Scan:
         points = cut.points(n)
         if transform is not None:
             points = points + transform.displacements(points)
-        values = sample_array(self.tensor, apply_matrix(world_to_unit(self.geometry), points))[0].numpy()
+        values = sample(self.tensor, apply_matrix(world_to_unit(self.geometry), points))[0].numpy()
         inside = self.geometry.contains(points.numpy().T).astype(np.float32)
         return cut.picture(values, n), cut.picture(inside, n) >= 0.5
 

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from ..quality.maps import worst_places
-from ..space.field import apply_matrix, sample_array, voxel_centers, world_to_unit
+from ..space.field import apply_matrix, voxel_centers, world_to_unit
+from ..space.grid import sample
 from ..space.volume import Geometry, Volume
 from ..stages.prepare import prepare
 from .planes import Scan
@@ -38,7 +39,7 @@ def inside_body(confidence: Volume, body: Scan) -> Volume:
     """A map with 0 outside the body, where there is nothing to be aligned."""
     array = confidence.array.astype(np.float32)
     for slab, points in voxel_centers(confidence.geometry):
-        within = sample_array(body.tensor, apply_matrix(world_to_unit(body.geometry), points))[0].numpy() > 0.5
+        within = sample(body.tensor, apply_matrix(world_to_unit(body.geometry), points))[0].numpy() > 0.5
         array[slab] *= (within & body.geometry.contains(points.numpy().T)).reshape(array[slab].shape)
     return Volume(np.nan_to_num(array), confidence.geometry)
 

@@ -72,5 +72,5 @@ def working_voxels(fixed: Geometry, moving: Geometry, settings: Settings) -> flo
     body fills is not known before the scans are seen."""
     spacing = settings.resolution_mm
     if spacing is None:
-        spacing = max(grid.voxel_volume for grid in (fixed, moving)) ** (1 / 3)
+        spacing = max(grid.mean_spacing for grid in (fixed, moving))
     return float(min(np.prod(fixed.extent_mm) / spacing**3, LARGEST_PLAN))

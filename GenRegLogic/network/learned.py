@@ -17,7 +17,7 @@ from ..space.grid import Image, resample
 from ..space.volume import Geometry
 from ..stages.linear import LinearLevel
 from ..stages.propose import Proposal
-from .model import STRIDES, Network, compose
+from .model import STRIDES, Network, compose_voxels
 from .weights import load_weights
 
 __all__ = ["SHA256", "SHOWN_DIGITS", "WEIGHTS", "Learned", "shipped", "standardized", "strided"]
@@ -103,7 +103,7 @@ class Learned:
         """A proposal composed with the network's field for what it has left to do, on the level's grid."""
         start = resample(proposal.field, level.fixed_geometry, smooth=False).tensor
         step = resample(self._field(level, linear, start), level.fixed_geometry, smooth=False).tensor
-        field = compose((start / level.spacing)[None], (step / level.spacing)[None])[0] * level.spacing
+        field = compose_voxels((start / level.spacing)[None], (step / level.spacing)[None])[0] * level.spacing
         return Proposal(f"{proposal.name}+network", Image(field, level.fixed_geometry))
 
     def _field(self, level: LinearLevel, linear: np.ndarray, start: torch.Tensor | None) -> Image:

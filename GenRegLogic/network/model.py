@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-__all__ = ["STRIDES", "Network", "Output", "compose", "local_correlation", "sample_at", "upsample_field"]
+__all__ = ["STRIDES", "Network", "Output", "compose_voxels", "correlation_volume", "sample_at", "upsample_field"]
 
 STRIDES = (2, 4, 8, 16)
 WIDTHS = (16, 32, 48, 64)
@@ -160,14 +160,14 @@ class Network(nn.Module):
             stride = STRIDES[level]
             u = here.new_zeros((len(here), 3, *here.shape[2:])) if u is None else upsample_field(u, here.shape[2:])
             for _ in range(STEPS[level]):
-                correlation = local_correlation(here, sample_at(there, u / stride))
+                correlation = correlation_volume(here, sample_at(there, u / stride))
                 step = integrate(smooth3(self.head(correlation, here)))
-                u = compose(u / stride, step) * stride
+                u = compose_voxels(u / stride, step) * stride
             fields.append(u)
         return Output(fields, *features)
 
 
-def local_correlation(fixed: torch.Tensor, moving: torch.Tensor) -> torch.Tensor:
+def correlation_volume(fixed: torch.Tensor, moving: torch.Tensor) -> torch.Tensor:
     """(N, 27, D, H, W): products of (N, C, D, H, W) features with their neighbors in the other image."""
     d, h, w = fixed.shape[2:]
     padded = F.pad(moving, [1] * 6, mode="replicate")
@@ -198,7 +198,7 @@ def sample_places(image: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     )
 
 
-def compose(first: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
+def compose_voxels(first: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
     """x -> first(x + step(x)) + step(x), both (N, 3, D, H, W) in voxels of the grid."""
     return sample_at(first, step) + step
 
@@ -207,7 +207,7 @@ def integrate(velocity: torch.Tensor) -> torch.Tensor:
     """The displacement of a stationary velocity, both in voxels, by scaling and squaring."""
     u = velocity / 2**SQUARINGS
     for _ in range(SQUARINGS):
-        u = compose(u, u)
+        u = compose_voxels(u, u)
     return u
 
 

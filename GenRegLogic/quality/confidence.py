@@ -19,15 +19,17 @@ import torch
 
 from ..progress import SHARES, Monitor
 from ..settings import Settings
-from ..space.field import DisplacementField, sample_transform
+from ..space.field import DisplacementField
 from ..space.grid import Image, Sampler, resample, sample
 from ..space.inverse import fit_affine
+from ..space.split import without_linear
 from ..space.volume import Geometry, Volume, check_registrable
 from ..stages.describe import mind_ssc
 from ..stages.linear import LinearLevel, chance_mismatch
 from ..stages.prepare import Prepared, prepare, working_grid
 from ..stages.propose import identity, propose, search_proposal
-from ..stages.refine import DESCRIPTOR, Refiner, schedule
+from ..stages.refine import Refiner
+from ..stages.schedule import DESCRIPTOR, schedule
 from ..stages.similarity import smooth
 
 __all__ = [
@@ -232,18 +234,8 @@ def confidence_of(
     grid = working_grid(scans[0], LinearLevel(*scans, VOXELS, linear).spacing)
     monitor = Monitor(device, lambda progress: tell(min(1.0, progress.fraction / SHARES["finish"])))
     with monitor.stage("finish"):
-        field = _without_linear(transform, linear, grid, device)
+        field = without_linear(transform, linear, grid, device)
         return estimate_confidence(*scans, linear, field, Settings(), monitor)
-
-
-def _without_linear(transform: DisplacementField, linear: np.ndarray, grid: Geometry, device: torch.device) -> Image:
-    """What a field does before its linear part, mm on the canonical axes of a grid ``(3, D, H, W)``."""
-    k, j, i = np.meshgrid(*(np.arange(n) for n in grid.shape), indexing="ij")
-    points = grid.to_world(np.stack([i, j, k], axis=-1).reshape(-1, 3))
-    there = points + sample_transform(transform, grid).array.reshape(-1, 3)
-    before = there @ np.linalg.inv(linear)[:3, :3].T + np.linalg.inv(linear)[:3, 3]
-    u = ((before - points) @ grid.direction).T.reshape(3, *grid.shape)
-    return Image(torch.from_numpy(u).float().to(device), grid)
 
 
 def disagreement(linear: np.ndarray, forward: Image, backward: Image) -> torch.Tensor:

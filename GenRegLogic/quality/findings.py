@@ -11,11 +11,12 @@ from ..guidance.rigid import rigid_figures
 from ..space.field import DisplacementField
 from ..space.grid import Image, canonical_geometry, resample
 from ..space.inverse import accurate_inverse, invert
+from ..space.jacobian import jacobian_figures
 from ..space.volume import Geometry, Volume
 from ..stages.linear import Candidate, LinearLevel
 from ..stages.prepare import Prepared, mask_on
 from ..stages.propose import Proposal
-from .measure import foreground, inverse_error, jacobian_figures, lncc, nmi, tre
+from .measure import foreground, inverse_error, lncc, nmi, tre
 from .report import build_report
 
 __all__ = ["Findings", "body_points", "make_report", "similarity"]
@@ -114,11 +115,9 @@ def body_points(fixed: Prepared, forward: DisplacementField) -> np.ndarray:
 def _inverse_error(points: np.ndarray, forward: DisplacementField, moving: Geometry) -> dict:
     """Error of there and back inside the body, with the inverse on a grid of at most INVERSE_VOXELS voxels."""
     grid = canonical_geometry(moving)
-    factor = (np.prod(grid.size) / INVERSE_VOXELS) ** (1 / 3)
+    factor = grid.factor_to(INVERSE_VOXELS)
     if factor > 1:
-        size = tuple(max(2, int(np.ceil((n - 1) / factor)) + 1) for n in grid.size)
-        spacing = tuple(s * (n - 1) / (k - 1) for s, n, k in zip(grid.spacing, grid.size, size))
-        grid = Geometry(size=size, spacing=spacing, origin=grid.origin, direction=grid.direction)
+        grid = grid.coarsened_by(factor)
         there = forward(points)
         points = points[grid.contains(there)]
         inverse, _ = invert(forward, geometry=grid)

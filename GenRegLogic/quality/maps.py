@@ -17,17 +17,16 @@ from ..space.field import (
     Transform,
     apply_matrix,
     as_slab,
-    sample_array,
     voxel_centers,
     world_to_unit,
 )
-from ..space.grid import Image, canonical_geometry, resample, stored_array, subgrid
+from ..space.grid import Image, canonical_geometry, grid_over, resample, sample, stored_array
+from ..space.jacobian import MIN_DETERMINANT_FOR_LOG, determinants
 from ..space.volume import Geometry, Volume
 from ..stages.describe import mind_ssc
 from ..stages.linear import chance_mismatch
 from ..stages.prepare import Prepared, mask_on, prepare
 from ..stages.similarity import smooth
-from .measure import MIN_DETERMINANT_FOR_LOG, determinants
 
 __all__ = [
     "MAP_VOXELS",
@@ -130,9 +129,9 @@ def _similarity(fixed: Prepared, moving: Prepared, transform: Transform) -> Imag
     """On an isotropic grid over the fixed scan, canonical axes."""
     whole = fixed.image.geometry
     extent = (np.array(whole.size) - 1) * whole.spacing
-    native = max(float(np.prod(scan.image.geometry.spacing)) ** (1 / 3) for scan in (fixed, moving))
+    native = max(scan.image.geometry.mean_spacing for scan in (fixed, moving))
     spacing = max(native, float(np.prod(extent) / SIMILARITY_VOXELS) ** (1 / 3))
-    grid = subgrid(whole, np.zeros(3), np.array(whole.size) - 1, (spacing,) * 3)
+    grid = grid_over(whole, (spacing,) * 3)
     warped, inside = warped_on(moving, transform, grid)
     weight = mask_on(fixed, grid)
     a, b = mind_ssc(resample(fixed.image, grid).tensor), mind_ssc(warped)
@@ -156,15 +155,15 @@ def warped_on(moving: Prepared, transform: Transform, grid: Geometry) -> tuple[t
         Two (k, j, i) tensors; the second is 1 inside the moving scan and 0 outside.
     """
     own = moving.image.geometry
-    step = float(np.prod(grid.spacing)) ** (1 / 3)
-    coarse = subgrid(own, np.zeros(3), np.array(own.size) - 1, tuple(max(step, s) for s in own.spacing))
+    step = grid.mean_spacing
+    coarse = grid_over(own, tuple(max(step, s) for s in own.spacing))
     image = resample(moving.image, coarse).tensor[None]
     values, inside = (torch.empty(grid.shape) for _ in range(2))
     half_voxel = 1.0 / (torch.tensor(own.size, dtype=torch.float32) - 1).clamp(min=1).view(3, 1)
     for slab, points in voxel_centers(grid):
         there = points + transform.displacements(points)
         shape = values[slab].shape
-        values[slab] = sample_array(image, apply_matrix(world_to_unit(coarse), there)).reshape(shape)
+        values[slab] = sample(image, apply_matrix(world_to_unit(coarse), there)).reshape(shape)
         within = apply_matrix(world_to_unit(own), there).abs() <= 1 + half_voxel
         inside[slab] = within.all(dim=0).float().reshape(shape)
     return values, inside
@@ -181,7 +180,7 @@ def confidence_on(confidence: Volume, geometry: Geometry) -> Volume:
     to_unit = world_to_unit(confidence.geometry)
     out = np.empty(geometry.shape, np.float32)
     for slab, points in voxel_centers(geometry):
-        out[slab] = as_slab(sample_array(source, apply_matrix(to_unit, points)).expand(3, -1), geometry)[..., 0]
+        out[slab] = as_slab(sample(source, apply_matrix(to_unit, points)).expand(3, -1), geometry)[..., 0]
     return Volume(out, geometry)
 
 

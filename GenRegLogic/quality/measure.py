@@ -1,12 +1,11 @@
 """Figures that say how good a registration is.
 
-Key functions: `jacobian_figures` (folds), `tre` (landmarks), `dice` (labels), `nmi` and `lncc` (similarity),
-`inverse_error`. All are of the images or fields given; nothing here is used to optimize.
+Key functions: `tre` (landmarks), `dice` (labels), `nmi` and `lncc` (similarity), `inverse_error`. All are of the images
+or fields given; nothing here is used to optimize. Folds and volume change are in `space.jacobian`.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Iterator
 
@@ -14,112 +13,21 @@ import numpy as np
 import torch
 
 from ..errors import InputError
-from ..space.field import DisplacementField, Transform, as_points, voxel_centers
+from ..space.field import Transform, as_points, voxel_centers
 from ..space.inverse import InverseError
-from ..space.volume import Geometry, Volume
+from ..space.volume import Geometry, Volume, as_mask
+from ..stages.similarity import box_sum
 
-__all__ = ["determinants", "dice", "foreground", "inverse_error", "jacobian_figures", "lncc", "nmi", "tre"]
+__all__ = ["dice", "foreground", "inverse_error", "lncc", "nmi", "tre"]
 
 SLAB_VOXELS = 2**17
 """Voxels per slab: its some thirty temporary arrays stay in the processor's cache."""
-
-MIN_DETERMINANT_FOR_LOG = 1e-3
-"""Determinants are clamped here before the logarithm, so that a fold counts as a large but finite value."""
 
 FOREGROUND_PERCENTILE = 25
 MAX_LABEL_TABLE = 2**22
 INTENSITY_PERCENTILES = (0.01, 99.99)
 MIN_RELATIVE_VARIANCE = 1e-5
 """Windows whose variance is below this share of the image's are flat; what correlates there is noise."""
-
-
-def jacobian_figures(field: DisplacementField, *, mask: Volume | np.ndarray | None = None) -> dict[str, float]:
-    """Folds and spread of the volume change, at every voxel of the field's grid.
-
-    Derivatives are differences of neighboring voxels along the grid's axes, mm per mm; at the edges one-sided.
-
-    Args:
-        field: Fixed -> moving, any direction matrix.
-        mask: (k, j, i), nonzero where ``sdlogj`` is taken; everywhere by default. The other figures are always of
-            the whole grid.
-
-    Returns:
-        folds_pct: Percent of voxels with det J <= 0, central differences.
-        ndv_pct: Percent of voxels where any of the eight determinants of one-sided differences is <= 0
-            (non-diffeomorphic volume; Liu et al., "On finite difference Jacobian computation in deformable image
-            registration", IJCV 2024): stricter.
-        sdlogj: Standard deviation of log det J.
-        min_det, max_det: Extremes of det J, central differences.
-    """
-    inside = None if mask is None else _mask_array(mask, field.geometry)
-    folds = bad = count = 0
-    total = squares = 0.0
-    low, high = math.inf, -math.inf
-    for start, central, least in determinants(field):
-        folds += int((central <= 0).sum())
-        bad += int((least <= 0).sum())
-        low, high = min(low, float(central.min())), max(high, float(central.max()))
-        if inside is not None:
-            central = central[torch.from_numpy(inside[start : start + len(central)])]
-        log = central.clamp(min=MIN_DETERMINANT_FOR_LOG).log_()
-        count += log.numel()
-        total += float(log.sum(dtype=torch.float64))
-        squares += float(log.square_().sum(dtype=torch.float64))
-    voxels = math.prod(field.geometry.size)
-    variance = max(0.0, squares / count - (total / count) ** 2) if count else 0.0
-    return {
-        "folds_pct": 100.0 * folds / voxels,
-        "ndv_pct": 100.0 * bad / voxels,
-        "sdlogj": math.sqrt(variance),
-        "min_det": low,
-        "max_det": high,
-    }
-
-
-def determinants(field: DisplacementField) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
-    """Slabs along k: first index, central and least one-sided determinants, both (k, j, i) float32."""
-    n_k, n_j, n_i = field.geometry.shape
-    array = torch.from_numpy(field.array)
-    columns = torch.tensor(field.geometry.direction, dtype=torch.float32)
-    sign = 1.0 if float(torch.det(columns)) > 0 else -1.0
-    step = max(1, SLAB_VOXELS // (n_j * n_i))
-    for start in range(0, n_k, step):
-        stop = min(start + step, n_k)
-        first, last = max(start - 1, 0), min(stop + 1, n_k)
-        slab = array[first:last].permute(3, 0, 1, 2).contiguous()
-        sides = []  # per axis i, j, k: the backward and the forward derivative of the mapping, (3, k, j, i) each
-        for axis in range(3):
-            dim = 3 - axis
-            slope = slab.diff(dim=dim).div_(field.geometry.spacing[axis])
-            slope += columns[:, axis].view(3, 1, 1, 1)
-            if axis == 2:  # the planes above and below the slab, repeated at the ends of the grid
-                slope = torch.cat([slope[:, :1]] * (start == 0) + [slope] + [slope[:, -1:]] * (stop == n_k), dim=1)
-            else:
-                ends = slope.narrow(dim, 0, 1), slope.narrow(dim, slope.shape[dim] - 1, 1)
-                slope = torch.cat([ends[0], slope, ends[1]], dim=dim)
-                slope = slope[:, start - first : start - first + stop - start]
-            length = slope.shape[dim] - 1
-            sides.append((slope.narrow(dim, 0, length), slope.narrow(dim, 1, length)))
-        yield start, *_central_and_least(sides, sign)
-
-
-def _central_and_least(
-    sides: list[tuple[torch.Tensor, torch.Tensor]], sign: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The eight one-sided determinants' mean and minimum.
-
-    A determinant is linear in each column and a central difference is the mean of the two one-sided ones, so the
-    mean of the eight *is* the determinant of the central differences.
-    """
-    mean = least = None
-    for j, k in itertools.product(*sides[1:]):
-        normal = (j[1] * k[2] - j[2] * k[1], j[2] * k[0] - j[0] * k[2], j[0] * k[1] - j[1] * k[0])
-        for i in sides[0]:
-            det = i[0] * normal[0]
-            det.addcmul_(i[1], normal[1]).addcmul_(i[2], normal[2]).mul_(sign)
-            mean = det.clone() if mean is None else mean.add_(det)
-            least = det if least is None else torch.minimum(least, det, out=least)
-    return mean.div_(8), least
 
 
 def foreground(volume: Volume) -> np.ndarray:
@@ -186,7 +94,7 @@ def _parts(
         return
     if geometry is None:
         raise ValueError("give points or a geometry")
-    inside = None if mask is None else torch.from_numpy(_mask_array(mask, geometry))
+    inside = None if mask is None else torch.from_numpy(as_mask(mask, geometry))
     for slab, centers in voxel_centers(geometry):
         yield centers if inside is None else centers[:, inside[slab].reshape(-1)]
 
@@ -269,7 +177,7 @@ def nmi(
     """
     a, b = _image_pair(a, b)
     if mask is not None:
-        inside = _mask_array(mask, None)
+        inside = as_mask(mask, None)
         a, b = a[inside], b[inside]
     if a.size == 0:
         return 1.0
@@ -307,51 +215,30 @@ def lncc(
         0 (unrelated) to 1 (linearly related in every window). Flat windows count as 0.
     """
     a, b = (_standardized(x) for x in _image_pair(a, b))
-    inside = None if mask is None else torch.from_numpy(_mask_array(mask, None))
+    inside = None if mask is None else torch.from_numpy(as_mask(mask, None))
     n_k, n_j, n_i = a.shape
     step = max(2 * radius + 1, SLAB_VOXELS // (n_j * n_i))
     total, count = 0.0, 0
     for start in range(0, n_k, step):
         stop = min(start + step, n_k)
         first, last = max(start - radius, 0), min(stop + radius, n_k)
-        squared = _local_correlation(a[first:last], b[first:last], radius)[start - first : stop - first]
+        squared = _squared_correlation(a[first:last], b[first:last], radius)[start - first : stop - first]
         if inside is not None:
             squared = squared[inside[start:stop]]
         total, count = total + float(squared.sum(dtype=torch.float64)), count + squared.numel()
     return total / count if count else 0.0
 
 
-def _local_correlation(a: torch.Tensor, b: torch.Tensor, radius: int) -> torch.Tensor:
-    voxels = _box_sum(torch.ones(1, *a.shape), radius)[0]
-    mean_a, mean_b, aa, bb, ab = _box_sum(torch.stack([a, b, a * a, b * b, a * b]), radius).div_(voxels)
+def _squared_correlation(a: torch.Tensor, b: torch.Tensor, radius: int) -> torch.Tensor:
+    """Squared correlation in each window of two (k, j, i) images of unit variance, cut off at the edge; 0 if flat."""
+    voxels = box_sum(torch.ones(1, *a.shape), radius)[0]
+    mean_a, mean_b, aa, bb, ab = box_sum(torch.stack([a, b, a * a, b * b, a * b]), radius).div_(voxels)
     variance_a = aa.addcmul_(mean_a, mean_a, value=-1)
     variance_b = bb.addcmul_(mean_b, mean_b, value=-1)
     covariance = ab.addcmul_(mean_a, mean_b, value=-1)
     flat = (variance_a < MIN_RELATIVE_VARIANCE) | (variance_b < MIN_RELATIVE_VARIANCE)
     squared = covariance.square_().div_(variance_a.mul_(variance_b))
     return squared.masked_fill_(flat, 0.0).clamp_(max=1.0)
-
-
-def _box_sum(x: torch.Tensor, radius: int) -> torch.Tensor:
-    """(c, k, j, i) sums over cubes, zero outside; by doubling, log2(window) additions per axis."""
-    width = 2 * radius + 1
-    for dim in (1, 2, 3):
-        padding = [0] * 6
-        padding[2 * (3 - dim)] = padding[2 * (3 - dim) + 1] = radius
-        x = torch.nn.functional.pad(x, padding)
-        length = x.shape[dim] - width + 1
-        result, taken, power, size = None, 0, x, 1  # power[n] = sum of `size` values from n on
-        while True:
-            if width & size:
-                part = power.narrow(dim, taken, length)
-                result = part.clone() if result is None else result.add_(part)
-                taken += size
-            if 2 * size > width:
-                break
-            power = power.narrow(dim, 0, power.shape[dim] - size) + power.narrow(dim, size, power.shape[dim] - size)
-            size *= 2
-        x = result
-    return x
 
 
 def _standardized(image: np.ndarray) -> torch.Tensor:
@@ -365,10 +252,3 @@ def _image_pair(a: Volume | np.ndarray, b: Volume | np.ndarray) -> tuple[np.ndar
     if a.shape != b.shape:
         raise InputError(f"The images have different sizes, {a.shape} and {b.shape}; warp one onto the other.")
     return a, b
-
-
-def _mask_array(mask: Volume | np.ndarray, geometry: Geometry | None) -> np.ndarray:
-    array = np.asarray(mask.array if isinstance(mask, Volume) else mask)
-    if geometry is not None and array.shape != geometry.shape:
-        raise InputError(f"The mask has shape {array.shape}, but the image {geometry.shape}; resample the mask.")
-    return array if array.dtype == bool else array != 0

@@ -65,7 +65,7 @@ def build_report(
         objective: {"level", "iteration", "objective"} per iteration, in order; lower is better.
         similarity_before: {"nmi", "lncc"} of the scans by their headers alone.
         similarity_after: The same after the whole transform.
-        jacobian: What `measure.jacobian_figures` returns for the forward field.
+        jacobian: What `space.jacobian.jacobian_figures` returns for the forward field.
         stages: {"name", "seconds", "peak_memory_mb"} per stage, in order; `record_stages` puts them in later.
         inverse_error: {"mean_mm", "max_mm"} inside the body, or None where no inverse was made.
         confidence: {"mean_mm", "median_mm", "p95_mm"} of the expected error inside the body, and "grid_mm", the voxel

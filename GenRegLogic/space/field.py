@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 import torch
-import torch.nn.functional as F
 
 from ..errors import InputError
+from .grid import sample
 from .volume import Geometry
 
 __all__ = [
@@ -133,7 +133,7 @@ class DisplacementField:
         coordinates = apply_matrix(world_to_unit(self.geometry), points)
         half_voxel = 1.0 / (torch.tensor(self.geometry.size, dtype=points.dtype) - 1).clamp(min=1).view(3, 1)
         inside = (coordinates.abs() <= 1 + half_voxel).all(dim=0)
-        return sample_array(self.tensor(), coordinates).to(points.dtype) * inside
+        return sample(self.tensor(), coordinates).to(points.dtype) * inside
 
     def tensor(self) -> torch.Tensor:
         """The displacements as a (3, k, j, i) tensor that shares the array's memory."""
@@ -328,21 +328,3 @@ def world_to_unit(geometry: Geometry) -> np.ndarray:
     np.fill_diagonal(matrix[:3, :3], 2.0 / np.maximum(np.array(geometry.size) - 1, 1))
     matrix[:3, 3] = -1.0
     return matrix @ geometry.world_to_index
-
-
-def sample_array(tensor: torch.Tensor, coordinates: torch.Tensor) -> torch.Tensor:
-    """Trilinear samples; past the outer voxel centers the border value holds.
-
-    Args:
-        tensor: (c, k, j, i) float32, any strides.
-        coordinates: (3, n) along (i, j, k), -1 and 1 at the outer voxel centers.
-
-    Returns:
-        (c, n) float32.
-    """
-    count = coordinates.shape[1]
-    batches = min(torch.get_num_threads(), max(count, 1))  # torch runs 3D sampling in parallel over the batch only
-    grid = F.pad(coordinates.float(), (0, -count % batches)).view(3, batches, 1, 1, -1).permute(1, 2, 3, 4, 0)
-    tensor = tensor.expand(batches, *tensor.shape)
-    values = F.grid_sample(tensor, grid, padding_mode="border", align_corners=True)
-    return values.transpose(0, 1).reshape(tensor.shape[1], -1)[:, :count]

@@ -102,6 +102,16 @@ def subgrid(geometry: Geometry, low: np.ndarray, high: np.ndarray, spacing: tupl
     )
 
 
+def grid_over(geometry: Geometry, spacing: tuple[float, float, float]) -> Geometry:
+    """A grid over the whole of another one, on its axes, with another spacing (mm); see `subgrid`.
+
+    Example:
+        >>> grid_over(Geometry((101, 101, 21), (1, 1, 5)), (5, 5, 5)).size
+        (21, 21, 21)
+    """
+    return subgrid(geometry, np.zeros(3), np.array(geometry.size) - 1, spacing)
+
+
 def _axis_matrix(count_in: int, positions: np.ndarray, sigma: float) -> torch.Tensor:
     """Rows of weights that sample an axis at `positions` (input voxels) through a Gaussian of `sigma` voxels.
 
@@ -222,12 +232,28 @@ class Sampler:
 
 
 def sample(image: torch.Tensor, coordinates: torch.Tensor) -> torch.Tensor:
-    """Trilinear samples of ``(C, D, H, W)`` at normalized coordinates ``(3, D, H, W)``; the border is repeated."""
-    grid = coordinates.permute(1, 2, 3, 0)
-    d = grid.shape[0]
-    halves = 2 if d >= 8 and d % 2 == 0 else 1
-    grid = grid.reshape(halves, d // halves, *grid.shape[1:])
-    out = F.grid_sample(
-        image.expand(halves, *image.shape), grid, mode="bilinear", padding_mode="border", align_corners=True
+    """Trilinear samples of an image; past the outer voxel centers the border value holds.
+
+    Args:
+        image: ``(C, D, H, W)`` float32, any strides.
+        coordinates: ``(3, ...)`` along (x, y, z), -1 and 1 at the outer voxel centers.
+
+    Returns:
+        ``(C, ...)`` float32.
+
+    Example:
+        >>> image = torch.arange(8.0).reshape(1, 2, 2, 2)
+        >>> sample(image, torch.tensor([[-1.0, 1.0], [-1.0, 1.0], [-1.0, 0.0]])).tolist()
+        [[0.0, 5.0]]
+    """
+    shape = coordinates.shape[1:]
+    points = coordinates.reshape(3, -1).float()
+    count = points.shape[1]
+    batches = min(torch.get_num_threads(), max(count, 1))  # torch runs 3D sampling in parallel over the batch only
+    if count % batches:
+        points = F.pad(points, (0, -count % batches))
+    grid = points.view(3, batches, 1, 1, -1).permute(1, 2, 3, 4, 0)
+    values = F.grid_sample(
+        image.expand(batches, *image.shape), grid, mode="bilinear", padding_mode="border", align_corners=True
     )
-    return out.transpose(0, 1).reshape(image.shape[0], *coordinates.shape[1:])
+    return values.transpose(0, 1).reshape(image.shape[0], -1)[:, :count].reshape(image.shape[0], *shape)

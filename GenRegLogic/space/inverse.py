@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from .field import AffineTransform, DisplacementField, apply_matrix, as_slab, sample_array, voxel_centers, world_to_unit
+from .field import AffineTransform, DisplacementField, apply_matrix, as_slab, voxel_centers, world_to_unit
+from .grid import sample
 from .volume import Geometry
 
 __all__ = ["InverseError", "accurate_inverse", "fit_affine", "invert"]
@@ -74,7 +75,7 @@ def invert(
     solver = _Solver(field, tolerance_mm, max_iterations)
     start = None
     if min(geometry.size) >= COARSE_MIN_SIZE:
-        start = _run(solver, _coarsened(geometry), None)[0]
+        start = _run(solver, geometry.coarsened_by(COARSENING), None)[0]
     return _run(solver, geometry, start)
 
 
@@ -123,18 +124,18 @@ def _doubled(geometry: Geometry) -> Geometry:
 def fit_affine(field: DisplacementField) -> AffineTransform:
     """The affine transform nearest to a field in the least-squares sense."""
     steps = [max(1, n // FIT_POINTS_PER_AXIS) for n in field.geometry.shape]
-    sample = field.array[tuple(slice(None, None, s) for s in steps)].reshape(-1, 3).astype(np.float64)
+    values = field.array[tuple(slice(None, None, s) for s in steps)].reshape(-1, 3).astype(np.float64)
     axes = [np.arange(0, n, s) for n, s in zip(field.geometry.shape, steps)]
     k, j, i = (a.ravel() for a in np.meshgrid(*axes, indexing="ij"))
     points = field.geometry.to_world(np.stack([i, j, k], axis=1))
     center = points.mean(axis=0)  # centered, the fit is well conditioned however far the origin is
     basis = np.column_stack([points - center, np.ones(len(points))])
-    solution = np.linalg.lstsq(basis, sample, rcond=None)[0]
+    solution = np.linalg.lstsq(basis, values, rcond=None)[0]
     matrix = np.eye(4)
     matrix[:3, :3] += solution[:3].T
     if np.linalg.det(matrix[:3, :3]) < MIN_FIT_DETERMINANT:
         matrix[:3, :3] = np.eye(3)
-        matrix[:3, 3] = sample.mean(axis=0)
+        matrix[:3, 3] = values.mean(axis=0)
     else:
         matrix[:3, 3] = solution[3] - solution[:3].T @ center
     return AffineTransform(matrix)
@@ -154,14 +155,6 @@ def _run(
             worst = max(worst, float(error.max()))
     mean = total / count if count else float("nan")
     return DisplacementField(array, geometry), InverseError(mean, worst if count else float("nan"))
-
-
-def _coarsened(geometry: Geometry) -> Geometry:
-    """A grid with the same outer voxel centers and about `COARSENING` times the spacing."""
-    size = np.array(geometry.size)
-    coarse = -(-(size - 1) // COARSENING) + 1
-    spacing = np.array(geometry.spacing) * (size - 1) / (coarse - 1)
-    return Geometry(tuple(coarse), tuple(spacing), geometry.origin, geometry.direction)
 
 
 class _Solver:
@@ -222,7 +215,7 @@ class _Solver:
 
     def _residual(self, x: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """What is missing to the target, (3, n) units and (n,) mm."""
-        residual = torch.addmm(target - x, self._linear_to_unit, sample_array(self._tensor, x), alpha=-1)
+        residual = torch.addmm(target - x, self._linear_to_unit, sample(self._tensor, x), alpha=-1)
         outside = x - x.clamp(-1, 1)
         if bool(outside.any()):
             residual.addmm_(self._beyond, outside, alpha=-1)

@@ -20,7 +20,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 
-__all__ = ["Geometry", "Volume", "check_registrable"]
+__all__ = ["Geometry", "Volume", "as_mask", "check_registrable"]
 
 DIMENSION = 3
 MIN_VOXELS_PER_AXIS = 2
@@ -133,6 +133,11 @@ class Geometry:
         """Cubic millimeters per voxel."""
         return float(np.prod(self.spacing))
 
+    @property
+    def mean_spacing(self) -> float:
+        """Edge, mm, of the cube that is as large as a voxel: the geometric mean of the three spacings."""
+        return self.voxel_volume ** (1 / 3)
+
     def to_world(self, indices: np.ndarray) -> np.ndarray:
         """(..., 3) continuous (i, j, k) indices to (..., 3) LPS mm."""
         return np.asarray(indices, np.float64) @ self.index_to_world[:3, :3].T + self.index_to_world[:3, 3]
@@ -165,11 +170,47 @@ class Geometry:
         return bool(distance <= tolerance * min(*self.spacing, *other.spacing))
 
     def coarsened(self, max_voxels: int) -> Geometry:
-        """This grid, or a coarser one between the same corner voxels with at most so many voxels."""
-        factor = (np.prod(self.size, dtype=float) / max_voxels) ** (1 / 3)
+        """A coarser grid between the same corner voxels that is sure to have few enough voxels.
+
+        Args:
+            max_voxels: Largest number of voxels; a grid that has no more is returned itself. Every axis keeps two
+                voxels at least.
+
+        Example:
+            >>> Geometry((100, 100, 100)).coarsened(1000).size
+            (10, 10, 10)
+        """
+        factor = self.factor_to(max_voxels)
         if factor <= 1:
             return self
-        size = tuple(max(2, int(n / factor)) for n in self.size)
+        return self._between_corners(tuple(max(2, int(n / factor)) for n in self.size))
+
+    def coarsened_by(self, factor: float) -> Geometry:
+        """A coarser grid between the same corner voxels that is sure to be fine enough.
+
+        Args:
+            factor: The spacing grows by this factor at most; a factor of 1 or less returns the grid itself.
+
+        Example:
+            >>> coarse = Geometry((101, 101, 51)).coarsened_by(4)
+            >>> coarse.size, coarse.spacing
+            ((26, 26, 14), (4.0, 4.0, 3.8461538461538463))
+        """
+        if factor <= 1:
+            return self
+        return self._between_corners(tuple(max(2, int(np.ceil((n - 1) / factor)) + 1) for n in self.size))
+
+    def factor_to(self, max_voxels: int) -> float:
+        """By how much the spacing must grow for the grid to have about this many voxels; below 1 if it has fewer.
+
+        Example:
+            >>> Geometry((100, 50, 20)).factor_to(100_000)
+            1.0
+        """
+        return float((np.prod(self.size, dtype=float) / max_voxels) ** (1 / 3))
+
+    def _between_corners(self, size: tuple[int, int, int]) -> Geometry:
+        """The grid of another size with the same corner voxels."""
         spacing = tuple(s * (n - 1) / (m - 1) for s, n, m in zip(self.spacing, self.size, size))
         return Geometry(size, spacing, self.origin, self.direction)
 
@@ -287,6 +328,29 @@ class Volume:
     def float32(self) -> np.ndarray:
         """The values as a contiguous (k, j, i) float32 array; a copy only where one is needed."""
         return np.ascontiguousarray(self.array, np.float32)
+
+
+def as_mask(mask: Volume | np.ndarray, geometry: Geometry | None = None) -> np.ndarray:
+    """A mask as booleans.
+
+    Args:
+        mask: (k, j, i), nonzero inside.
+        geometry: Grid whose shape it must have; None leaves that unchecked.
+
+    Returns:
+        (k, j, i) bool; the given array itself where it is boolean already.
+
+    Raises:
+        InputError: The mask has another shape than the geometry.
+
+    Example:
+        >>> as_mask(np.array([[[0, 3]]])).tolist()
+        [[[False, True]]]
+    """
+    array = np.asarray(mask.array if isinstance(mask, Volume) else mask)
+    if geometry is not None and array.shape != geometry.shape:
+        raise InputError(f"The mask has shape {array.shape}, but the image {geometry.shape}; resample the mask.")
+    return array if array.dtype == bool else array != 0
 
 
 def check_image_kind(dimension: int, size: Sequence[int], components: int) -> None:

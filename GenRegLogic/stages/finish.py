@@ -2,72 +2,68 @@
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Callable
 
 import numpy as np
 import torch
 
 from ..errors import GenRegError
-from ..quality.measure import determinants
 from ..space.field import DisplacementField
-from ..space.grid import Image, canonical_array, canonical_geometry, resample, stored_array
+from ..space.grid import Image, canonical_array, canonical_geometry, resample
+from ..space.jacobian import determinants
+from ..space.split import with_linear
 from ..space.volume import Geometry
 from .similarity import box_sum, smooth
 
-__all__ = ["bad_voxels", "check_orientation", "full_field", "smoothed_near", "to_displacement"]
+__all__ = ["bad_voxels", "check_orientation", "full_field", "smoothed_near"]
 
 SAFE_DETERMINANT = 0.02
 """Least one-sided determinant that a repaired voxel must reach, of the deformation without its linear part."""
 
-REPAIR_ROUNDS, WEAKENING = 20, 0.8
+SMOOTHING_ROUNDS, WEAKENING = 20, 0.8
 """Rounds of smoothing alone, and what the whole field is multiplied by in every later one."""
+
+MAX_REPAIR_ROUNDS = 80
+"""By then a millionth of the deformation is left (0.8 to the power of 60)."""
+
+GIVEN_UP = (
+    "The deformation folded and could not be repaired, so the result is the linear alignment alone; start without the "
+    "initial transform or with a higher smoothness."
+)
 
 REPAIR_REACH = 2
 """Voxels around a bad one that are smoothed with it."""
 
 
-def to_displacement(field: Image, linear: np.ndarray, geometry: Geometry | None = None) -> DisplacementField:
-    """The whole mapping ``x -> A (x + R u(x))`` as a displacement field.
-
-    Args:
-        field: u, ``(3, D, H, W)`` mm along the canonical axes R.
-        linear: A, 4x4, LPS mm.
-        geometry: a grid with the stored axes of the fixed scan; None gives the field's own (canonical) grid.
-    """
-    target = field.geometry if geometry is None else canonical_geometry(geometry)
-    u = resample(field, target, smooth=False).tensor
-    index = target.index_to_world
-    matrix = torch.from_numpy(linear[:3, :3] @ target.direction).float().to(u.device)
-    offset = (linear - np.eye(4)) @ index  # index -> displacement of A alone
-    d, h, w = target.shape
-    out = (matrix @ u.reshape(3, -1)).reshape(3, d, h, w)
-    for column, (count, shape) in enumerate(((w, (1, 1, w)), (h, (1, h, 1)), (d, (d, 1, 1)))):
-        line = torch.from_numpy(offset[:3, column])[:, None] * torch.arange(count, dtype=torch.float64)
-        if column == 0:
-            line = line + torch.from_numpy(offset[:3, 3])[:, None]
-        out += line.float().to(u.device).reshape(3, *shape)
-    array = out.permute(1, 2, 3, 0).cpu().numpy()
-    if geometry is None:
-        return DisplacementField(array, target)
-    return DisplacementField(stored_array(array, geometry), geometry)
-
-
-def full_field(field: Image, linear: np.ndarray, geometry: Geometry) -> tuple[DisplacementField, int]:
-    """The mapping on the fixed scan's grid, rounded as files hold it, and how many voxels had to be repaired.
+def full_field(
+    field: Image,
+    linear: np.ndarray,
+    geometry: Geometry,
+    *,
+    tell: Callable[[float], None] = lambda fraction: None,
+    warn: Callable[[str], None] = lambda sentence: None,
+) -> tuple[DisplacementField, int]:
+    """The mapping on the fixed scan's grid, rounded as files hold it and free of folds.
 
     The refinement doesn't fold; what interpolation onto another grid may add is smoothed away where it is. A field that
-    smoothing can't mend (somebody's folded initial transform) is weakened until it doesn't fold.
+    smoothing can't mend (somebody's folded initial transform) is weakened in every further round, and given up for the
+    linear part alone after `MAX_REPAIR_ROUNDS`.
 
     Args:
-        field: displacement before the linear part, mm on canonical axes ``(3, D, H, W)``.
-        linear: 4x4, LPS mm.
-        geometry: the fixed scan's grid.
+        field: Displacement before the linear part, mm on canonical axes ``(3, D, H, W)``, fixed -> moving.
+        linear: 4x4, LPS mm, fixed -> moving.
+        geometry: The fixed scan's grid.
+        tell: Receives the fraction of the repair's rounds that are done; what it raises (`Cancelled`) ends the repair.
+        warn: Receives a sentence if the deformation had to be given up.
+
+    Returns:
+        The field, fixed -> moving, and how many voxels folded before they were repaired.
 
     Raises:
         GenRegError: The linear part mirrors space.
     """
     volume_change = check_orientation(linear)
-    forward = to_displacement(field, linear, geometry).rounded()
+    forward = with_linear(field, linear, geometry).rounded()
     bad = bad_voxels(forward, 0.0)
     if not bad.any():
         return forward, 0
@@ -75,14 +71,19 @@ def full_field(field: Image, linear: np.ndarray, geometry: Geometry) -> tuple[Di
     canonical = canonical_geometry(geometry)
     u = resample(field, canonical, smooth=False).tensor
     limit = SAFE_DETERMINANT * volume_change
-    for number in itertools.count():
+    for number in range(MAX_REPAIR_ROUNDS):
+        tell(number / MAX_REPAIR_ROUNDS)
         bad = bad_voxels(forward, limit)
         if not bad.any():
             return forward, count
-        if number >= REPAIR_ROUNDS:
+        if number >= SMOOTHING_ROUNDS:
             u = u * WEAKENING
         u = smoothed_near(u, torch.from_numpy(np.ascontiguousarray(canonical_array(bad, geometry))).to(u.device))
-        forward = to_displacement(Image(u, canonical), linear, geometry).rounded()
+        forward = with_linear(Image(u, canonical), linear, geometry).rounded()
+    if bad_voxels(forward, limit).any():
+        warn(GIVEN_UP)
+        forward = with_linear(Image(torch.zeros_like(u), canonical), linear, geometry).rounded()
+    return forward, count
 
 
 def check_orientation(linear: np.ndarray) -> float:

@@ -255,7 +255,7 @@ def level_spacing(fixed: Prepared, moving: Prepared, voxels: int) -> float:
     smaller body if that is coarser; not finer than the scans."""
     box = float(np.prod((fixed.box[1] - fixed.box[0]) * np.array(fixed.image.geometry.spacing)))
     volume = max(box, 2 * min(fixed.body_volume, moving.body_volume))
-    native = max(float(np.prod(p.image.geometry.spacing)) ** (1 / 3) for p in (fixed, moving))
+    native = max(p.image.geometry.mean_spacing for p in (fixed, moving))
     return max((volume / voxels) ** (1 / 3), native)
 
 

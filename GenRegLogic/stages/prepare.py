@@ -12,7 +12,7 @@ import SimpleITK as sitk
 import torch
 
 from ..errors import InputError
-from ..space.grid import Image, Sampler, canonical_image, resample, sample, subgrid
+from ..space.grid import Image, Sampler, canonical_image, grid_over, resample, sample, subgrid
 from ..space.volume import Geometry, Volume
 
 # 0.5 % clamps flatten CBCT; no clamp lets one hot voxel ruin a descriptor.
@@ -94,10 +94,11 @@ def _robust_range(x: torch.Tensor) -> tuple[float, float]:
 
 
 def _coarse_geometry(geometry: Geometry, voxels: int) -> Geometry:
+    """A grid over the scan with about this many voxels, as nearly isotropic as the scan's own spacing lets it be."""
     extent = (np.array(geometry.size) - 1) * np.array(geometry.spacing)
     step = max((np.prod(np.maximum(extent, 1e-9)) / voxels) ** (1 / 3), 1e-9)
     spacing = tuple(float(max(step, s)) for s in geometry.spacing)
-    return subgrid(geometry, np.zeros(3), np.array(geometry.size) - 1, spacing)
+    return grid_over(geometry, spacing)
 
 
 def _body(coarse: Image) -> torch.Tensor:

@@ -13,7 +13,8 @@ from ..progress import Progress
 from ..quality.confidence import confidence_of
 from ..quality.maps import confidence_on, displacement_magnitude, local_similarity, log_jacobian, map_grid, worst_places
 from ..quality.measure import foreground
-from ..space.field import AffineTransform, DisplacementField, apply_matrix, sample_array, voxel_centers, world_to_unit
+from ..space.field import AffineTransform, DisplacementField, apply_matrix, voxel_centers, world_to_unit
+from ..space.grid import sample
 from ..space.volume import Geometry, Volume
 from ..stages.prepare import prepare
 from .jobs import Outcome
@@ -118,7 +119,7 @@ def _body(fixed: Volume, grid: Geometry) -> Volume:
     source, to_unit = mask.tensor.float()[None], world_to_unit(mask.geometry)
     out = np.empty(grid.shape, np.uint8)
     for slab, points in voxel_centers(grid):
-        within = sample_array(source, apply_matrix(to_unit, points)).reshape(out[slab].shape)
+        within = sample(source, apply_matrix(to_unit, points)).reshape(out[slab].shape)
         inside = fixed.geometry.contains(points.numpy().T).reshape(out[slab].shape)
         out[slab] = (within.numpy() > 0.5) & inside
     return Volume(out, grid)

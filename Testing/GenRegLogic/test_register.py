@@ -12,8 +12,8 @@ from GenRegLogic.register import register
 from GenRegLogic.settings import Settings
 from GenRegLogic.space.field import AffineTransform, CompositeTransform, sample_transform
 from GenRegLogic.space.grid import Image
+from GenRegLogic.space.split import with_linear
 from GenRegLogic.space.volume import Volume
-from GenRegLogic.stages.finish import to_displacement
 from GenRegLogic.stages.propose import Proposal
 from GenRegLogic.stages.similarity import smooth
 
@@ -250,7 +250,7 @@ class TestKnobs:
 
         monkeypatch.setattr("GenRegLogic.register._proposers", lambda inputs, monitor: [bump])
         result = register(pair.fixed, pair.moving, Settings(iterations=0, network="off"))
-        expected = to_displacement(smoothed(proposals[0]), result.linear.matrix, FIXED_GRID)
+        expected = with_linear(smoothed(proposals[0]), result.linear.matrix, FIXED_GRID)
         assert result.report["objective"] == []
         np.testing.assert_allclose(result.forward.array, expected.array, atol=2e-3)
 

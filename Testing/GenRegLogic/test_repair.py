@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from GenRegLogic.errors import Cancelled, InputError
-from GenRegLogic.quality.measure import jacobian_figures
 from GenRegLogic.register import register
 from GenRegLogic.repair import repair
 from GenRegLogic.settings import Settings
 from GenRegLogic.space.field import DisplacementField
+from GenRegLogic.space.jacobian import jacobian_figures
 from GenRegLogic.space.volume import Geometry, Volume
 
 from .conftest import FIXED_GRID, stored_otherwise

@@ -396,10 +396,10 @@ class TestOnePair:
     def test_no_two_comparisons_are_the_same_to_the_engine(self, tables):
         from ablation_runs import MADE
 
-        from GenRegLogic.stages import refine
+        from GenRegLogic.stages import schedule as ladders
 
         compared = {
-            name: tuple(level.measure for level in refine.schedule(measure, 1.0, 10, **described))
+            name: tuple(level.measure for level in ladders.schedule(measure, 1.0, 10, **described))
             for name, (measure, described) in MADE.items()
         }
         assert len(set(compared.values())) == len(compared)

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from GenRegLogic.errors import InputError
+from GenRegLogic.errors import Cancelled, InputError
 from GenRegLogic.guidance.rigid import RigidBodies, check_rigid, rigid_field, rigid_figures
-from GenRegLogic.quality.measure import jacobian_figures
 from GenRegLogic.register import register
 from GenRegLogic.settings import Settings
 from GenRegLogic.space.field import DisplacementField
 from GenRegLogic.space.grid import Image, canonical_geometry
+from GenRegLogic.space.jacobian import jacobian_figures
 from GenRegLogic.space.volume import Geometry, Volume
 from GenRegLogic.stages.finish import full_field
 
@@ -150,6 +150,43 @@ class TestRigidField:
         for figures in rigid_figures(forward, labels):
             assert abs(figures["volume_change_pct"]) < MAX_VOLUME_CHANGE_PCT
 
+    COLLIDING = centered((48, 32, 32), (2.0, 2.0, 2.0))
+
+    def collision(self, **hooks):
+        """Two balls that run 16 mm into each other."""
+        labels = ball(self.COLLIDING, (12, 0, 0), 10, 2, ball(self.COLLIDING, (-12, 0, 0), 10))
+        field = field_of(self.COLLIDING, lambda p: -np.sign(p[:, :1]) * [[8.0, 0, 0]])
+        return labels, rigid_field(field, np.eye(4), RigidBodies(labels, np.eye(4), CPU), **hooks)[0]
+
+    def test_what_no_round_repairs_is_given_up_for_one_rigid_motion(self, monkeypatch):
+        monkeypatch.setattr("GenRegLogic.guidance.rigid.MAX_ROUNDS", 1)
+        sentences = []
+        labels, forward = self.collision(warn=sentences.append)
+        assert "one rigid motion" in sentences[0]
+        assert jacobian_figures(forward)["min_det"] == pytest.approx(1, abs=0.01)
+        assert max(each["residual_strain_pct"] for each in rigid_figures(forward, labels)) < MAX_VOLUME_CHANGE_PCT
+
+    def test_a_repair_can_be_given_up_by_the_caller(self):
+        def cancel(fraction):
+            raise Cancelled("stop")
+
+        with pytest.raises(Cancelled):
+            self.collision(tell=cancel)
+
+    def test_the_order_of_three_colliding_bodies_makes_no_difference(self):
+        grid = centered((48, 36, 32), (2.0, 2.0, 2.0))
+        places = {(-14, 0, 0): 9, (14, 0, 0): 9, (0, 20, 0): 8}
+
+        def outcome(numbers):
+            labels = None
+            for (center, radius), number in zip(places.items(), numbers):
+                labels = ball(grid, center, radius, number, labels)
+            return self.made(grid, labels, lambda p: -np.sign(p[:, :1]) * [[8.0, 0, 0]] - [[0, 0.2, 0]] * p)
+
+        (first, repaired), (second, _) = outcome((1, 2, 3)), outcome((3, 1, 2))
+        assert repaired > 0
+        np.testing.assert_allclose(first.array, second.array, atol=0.01)
+
     def test_a_body_of_one_voxel_is_no_trouble(self):
         grid = centered((24, 24, 24), (2.0, 2.0, 2.0))
         array = np.zeros(grid.shape, np.uint8)
@@ -164,6 +201,19 @@ class TestRigidField:
         array[:6, :, 18:] = 3
         forward, _ = self.made(grid, Volume(array, grid), lambda p: 2 * np.sin(p / 12))
         assert rigid_figures(forward, Volume(array, grid))[0]["residual_strain_pct"] < MAX_VOLUME_CHANGE_PCT
+
+
+class TestTogether:
+    def test_the_order_in_which_colliding_bodies_are_named_makes_no_difference(self):
+        grid = centered((48, 36, 32), (2.0, 2.0, 2.0))
+        labels = ball(grid, (0, 20, 0), 8, 3, ball(grid, (14, 0, 0), 9, 2, ball(grid, (-14, 0, 0), 9, 1)))
+        bodies = RigidBodies(labels, np.eye(4), CPU).on(canonical_geometry(grid))
+        shifts = ([6.0, 0, 0], [-6.0, 0, 0], [0, -5.0, 0])
+        motions = [(torch.zeros(3, 3, dtype=torch.float64), torch.tensor(s, dtype=torch.float64)) for s in shifts]
+        halfway = bodies.together(motions, [0, 1, 2], 0.5)
+        backwards = bodies.together(motions, [2, 1, 0], 0.5)
+        for one, other in zip(halfway, backwards):
+            np.testing.assert_allclose(one[1], other[1], atol=1e-3)
 
 
 class TestFigures:

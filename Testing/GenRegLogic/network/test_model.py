@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from GenRegLogic.network.model import STRIDES, Network, compose, double, integrate, local_correlation, sample_at
+from GenRegLogic.network.model import STRIDES, Network, compose_voxels, correlation_volume, double, integrate, sample_at
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ class TestFields:
         here = places((8, 8, 8))
         first = 0.1 * here
         step = torch.full((1, 3, 8, 8, 8), 2.0)
-        assert compose(first, step)[0, :, 3, 3, 3].tolist() == pytest.approx([0.1 * 5 + 2.0] * 3)
+        assert compose_voxels(first, step)[0, :, 3, 3, 3].tolist() == pytest.approx([0.1 * 5 + 2.0] * 3)
 
     def test_the_integral_of_a_constant_velocity_is_that_velocity(self):
         assert torch.allclose(integrate(torch.full((1, 3, 8, 8, 8), 0.7)), torch.tensor(0.7))
@@ -85,7 +85,7 @@ class TestFields:
     def test_a_velocity_and_its_negative_undo_each_other(self):
         here = places((24, 24, 24)) / 24 * 6.283
         velocity = 0.5 * torch.sin(here + here.roll(1, dims=1))
-        there = compose(integrate(velocity), integrate(-velocity))
+        there = compose_voxels(integrate(velocity), integrate(-velocity))
         assert there[:, :, 4:-4, 4:-4, 4:-4].abs().max() < 0.05
 
 
@@ -94,5 +94,5 @@ class TestCorrelation:
         torch.manual_seed(1)
         image = torch.nn.functional.normalize(torch.randn(1, 8, 6, 6, 6), dim=1)
         moved = image.roll(1, dims=4)  # what lay at x lies at x + 1
-        best = local_correlation(image, moved).argmax(dim=1)[0, 1:-1, 1:-1, 1:-2]
+        best = correlation_volume(image, moved).argmax(dim=1)[0, 1:-1, 1:-1, 1:-2]
         assert (best == 14).float().mean() == 1.0  # (0, 0, +1) among the 27 offsets

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from GenRegLogic.quality.measure import foreground, inverse_error, jacobian_figures
+from GenRegLogic.quality.measure import foreground, inverse_error
+from GenRegLogic.space.jacobian import jacobian_figures
 from GenRegLogic.space.volume import Volume
 
 

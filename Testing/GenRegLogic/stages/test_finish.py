@@ -2,15 +2,14 @@
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
 import torch
 
-from GenRegLogic.errors import GenRegError
-from GenRegLogic.quality.measure import jacobian_figures
-from GenRegLogic.space.field import AffineTransform, DisplacementField
+from GenRegLogic.errors import Cancelled, GenRegError
 from GenRegLogic.space.grid import Image, canonical_geometry
+from GenRegLogic.space.jacobian import jacobian_figures
+from GenRegLogic.space.split import with_linear
 from GenRegLogic.space.volume import Geometry
-from GenRegLogic.stages.finish import full_field, to_displacement
+from GenRegLogic.stages.finish import full_field
 
 from ..conftest import FIXED_GRID, MOVING_GRID, Scene, rotation, stored_otherwise
 
@@ -50,49 +49,18 @@ def pinched(geometry=FIXED_GRID, strength=1.6):
     return Image((-strength * places * torch.exp(-(places**2).sum(dim=0) / (2 * width**2))).float(), grid)
 
 
-class TestToDisplacement:
-    def test_no_displacement_is_the_linear_part_alone(self, stored, make_points):
-        grid = canonical_geometry(stored)
-        field = to_displacement(Image(torch.zeros(3, *grid.shape), grid), LINEAR, stored)
-        assert field.geometry is stored
-        points = make_points(stored)
-        np.testing.assert_allclose(field(points), AffineTransform(LINEAR)(points), atol=1e-3)
-
-    def test_the_mapping_is_that_of_itk_transforms_in_a_row(self, stored, make_field, make_points):
-        working = working_field(stored, make_field)
-        field = to_displacement(working, LINEAR, stored)
-        along_world = working.tensor.numpy().transpose(1, 2, 3, 0) @ working.geometry.direction.T
-        itk = sitk.CompositeTransform(3)
-        itk.AddTransform(AffineTransform(LINEAR).to_sitk())  # ITK applies the last one first
-        itk.AddTransform(DisplacementField(along_world.astype(np.float32), working.geometry).to_sitk())
-        index = np.rint(stored.to_index(make_points(stored, margin=2))).astype(int)
-        points = stored.to_world(index)  # at voxels both interpolate alike
-        expected = np.array([itk.TransformPoint(p) for p in points.tolist()])
-        np.testing.assert_allclose(field(points), expected, atol=1e-3 * max(1, stored.spacing[0]))
-
-    def test_without_a_geometry_it_lies_on_the_working_grid(self, stored, make_field):
-        working = working_field(stored, make_field)
-        assert to_displacement(working, LINEAR).geometry is working.geometry
-
-    def test_on_either_grid_it_is_the_same_mapping(self, stored, make_field):
-        working = working_field(stored, make_field)
-        own, full = to_displacement(working, LINEAR), to_displacement(working, LINEAR, stored)
-        points = working.geometry.to_world(np.array([[2, 3, 4], [4, 3, 2], [5, 5, 5]]))
-        np.testing.assert_allclose(full(points), own(points), atol=1e-2 * min(stored.spacing))
-
-
 class TestFullField:
     def test_a_good_field_is_left_as_it_is(self, stored, make_field):
         working = working_field(stored, make_field, 0.3)
         field, repaired = full_field(working, LINEAR, stored)
         assert repaired == 0
-        np.testing.assert_array_equal(field.array, to_displacement(working, LINEAR, stored).rounded().array)
+        np.testing.assert_array_equal(field.array, with_linear(working, LINEAR, stored).rounded().array)
 
     @pytest.mark.parametrize("linear", [np.eye(4), LINEAR], ids=["alone", "under a linear part"])
     @pytest.mark.parametrize("strength", [1.1, 1.6, 4.0])
     def test_a_fold_is_repaired(self, linear, strength):
         working = pinched(strength=strength)
-        before = jacobian_figures(to_displacement(working, linear, FIXED_GRID))
+        before = jacobian_figures(with_linear(working, linear, FIXED_GRID))
         field, repaired = full_field(working, linear, FIXED_GRID)
         after = jacobian_figures(field)
         assert before["ndv_pct"] > 0
@@ -109,7 +77,7 @@ class TestFullField:
     def test_far_from_the_fold_nothing_changes(self):
         working = pinched()
         field, _ = full_field(working, np.eye(4), FIXED_GRID)
-        before = to_displacement(working, np.eye(4), FIXED_GRID).rounded()
+        before = with_linear(working, np.eye(4), FIXED_GRID).rounded()
         np.testing.assert_array_equal(field.array[:6], before.array[:6])
         np.testing.assert_array_equal(field.array[-6:], before.array[-6:])
 
@@ -126,6 +94,30 @@ class TestFullField:
         field, repaired = full_field(Image(noise, grid), np.eye(4), FIXED_GRID)
         assert repaired > 0
         assert jacobian_figures(field)["ndv_pct"] == 0
+
+    def test_what_no_round_repairs_is_given_up_for_the_linear_part(self, monkeypatch):
+        monkeypatch.setattr("GenRegLogic.stages.finish.MAX_REPAIR_ROUNDS", 1)
+        sentences = []
+        field, repaired = full_field(pinched(strength=20.0), LINEAR, FIXED_GRID, warn=sentences.append)
+        assert repaired > 0
+        grid = canonical_geometry(FIXED_GRID)
+        alone = with_linear(Image(torch.zeros(3, *grid.shape), grid), LINEAR, FIXED_GRID).rounded()
+        np.testing.assert_array_equal(field.array, alone.array)
+        assert "linear alignment alone" in sentences[0]
+
+    def test_a_repair_says_how_far_it_is(self):
+        fractions, sentences = [], []
+        full_field(pinched(), np.eye(4), FIXED_GRID, tell=fractions.append, warn=sentences.append)
+        assert fractions == sorted(set(fractions))
+        assert len(fractions) > 1
+        assert not sentences
+
+    def test_a_repair_can_be_given_up_by_the_caller(self):
+        def cancel(fraction):
+            raise Cancelled("stop")
+
+        with pytest.raises(Cancelled):
+            full_field(pinched(), np.eye(4), FIXED_GRID, tell=cancel)
 
     def test_it_is_what_a_file_will_hold(self):
         field, _ = full_field(pinched(), LINEAR, FIXED_GRID)

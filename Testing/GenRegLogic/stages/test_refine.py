@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from GenRegLogic.progress import Monitor
-from GenRegLogic.quality.measure import jacobian_figures
 from GenRegLogic.space.grid import Image
+from GenRegLogic.space.jacobian import jacobian_figures
+from GenRegLogic.space.split import with_linear
 from GenRegLogic.space.volume import Geometry
-from GenRegLogic.stages.finish import to_displacement
 from GenRegLogic.stages.prepare import prepare, working_grid
-from GenRegLogic.stages.refine import BOTH, DESCRIPTOR, INTENSITY, MAX_STEP, NETWORK, Composer, Refiner, schedule
+from GenRegLogic.stages.refine import MAX_STEP, Composer, Refiner
+from GenRegLogic.stages.schedule import BOTH, DESCRIPTOR, INTENSITY, NETWORK, schedule
 
 CPU = torch.device("cpu")
 FINEST = 3.0
@@ -40,30 +41,14 @@ def refined(scans, levels, start, **options):
     return refiner.run(levels, start), refiner.history
 
 
-class TestSchedule:
-    def test_it_goes_from_coarse_to_fine(self, measure):
-        spacings = [level.spacing for level in schedule(measure, 1.5, 40)]
-        assert spacings == sorted(spacings, reverse=True)
-        assert len(spacings) > 1
-
-    def test_no_iterations_give_no_level(self, measure):
-        assert schedule(measure, 1.5, 0) == []
-
-    def test_the_coarsest_level_has_the_iterations_asked_for(self, measure):
-        assert schedule(measure, 1.5, 40)[0].iterations == 40
-
-    def test_every_level_has_at_least_one(self, measure):
-        assert min(level.iterations for level in schedule(measure, 1.5, 1)) == 1
-
-
 class TestField:
     def test_it_comes_nearer_to_the_truth(self, scans, zero, pair, measure):
         field, _ = refined(scans, schedule(measure, FINEST, 40), zero)
-        assert pair.error(to_displacement(field, np.eye(4))).mean() < 0.6 * pair.start.mean()
+        assert pair.error(with_linear(field, np.eye(4))).mean() < 0.6 * pair.start.mean()
 
     def test_it_does_not_fold(self, scans, zero, measure):
         field, _ = refined(scans, schedule(measure, FINEST, 40), zero)
-        figures = jacobian_figures(to_displacement(field, np.eye(4)))
+        figures = jacobian_figures(with_linear(field, np.eye(4)))
         assert figures["folds_pct"] == 0
         assert figures["ndv_pct"] == 0
 
@@ -71,7 +56,7 @@ class TestField:
         noise = torch.rand(scans[1].image.tensor.shape, generator=torch.Generator().manual_seed(0))
         other = dataclasses.replace(scans[1], image=Image(noise, scans[1].image.geometry))
         field, _ = refined((scans[0], other), schedule(measure, FINEST, 40), zero)
-        assert jacobian_figures(to_displacement(field, np.eye(4)))["ndv_pct"] < 0.1  # what `full_field` can repair
+        assert jacobian_figures(with_linear(field, np.eye(4)))["ndv_pct"] < 0.1  # what `full_field` can repair
 
     @pytest.mark.parametrize("steps", [1, 2, 5])
     def test_no_step_is_longer_than_allowed(self, scans, zero, measure, steps):
@@ -88,7 +73,7 @@ class TestField:
     def test_more_smoothness_gives_a_smoother_field(self, scans, zero, measure):
         spread = [
             jacobian_figures(
-                to_displacement(refined(scans, schedule(measure, FINEST, 20), zero, smoothness=s)[0], np.eye(4))
+                with_linear(refined(scans, schedule(measure, FINEST, 20), zero, smoothness=s)[0], np.eye(4))
             )["sdlogj"]
             for s in (0.7, 2.0)
         ]
@@ -173,13 +158,6 @@ class TestNetworkDescriptors:
         def describe(self, image):
             self.shapes.append(tuple(image.shape))
             return torch.stack([image, *torch.gradient(image)])
-
-    def test_they_are_compared_on_the_coarse_levels_only(self):
-        levels = schedule(DESCRIPTOR, 1.0, 8, descriptor=BOTH)
-        assert [level.measure for level in levels] == [BOTH, BOTH, DESCRIPTOR]
-        assert all(
-            level.measure == NETWORK for level in schedule(DESCRIPTOR, 1.0, 8, descriptor=NETWORK, finest_learned=0)
-        )
 
     @pytest.mark.parametrize("measure", [NETWORK, BOTH])
     def test_they_draw_the_scans_together(self, scans, zero, measure):

@@ -1,0 +1,84 @@
+"""The linear part of a mapping, put on and taken off."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+from GenRegLogic.space.field import AffineTransform, CompositeTransform, DisplacementField
+from GenRegLogic.space.grid import Image, canonical_geometry
+from GenRegLogic.space.split import with_linear, without_linear
+from GenRegLogic.space.volume import Geometry
+
+from ..conftest import rotation, stored_otherwise
+
+LINEAR = np.eye(4)
+LINEAR[:3, :3] = rotation(0.1, -0.2, 0.3) @ np.diag([1.1, 0.9, 1.0])
+LINEAR[:3, 3] = (30.0, -20.0, 50.0)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(params=["as it is", "in another order", "left-handed"])
+def stored(request, grid, make_volume):
+    """Each grid, stored in three ways."""
+    volume = make_volume(grid)
+    if request.param == "in another order":
+        volume = stored_otherwise(volume, (2, 0, 1), (0, 1))
+    if request.param == "left-handed":
+        volume = stored_otherwise(volume, (0, 1, 2), (2,))
+    return volume.geometry
+
+
+def working_field(geometry, make_field, amplitude=1.0):
+    """A smooth u along the canonical axes, on a grid coarser than the scan's."""
+    grid = canonical_geometry(geometry)
+    coarse = Geometry(
+        tuple(n // 2 + 1 for n in grid.size), tuple(2 * s for s in grid.spacing), grid.origin, grid.direction
+    )
+    u = make_field(coarse, amplitude).array
+    return Image(torch.from_numpy(np.ascontiguousarray(u.transpose(3, 0, 1, 2))), coarse)
+
+
+class TestWithLinear:
+    def test_no_displacement_is_the_linear_part_alone(self, stored, make_points):
+        grid = canonical_geometry(stored)
+        field = with_linear(Image(torch.zeros(3, *grid.shape), grid), LINEAR, stored)
+        assert field.geometry is stored
+        points = make_points(stored)
+        np.testing.assert_allclose(field(points), AffineTransform(LINEAR)(points), atol=1e-3)
+
+    def test_the_mapping_is_that_of_itk_transforms_in_a_row(self, stored, make_field, make_points):
+        working = working_field(stored, make_field)
+        field = with_linear(working, LINEAR, stored)
+        along_world = working.tensor.numpy().transpose(1, 2, 3, 0) @ working.geometry.direction.T
+        itk = sitk.CompositeTransform(3)
+        itk.AddTransform(AffineTransform(LINEAR).to_sitk())  # ITK applies the last one first
+        itk.AddTransform(DisplacementField(along_world.astype(np.float32), working.geometry).to_sitk())
+        index = np.rint(stored.to_index(make_points(stored, margin=2))).astype(int)
+        points = stored.to_world(index)  # at voxels both interpolate alike
+        expected = np.array([itk.TransformPoint(p) for p in points.tolist()])
+        np.testing.assert_allclose(field(points), expected, atol=1e-3 * max(1, stored.spacing[0]))
+
+    def test_without_a_geometry_it_lies_on_the_working_grid(self, stored, make_field):
+        working = working_field(stored, make_field)
+        assert with_linear(working, LINEAR).geometry is working.geometry
+
+    def test_on_either_grid_it_is_the_same_mapping(self, stored, make_field):
+        working = working_field(stored, make_field)
+        own, full = with_linear(working, LINEAR), with_linear(working, LINEAR, stored)
+        points = working.geometry.to_world(np.array([[2, 3, 4], [4, 3, 2], [5, 5, 5]]))
+        np.testing.assert_allclose(full(points), own(points), atol=1e-2 * min(stored.spacing))
+
+
+class TestWithoutLinear:
+    def test_it_undoes_putting_the_linear_part_on(self, stored, make_field):
+        working = working_field(stored, make_field)
+        u = without_linear(with_linear(working, LINEAR), LINEAR, working.geometry)
+        np.testing.assert_allclose(u.tensor, working.tensor, atol=1e-3)
+
+    def test_any_transform_is_sampled_on_the_grid(self, stored, make_field):
+        working = working_field(stored, make_field)
+        along_world = working.tensor.numpy().transpose(1, 2, 3, 0) @ working.geometry.direction.T
+        first = DisplacementField(along_world.astype(np.float32), working.geometry)
+        u = without_linear(CompositeTransform((first, AffineTransform(LINEAR))), LINEAR, working.geometry)
+        np.testing.assert_allclose(u.tensor, working.tensor, atol=2e-3)
