@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from .exit_codes import DONE
+from .scans import add_reading_option, read_scan
 
 __all__ = ["add_command", "run"]
 
@@ -49,6 +50,7 @@ def add_command(commands) -> None:
     for what in ("labels", "points"):
         for role in ("fixed", "moving"):
             parser.add_argument(f"--{role}-{what}", metavar="FILE", type=Path, help=f"{what} of the {role} scan")
+    add_reading_option(parser)
     parser.add_argument(
         "--labels",
         metavar="LIST",
@@ -66,7 +68,6 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("--labels needs --fixed-labels and --moving-labels.")
 
     from ..evaluate import evaluate
-    from ..files.images import read_volume
     from ..files.points import read_points
     from ..quality.report import plain
     from .chain import read_chain
@@ -75,11 +76,11 @@ def run(args: argparse.Namespace) -> int:
         return None if path is None else reader(path)
 
     figures = evaluate(
-        read_volume(args.fixed),
-        read_volume(args.moving),
+        read_scan(args.fixed, args),
+        read_scan(args.moving, args),
         read_chain(args.transform),
-        fixed_labels=read(read_volume, args.fixed_labels),
-        moving_labels=read(read_volume, args.moving_labels),
+        fixed_labels=read_scan(args.fixed_labels, args),
+        moving_labels=read_scan(args.moving_labels, args),
         pairs=args.labels,
         fixed_points=read(read_points, args.fixed_points),
         moving_points=read(read_points, args.moving_points),

@@ -18,7 +18,7 @@ def add_command(commands) -> None:
     parser = commands.add_parser(
         "info",
         help="show version, devices, weights and dependencies",
-        description="Show the version, the devices with their free memory, the network's weights and the dependencies.",
+        description="Show the version, the devices with their memory, the network's weights and the dependencies.",
     )
     parser.set_defaults(run=run)
 
@@ -30,8 +30,8 @@ def run(args: argparse.Namespace) -> int:
     found = versions()
     print(f"GenReg {found.pop('genreg')}")
     print("\nDevices")
-    for name, description, free_bytes in _devices():
-        print(f"  {name:<8} {description}, {free_bytes / 2**30:.1f} GiB free")
+    for name, description, memory in _devices():
+        print(f"  {name:<8} {description}, {memory}")
     print(f"\nWeights\n  {_weights()}")
     print("\nDependencies")
     for name, version in found.items():
@@ -52,17 +52,17 @@ def _weights() -> str:
     return f"{WEIGHTS.name}, {WEIGHTS.stat().st_size / 1e6:.1f} MB, SHA-256 {SHA256[:SHOWN_DIGITS]}"
 
 
-def _devices() -> Iterator[tuple[str, str, int]]:
-    """Name as --device takes it, description, and free memory in bytes."""
+def _devices() -> Iterator[tuple[str, str, str]]:
+    """Name as --device takes it, description, and memory in words; the CPU last."""
     import torch
 
-    from ..machine.device import free_memory
+    from ..machine.device import list_devices
 
-    for number in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
-        yield f"cuda:{number}", torch.cuda.get_device_name(number), free_memory(torch.device("cuda", number))
-    if torch.backends.mps.is_available():
-        yield "mps", "Apple GPU", free_memory(torch.device("mps"))
-    yield "cpu", f"{_processor()}, {torch.get_num_threads()} threads", free_memory(torch.device("cpu"))
+    for device in sorted(list_devices(), key=lambda device: device.id == "cpu"):
+        is_cpu = device.id == "cpu"
+        description = f"{_processor()}, {torch.get_num_threads()} threads" if is_cpu else device.name
+        size = f"{device.memory_bytes / 2**30:.1f} GiB"
+        yield device.id, description, f"{size} free" if device.memory_is == "free" else f"{size} in total"
 
 
 def _processor() -> str:

@@ -10,6 +10,7 @@ from ..errors import Cancelled, InputError
 from .exit_codes import DONE, EXIT_CODES_HELP, INTERRUPTED, NOT_TRUSTWORTHY
 from .outputs import Output, check_outputs, check_space, write_outputs
 from .progress import Interruption, Meter
+from .scans import add_reading_option, read_scan
 
 __all__ = ["add_command", "run"]
 
@@ -119,6 +120,7 @@ def _add_run(group) -> None:
     group.add_argument(
         "--device", metavar="auto|cpu|cuda[:N]|mps", default="auto", help="where to compute (default: auto)"
     )
+    add_reading_option(group)
     group.add_argument("--seed", metavar="N", type=int, default=0, help="the same seed gives the same result")
     group.add_argument("--threads", metavar="N", type=int, help="CPU threads (default: all)")
     group.add_argument("--quiet", action="store_true", help="say nothing unless something is wrong")
@@ -197,19 +199,19 @@ def _settings(args: argparse.Namespace):
 
 def _read_inputs(args: argparse.Namespace) -> dict:
     """The arguments of `register` that come from files."""
-    from ..files.images import read_transform, read_volume
+    from ..files.images import read_transform
     from ..files.points import read_points
 
     def read(reader, path):
         return None if path is None else reader(path)
 
     return {
-        "fixed": read_volume(args.fixed),
-        "moving": read_volume(args.moving),
+        "fixed": read_scan(args.fixed, args),
+        "moving": read_scan(args.moving, args),
         "initial": read(read_transform, args.initial),
-        "fixed_mask": read(read_volume, args.fixed_mask),
-        "moving_mask": read(read_volume, args.moving_mask),
-        "keep_rigid": read(read_volume, args.keep_rigid),
+        "fixed_mask": read_scan(args.fixed_mask, args),
+        "moving_mask": read_scan(args.moving_mask, args),
+        "keep_rigid": read_scan(args.keep_rigid, args),
         "fixed_landmarks": read(read_points, args.fixed_landmarks),
         "moving_landmarks": read(read_points, args.moving_landmarks),
     }

@@ -10,6 +10,7 @@ from .exit_codes import DONE, EXIT_CODES_HELP, INTERRUPTED, NOT_TRUSTWORTHY
 from .outputs import Output, check_outputs, check_space, write_outputs
 from .progress import Interruption, Meter
 from .register import BYTES_PER_VECTOR, print_summary
+from .scans import add_reading_option, read_scan
 
 __all__ = ["add_command", "run"]
 
@@ -72,6 +73,7 @@ def _add_run(group) -> None:
     group.add_argument(
         "--device", metavar="auto|cpu|cuda[:N]|mps", default="auto", help="where to compute (default: auto)"
     )
+    add_reading_option(group)
     group.add_argument("--threads", metavar="N", type=int, help="CPU threads (default: all)")
     group.add_argument("--quiet", action="store_true", help="say nothing unless something is wrong")
 
@@ -122,19 +124,19 @@ def _settings(args: argparse.Namespace):
 
 def _read_inputs(args: argparse.Namespace) -> dict:
     """The arguments of `repair` that come from files; any transform becomes a field on the fixed scan's grid."""
-    from ..files.images import read_transform, read_volume
+    from ..files.images import read_transform
     from ..files.points import read_points
     from ..space.field import DisplacementField, sample_transform
 
-    fixed, transform = read_volume(args.fixed), read_transform(args.transform)
+    fixed, transform = read_scan(args.fixed, args), read_transform(args.transform)
     if not isinstance(transform, DisplacementField):
         transform = sample_transform(transform, fixed.geometry)
     given = args.fixed_landmarks is not None
     return {
         "fixed": fixed,
-        "moving": read_volume(args.moving),
+        "moving": read_scan(args.moving, args),
         "field": transform,
-        "region": None if args.region is None else read_volume(args.region),
+        "region": read_scan(args.region, args),
         "fixed_landmarks": read_points(args.fixed_landmarks) if given else None,
         "moving_landmarks": read_points(args.moving_landmarks) if given else None,
     }

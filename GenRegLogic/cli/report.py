@@ -8,6 +8,7 @@ from pathlib import Path
 from .exit_codes import DONE, EXIT_CODES_HELP, NOT_TRUSTWORTHY
 from .outputs import Output, check_outputs
 from .progress import Meter
+from .scans import add_reading_option, read_scan
 
 __all__ = ["add_command", "run"]
 
@@ -57,6 +58,7 @@ def add_command(commands) -> None:
         action="store_true",
         help="don't look for the least certain places, which takes a coarse registration the other way round",
     )
+    add_reading_option(parser)
     parser.add_argument("--device", metavar="auto|cpu|cuda[:N]|mps", default="auto", help="where to compute")
     parser.add_argument("--quiet", action="store_true", help="say nothing unless something is wrong")
 
@@ -65,7 +67,6 @@ def run(args: argparse.Namespace) -> int:
     """Carry the command out; returns the exit code."""
     check_outputs([Output(args.output, "page", "-o")], [args.fixed, args.moving, *args.transform, args.json])
 
-    from ..files.images import read_volume
     from ..htmlreport import build_html, check_report, measured_report, read_report, write_html
     from ..settings import Settings
     from ..space.field import DisplacementField, sample_transform
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
 
     settings = Settings(device=args.device)
     report = None if args.json is None else read_report(args.json)
-    fixed, moving = check_registrable(read_volume(args.fixed), "fixed"), read_volume(args.moving)
+    fixed, moving = check_registrable(read_scan(args.fixed, args), "fixed"), read_scan(args.moving, args)
     moving = check_registrable(moving, "moving")
     if report is not None:
         check_report(report, fixed.geometry, moving.geometry)

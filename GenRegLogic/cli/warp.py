@@ -7,6 +7,7 @@ from pathlib import Path
 
 from .exit_codes import DONE
 from .outputs import Output, check_outputs
+from .scans import add_reading_option, read_scan
 
 __all__ = ["add_image_command", "add_points_command", "run_image", "run_points"]
 
@@ -42,6 +43,7 @@ def add_image_command(commands) -> None:
         "-r", "--reference", metavar="REFERENCE", type=Path, required=True, help="image whose grid the result gets"
     )
     parser.add_argument("-o", "--output", metavar="OUT", type=Path, required=True, help=".nii.gz, .nii, .nrrd or .mha")
+    add_reading_option(parser)
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--labels", action="store_true", help="a label map: nearest neighbor, 0 outside")
     how.add_argument("--cubic", action="store_true", help="cubic instead of linear interpolation")
@@ -60,12 +62,12 @@ def run_image(args: argparse.Namespace) -> int:
     """Carry `warp` out; returns the exit code."""
     check_outputs([Output(args.output, "image", "-o")], [args.image, args.reference, *args.transform])
 
-    from ..files.images import read_volume, write_volume
+    from ..files.images import write_volume
     from ..space.warp import warp_image, warp_labels
     from .chain import read_chain
 
-    image = read_volume(args.image)
-    reference = read_volume(args.reference).geometry
+    image = read_scan(args.image, args)
+    reference = read_scan(args.reference, args).geometry
     transform = read_chain(args.transform, invert=args.invert)
     if args.labels:
         result = warp_labels(image, transform, reference)

@@ -44,21 +44,24 @@ ITK_COMPRESSION_LEVEL = 1
 BYTES_PER_NUMBER_IN_TEXT = 25
 
 
-def read_volume(path: str | Path) -> Volume:
+def read_volume(path: str | Path, *, allow_missing_slices: bool = False) -> Volume:
     """Read a 3D scalar image.
 
     Args:
         path: NIfTI, NRRD, MHA/MHD or anything else that ITK reads; or the folder of a DICOM series, of which the
             largest series is taken, sorted by position.
+        allow_missing_slices: Read a DICOM series with gaps of a slice or more, as if its slices were evenly spaced;
+            the volume's warnings then say so.
 
     Raises:
-        InputError: The file is missing, unreadable, not an image, damaged, not 3D scalar, or its header is unusable.
+        InputError: The file is missing, unreadable, not an image, damaged, not 3D scalar, or its header is unusable;
+            slices of a DICOM series are missing and that was not allowed.
         ResourceError: Not enough memory.
     """
     path = Path(path)
     with naming(path), quiet_itk():
         if path.is_dir():
-            return read_series(path)
+            return read_series(path, allow_missing_slices=allow_missing_slices)
         return Volume.from_sitk(read_image(existing_file(path)))
 
 

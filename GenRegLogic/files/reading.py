@@ -21,7 +21,7 @@ __all__ = ["existing_file", "naming", "raise_if_memory", "read_image", "read_ser
 POSITION_TAG = "0020|0032"
 SAME_POSITION_MM = 1e-3
 MAX_SLICE_DEVIATION = 0.05
-"""Of a slice spacing; beyond it, slices of a DICOM series are missing or unevenly spaced."""
+"""Of a slice spacing; beyond it, slices of a DICOM series are unevenly spaced."""
 
 
 def existing_file(path: str | Path) -> Path:
@@ -103,11 +103,15 @@ def raise_if_memory(error: RuntimeError) -> None:
         raise ResourceError("There is not enough memory to read this file.") from None
 
 
-def read_series(folder: Path) -> Volume:
+def read_series(folder: Path, *, allow_missing_slices: bool = False) -> Volume:
     """The largest DICOM series of a folder, sorted by position.
 
+    Args:
+        folder: Of the series.
+        allow_missing_slices: Warn of gaps of a slice or more instead of refusing them.
+
     Raises:
-        InputError: No series, several images at one position, or whatever makes an image unusable.
+        InputError: No series, missing slices, several images at one position, or whatever makes an image unusable.
     """
     ids = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
     series = [sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid) for uid in ids]
@@ -124,13 +128,13 @@ def read_series(folder: Path) -> Volume:
     except RuntimeError as error:
         raise _reading_error(error) from None
     volume = Volume.from_sitk(image)
-    warnings = _slice_warnings(reader, len(names), volume)
+    warnings = _slice_warnings(reader, len(names), volume, allow_missing_slices)
     if len(series) > 1:
         warnings.append(f"The folder holds {len(series)} DICOM series; the largest ({len(names)} images) was read.")
     return Volume(volume.array, volume.geometry, (*volume.warnings, *warnings))
 
 
-def _slice_warnings(reader: sitk.ImageSeriesReader, count: int, volume: Volume) -> list[str]:
+def _slice_warnings(reader: sitk.ImageSeriesReader, count: int, volume: Volume, allow_missing: bool) -> list[str]:
     """What the slices' positions say: ITK gives uneven slices the mean spacing."""
     try:
         texts = [reader.GetMetaData(n, POSITION_TAG) for n in range(count)]
@@ -143,7 +147,14 @@ def _slice_warnings(reader: sitk.ImageSeriesReader, count: int, volume: Volume) 
             "The DICOM series has several images at one position (a time series or several echoes); "
             "export the one you want as a series of its own."
         )
+    gaps = np.diff(np.sort(heights))
+    missing = int(np.rint(gaps / np.median(gaps) - 1).clip(0).sum())
+    lacking = f"The DICOM series lacks {missing} slice{'s' if missing > 1 else ''}"
+    if missing and not allow_missing:
+        raise InputError(f"{lacking}; export it again, or read it as it is with --allow-missing-slices.")
+    if missing:
+        return [f"{lacking} and was read as evenly spaced, so anatomy near the gaps is displaced."]
     deviation = np.abs(np.abs(np.diff(heights)) - volume.geometry.spacing[2]).max()
     if deviation > MAX_SLICE_DEVIATION * volume.geometry.spacing[2]:
-        return [f"The DICOM slices are unevenly spaced (by up to {deviation:.2g} mm); some may be missing."]
+        return [f"The DICOM slices are unevenly spaced (by up to {deviation:.2g} mm) but were read as evenly spaced."]
     return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 
 import torch
@@ -15,10 +16,13 @@ except ImportError:  # Windows
     resource = None
 
 __all__ = [
+    "Listed",
     "MemoryPlan",
     "choose_device",
     "device_name",
     "free_memory",
+    "has_context",
+    "list_devices",
     "peak_memory_mb",
     "plan_memory",
     "tune_allocator",
@@ -56,10 +60,59 @@ def device_name(device: torch.device) -> str:
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that can still be used on the device."""
+    """Bytes that can still be used on the device.
+
+    On a CUDA device, blocks that torch keeps for reuse count as free. This creates a CUDA context where there is none,
+    which takes some hundred MB of the device: call it for the device that will compute only.
+    """
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + kept
     return free_ram()
+
+
+def has_context(number: int) -> bool:
+    """Whether this process holds a context, and with it memory, on the CUDA device of a number."""
+    if not torch.cuda.is_initialized():
+        return False
+    asked = getattr(torch._C, "_cuda_hasPrimaryContext", None)  # torch has no public word for it
+    return True if asked is None else bool(asked(number))
+
+
+@dataclasses.dataclass(frozen=True)
+class Listed:
+    """A device that can be chosen.
+
+    Attributes:
+        id: As --device takes it: "cpu", "cuda:N" or "mps".
+        name: For people.
+        memory_bytes: Free or total memory, as `memory_is` says.
+        memory_is: "free" (main memory, and CUDA devices that this process already uses) or "total".
+    """
+
+    id: str
+    name: str
+    memory_bytes: int
+    memory_is: str
+
+
+def list_devices() -> list[Listed]:
+    """The devices of this computer, the CPU first.
+
+    The driver tells a CUDA device's free memory only within a context, so a device that this process doesn't use yet
+    is listed with its total memory: listing takes no memory from any device.
+    """
+    listed = [Listed("cpu", f"CPU ({torch.get_num_threads()} threads)", free_ram(), "free")]
+    for number in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        properties = torch.cuda.get_device_properties(number)
+        if has_context(number):
+            memory, kind = free_memory(torch.device("cuda", number)), "free"
+        else:
+            memory, kind = properties.total_memory, "total"
+        listed.append(Listed(f"cuda:{number}", properties.name, memory, kind))
+    if torch.backends.mps.is_available():
+        listed.append(Listed("mps", "Apple GPU", free_ram(), "free"))
+    return listed
 
 
 def peak_memory_mb(device: torch.device) -> float:

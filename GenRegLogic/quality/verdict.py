@@ -1,8 +1,8 @@
 """Whether a registration can be trusted, said in plain language.
 
 The figures decide, the thresholds have names, and every sentence is for the person who looks at the scans: no
-abbreviation of ours, no formula. `trustworthy` is no promise that every structure is aligned, only that nothing that
-can be measured without a reference speaks against it.
+abbreviation of ours, no formula. `trustworthy` is no promise that every structure is aligned, only that everything that
+can be measured without a reference was measured, and that nothing of it speaks against the result.
 """
 
 from __future__ import annotations
@@ -47,13 +47,37 @@ LANDMARK_LEFT_VOXELS = 3.0
 """Mean landmark distance left, in voxels of the coarser scan, above which somebody has to look."""
 
 
+NOT_MEASURED = {
+    "similarity": "How well the scans match before and after was not measured; compare them in the blended view.",
+    "jacobian": "The deformation was not measured for folds and extreme changes of volume; look at the grid.",
+    "inverse_error": "The way back from the other scan was not measured; use the inverse transform with care.",
+    "confidence": (
+        "The expected error was not measured, so nothing tells how far off the alignment may be: compare the scans "
+        "by eye."
+    ),
+    "landmarks": "The distance of the landmarks could not be measured; check them.",
+    "inputs": "The voxel sizes of the scans are not known, so the errors in mm could not be judged by them.",
+    "linear_matrix": "The linear part of the transform is not known, so changes of volume could not be judged by it.",
+}
+"""What is said of a figure that a run ought to have and that is missing or not finite."""
+
+NEEDED = {
+    "jacobian": ("folds_pct", "ndv_pct", "sdlogj", "min_det", "max_det"),
+    "inverse_error": ("mean_mm",),
+    "confidence": ("median_mm", "p95_mm", "grid_mm"),
+    "landmarks": ("tre_before_mm", "tre_after_mm"),
+}
+"""Figures of a report's parts without which they can't be judged."""
+
+
 def verdict(figures: Mapping) -> tuple[str, list[str]]:
     """Judge a registration by its figures.
 
     Args:
         figures: A report, or the part of one that is known: `similarity`, `jacobian`, `inverse_error`, `confidence`,
-            `landmarks`, `inputs`, `linear_matrix` and `stopped_early` as `report.build_report` lays them out. What is
-            absent or None is not judged.
+            `landmarks`, `inputs`, `linear_matrix` and `stopped_early` as `report.build_report` lays them out.
+            Every run has all of them but `landmarks` and `stopped_early`: one that is absent, None or not finite
+            counts as not measured, and the status is then "check" at best.
 
     Returns:
         The status, "trustworthy", "check" or "failed", and the sentences that give its reasons, the gravest first.
@@ -67,6 +91,9 @@ def verdict(figures: Mapping) -> tuple[str, list[str]]:
 
 
 def _findings(figures: Mapping) -> Iterator[tuple[str, str]]:
+    for name, sentence in NOT_MEASURED.items():
+        if not _measured(name, figures.get(name)):
+            yield CHECK, sentence
     yield from _judge_similarity(figures.get("similarity"))
     yield from _judge_landmarks(figures.get("landmarks"), _voxel_mm(figures))
     yield from _judge_deformation(figures.get("jacobian"), figures.get("linear_matrix"))
@@ -74,6 +101,23 @@ def _findings(figures: Mapping) -> Iterator[tuple[str, str]]:
     yield from _judge_confidence(figures.get("confidence"))
     if figures.get("stopped_early"):
         yield CHECK, "The registration was stopped before it had finished, so the alignment may still be coarse."
+
+
+def _measured(name: str, part) -> bool:
+    """Whether every figure of a report's part that the judgment needs is there, and finite."""
+    if name == "landmarks" and part is None:
+        return True  # nobody gave any
+    if part is None or len(part) == 0:
+        return False
+    if name == "linear_matrix":
+        return bool(np.isfinite(np.asarray(part, np.float64)).all())
+    if name == "inputs":
+        numbers = [x for role in ("fixed", "moving") for x in (part.get(role) or {}).get("spacing_mm") or [None]]
+    elif name == "similarity":
+        numbers = [(part.get(when) or {}).get(key) for when in ("before", "after") for key in ("nmi", "lncc")]
+    else:
+        numbers = [part.get(key) for key in NEEDED[name]]
+    return all(math.isfinite(_number(number)) for number in numbers)
 
 
 def _judge_similarity(similarity: Mapping | None) -> Iterator[tuple[str, str]]:
@@ -102,7 +146,7 @@ def _judge_similarity(similarity: Mapping | None) -> Iterator[tuple[str, str]]:
 def _judge_landmarks(landmarks: Mapping | None, voxel_mm: float | None) -> Iterator[tuple[str, str]]:
     if not landmarks:
         return
-    before, after = landmarks["tre_before_mm"], landmarks["tre_after_mm"]
+    before, after = (_number(landmarks.get(key)) for key in NEEDED["landmarks"])
     if after > before * LANDMARK_LOSS:
         yield (
             FAILED,
@@ -118,17 +162,15 @@ def _judge_landmarks(landmarks: Mapping | None, voxel_mm: float | None) -> Itera
 def _judge_deformation(jacobian: Mapping | None, linear_matrix) -> Iterator[tuple[str, str]]:
     if not jacobian:
         return
-    if jacobian["folds_pct"] > 0:
+    folds_pct, ndv_pct, spread, least, most = (_number(jacobian.get(key)) for key in NEEDED["jacobian"])
+    if folds_pct > 0:
         yield (
             FAILED,
-            (
-                f"In {_percent(jacobian['folds_pct'])} of the volume the deformation folds tissue over itself, "
-                "which no body can do."
-            ),
+            (f"In {_percent(folds_pct)} of the volume the deformation folds tissue over itself, which no body can do."),
         )
-    elif jacobian["ndv_pct"] > MAX_NDV_PCT:
-        yield CHECK, f"In {_percent(jacobian['ndv_pct'])} of the volume the deformation comes close to folding."
-    if _number(jacobian["sdlogj"]) > MAX_LOG_SPREAD:
+    elif ndv_pct > MAX_NDV_PCT:
+        yield CHECK, f"In {_percent(ndv_pct)} of the volume the deformation comes close to folding."
+    if spread > MAX_LOG_SPREAD:
         yield (
             CHECK,
             (
@@ -136,10 +178,12 @@ def _judge_deformation(jacobian: Mapping | None, linear_matrix) -> Iterator[tupl
                 "look at the grid, and try a higher smoothness."
             ),
         )
-    scale = abs(float(np.linalg.det(np.asarray(linear_matrix)[:3, :3]))) if linear_matrix is not None else 1.0
+    scale = 1.0
+    if _measured("linear_matrix", linear_matrix):
+        scale = abs(float(np.linalg.det(np.asarray(linear_matrix)[:3, :3])))
     low, high = VOLUME_CHANGE_RANGE
-    extreme = _number(jacobian["min_det"]) < low * scale or _number(jacobian["max_det"]) > high * scale
-    if jacobian["folds_pct"] <= 0 and extreme:
+    extreme = least < low * scale or most > high * scale
+    if not folds_pct > 0 and extreme:
         yield CHECK, f"Somewhere tissue shrinks or grows more than {high:.0f}-fold: look at that place in the grid."
 
 
@@ -147,23 +191,22 @@ def _judge_inverse(error: Mapping | None, voxel_mm: float | None) -> Iterator[tu
     if not error:
         return
     allowed = max(MAX_INVERSE_ERROR_MM, MAX_INVERSE_ERROR_VOXELS * (voxel_mm or 0.0))
-    if error["mean_mm"] is None:
-        yield CHECK, "The way back from the other scan could not be measured; use the inverse transform with care."
-    elif error["mean_mm"] > allowed:
+    mean = _number(error.get("mean_mm"))
+    if mean > allowed:
         yield (
             CHECK,
             (
-                f"Going to the other scan and back misses the starting point by {error['mean_mm']:.2f} mm on average; "
+                f"Going to the other scan and back misses the starting point by {mean:.2f} mm on average; "
                 "use the inverse transform with care."
             ),
         )
 
 
 def _judge_confidence(confidence: Mapping | None) -> Iterator[tuple[str, str]]:
-    if not confidence or not confidence.get("grid_mm"):
+    if not confidence:
         return
-    median, p95 = (_number(confidence.get(key)) for key in ("median_mm", "p95_mm"))
-    if median > FAILED_MEDIAN * confidence["grid_mm"]:
+    median, p95, grid_mm = (_number(confidence.get(key)) for key in NEEDED["confidence"])
+    if median > FAILED_MEDIAN * grid_mm:
         yield (
             FAILED,
             (
@@ -171,7 +214,7 @@ def _judge_confidence(confidence: Mapping | None) -> Iterator[tuple[str, str]]:
                 "the scans show the same region and that neither is mirrored, or start from another initial alignment."
             ),
         )
-    elif median > TRUSTED_MEDIAN * confidence["grid_mm"]:
+    elif median > TRUSTED_MEDIAN * grid_mm:
         yield (
             CHECK,
             (
@@ -179,7 +222,7 @@ def _judge_confidence(confidence: Mapping | None) -> Iterator[tuple[str, str]]:
                 "region and that neither is mirrored."
             ),
         )
-    elif p95 > TRUSTED_P95 * confidence["grid_mm"]:
+    elif p95 > TRUSTED_P95 * grid_mm:
         yield (
             CHECK,
             (
@@ -190,25 +233,22 @@ def _judge_confidence(confidence: Mapping | None) -> Iterator[tuple[str, str]]:
 
 
 def _good_reasons(figures: Mapping) -> list[str]:
-    reasons = []
-    gains = [gain for gain in _gains(figures.get("similarity")) if gain is not None]
-    if gains:
-        better = any(gain > SIMILARITY_TOLERANCE for gain in gains)
-        reasons.append(
-            "The two scans match better than before."
-            if better
-            else "The two scans matched as well before; the deformation changes little."
-        )
+    """Why nothing speaks against the result; every figure but the landmarks' is there."""
+    better = any(gain > SIMILARITY_TOLERANCE for gain in _gains(figures["similarity"]))
+    reasons = [
+        "The two scans match better than before."
+        if better
+        else "The two scans matched as well before; the deformation changes little."
+    ]
     if figures.get("landmarks"):
         before, after = figures["landmarks"]["tre_before_mm"], figures["landmarks"]["tre_after_mm"]
         reasons.append(f"The landmarks lie {after:.1f} mm apart on average ({before:.1f} mm before).")
-    if figures.get("jacobian"):
-        reasons.append("The deformation is smooth and folds nothing.")
-    if (figures.get("confidence") or {}).get("median_mm") is not None:
-        reasons.append(f"The expected error is typically {_millimeters(figures['confidence']['median_mm'])}.")
-    if figures.get("inverse_error"):
-        reasons.append(f"Going to the other scan and back is exact to {figures['inverse_error']['mean_mm']:.2f} mm.")
-    return reasons or ["Nothing was measured that speaks against it."]
+    return [
+        *reasons,
+        "The deformation is smooth and folds nothing.",
+        f"The expected error is typically {_millimeters(figures['confidence']['median_mm'])}.",
+        f"Going to the other scan and back is exact to {figures['inverse_error']['mean_mm']:.2f} mm.",
+    ]
 
 
 def _gains(similarity: Mapping | None) -> Iterator[float | None]:
@@ -216,8 +256,8 @@ def _gains(similarity: Mapping | None) -> Iterator[float | None]:
     if not similarity:
         return
     for name in ("nmi", "lncc"):
-        before, after = similarity["before"].get(name), similarity["after"].get(name)
-        if before is None or after is None or not (math.isfinite(before) and math.isfinite(after)):
+        before, after = (_number((similarity.get(when) or {}).get(name)) for when in ("before", "after"))
+        if not (math.isfinite(before) and math.isfinite(after)):
             yield None
         else:
             yield (after - before) / max(abs(before), 1e-6)
@@ -226,7 +266,7 @@ def _gains(similarity: Mapping | None) -> Iterator[float | None]:
 def _voxel_mm(figures: Mapping) -> float | None:
     """Mean voxel edge (geometric, mm) of the coarser of the two scans."""
     inputs = figures.get("inputs")
-    if not inputs:
+    if not _measured("inputs", inputs):
         return None
     return max(float(np.prod(scan["spacing_mm"])) ** (1 / 3) for scan in inputs.values())
 

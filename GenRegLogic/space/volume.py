@@ -273,11 +273,11 @@ class Volume:
         object.__setattr__(self, "array", array.view(np.uint8) if array.dtype == bool else array)
 
     @classmethod
-    def from_file(cls, path: str | Path) -> Volume:
+    def from_file(cls, path: str | Path, *, allow_missing_slices: bool = False) -> Volume:
         """Read NIfTI, NRRD, MHA/MHD or a DICOM series folder; see `files.read_volume`."""
         from ..files.images import read_volume  # files builds on this module
 
-        return read_volume(path)
+        return read_volume(path, allow_missing_slices=allow_missing_slices)
 
     @classmethod
     def from_sitk(cls, image: sitk.Image) -> Volume:

@@ -10,8 +10,7 @@ import dataclasses
 import numpy as np
 import torch
 
-from ..machine.device import choose_device
-from ..machine.memory import free_ram
+from ..machine.device import list_devices
 from ..register import Registration, register
 from ..settings import Settings
 from ..space.field import AffineTransform, DisplacementField, Transform
@@ -156,17 +155,10 @@ def run_devices(parameters: dict, arrays: dict[str, np.ndarray], control: JobCon
     """Say where this computer can compute.
 
     Returns:
-        A report of "devices", each {"id": "cpu", "cuda:N" or "mps", "name": for people, "memory_bytes": of a GPU all
-        that it has, else the main memory that is free}, and of torch's version, "torch".
+        A report of "devices", each {"id": "cpu", "cuda:N" or "mps", "name": for people, "memory_bytes", "memory_is":
+        "free" or "total"} (see `machine.device.Listed`), and of torch's version, "torch".
     """
-    devices = [{"id": "cpu", "name": f"CPU ({torch.get_num_threads()} threads)", "memory_bytes": free_ram()}]
-    if torch.cuda.is_available():
-        for number in range(torch.cuda.device_count()):
-            properties = torch.cuda.get_device_properties(number)
-            devices.append({"id": f"cuda:{number}", "name": properties.name, "memory_bytes": properties.total_memory})
-    if torch.backends.mps.is_available():
-        devices.append({"id": str(choose_device("mps")), "name": "Apple GPU", "memory_bytes": free_ram()})
-    return Outcome({"devices": devices, "torch": torch.__version__})
+    return Outcome({"devices": [dataclasses.asdict(device) for device in list_devices()], "torch": torch.__version__})
 
 
 JOBS = {"register": run_register, "inspect": run_inspect, "devices": run_devices}

@@ -284,6 +284,8 @@ def holds_gpu() -> bool:
     torch = sys.modules.get("torch")
     if torch is None:
         return False
-    if torch.cuda.is_initialized():
+    from ..machine.device import has_context
+
+    if torch.cuda.is_initialized() and any(has_context(number) for number in range(torch.cuda.device_count())):
         return True
     return torch.backends.mps.is_available() and torch.mps.driver_allocated_memory() > 0

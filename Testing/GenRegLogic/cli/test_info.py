@@ -25,12 +25,17 @@ def test_weights_of_another_network_are_told(genreg, monkeypatch, tmp_path):
     assert "weights are missing (network.npz); install GenReg again." in ran.out
 
 
-def test_a_gpu_is_listed_by_its_name_with_its_free_memory(genreg, monkeypatch):
+def test_a_gpu_is_listed_by_its_name_with_its_total_memory_and_without_a_context(genreg, monkeypatch):
+    def creates_a_context(device):
+        raise AssertionError("asking for the free memory creates a context")
+
     gpu = SimpleNamespace(
         is_available=lambda: True,
+        is_initialized=lambda: False,
         device_count=lambda: 1,
+        get_device_properties=lambda number: SimpleNamespace(name="Imaginary 3000", total_memory=4 * 2**30),
         get_device_name=lambda number: "Imaginary 3000",
-        mem_get_info=lambda number: (3 * 2**30, 4 * 2**30),
+        mem_get_info=creates_a_context,
     )
     monkeypatch.setattr("torch.cuda", gpu)
-    assert "cuda:0   Imaginary 3000, 3.0 GiB free" in genreg("info").out
+    assert "cuda:0   Imaginary 3000, 4.0 GiB in total" in genreg("info").out

@@ -227,8 +227,18 @@ class TestDicom:
         np.testing.assert_array_equal(volume.array, values)
         assert volume.warnings == ("The folder holds 2 DICOM series; the largest (6 images) was read.",)
 
-    def test_a_missing_slice_is_warned_of(self, tmp_path):
+    def test_a_missing_slice_is_refused_with_the_option_that_allows_it(self, tmp_path, refused):
         write_series(tmp_path, [0.0, 2.5, 5.0, 10.0, 12.5, 15.0])
+        refused(tmp_path, "lacks 1 slice;.*--allow-missing-slices")
+
+    @pytest.mark.parametrize("read", [read_volume, Volume.from_file])
+    def test_a_missing_slice_is_warned_of_where_it_is_allowed(self, tmp_path, read):
+        write_series(tmp_path, [0.0, 2.5, 5.0, 10.0, 12.5, 15.0])
+        (warning,) = read(tmp_path, allow_missing_slices=True).warnings
+        assert "The DICOM series lacks 1 slice and" in warning
+
+    def test_uneven_spacing_of_less_than_a_slice_is_warned_of(self, tmp_path):
+        write_series(tmp_path, [0.0, 2.5, 5.0, 8.0, 10.5, 13.0])
         assert "unevenly spaced" in read_volume(tmp_path).warnings[0]
 
     def test_two_images_at_each_position_are_refused(self, tmp_path, refused):

@@ -1,10 +1,19 @@
 """Devices by name, and their memory."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from GenRegLogic.errors import InputError
-from GenRegLogic.machine.device import choose_device, device_name, free_memory, peak_memory_mb
+from GenRegLogic.machine.device import (
+    Listed,
+    choose_device,
+    device_name,
+    free_memory,
+    list_devices,
+    peak_memory_mb,
+)
 
 CPU = torch.device("cpu")
 
@@ -49,3 +58,36 @@ class TestMemory:
     def test_there_is_some(self):
         assert free_memory(CPU) > 0
         assert peak_memory_mb(CPU) > 10
+
+    def test_blocks_that_torch_keeps_for_reuse_count_as_free(self, monkeypatch):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 8000))
+        monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 6000)
+        monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 500)
+        assert free_memory(torch.device("cuda:0")) == 6500
+
+
+class TestList:
+    @pytest.fixture
+    def card(self, monkeypatch):
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+        properties = SimpleNamespace(name="Card 9000", total_memory=8000)
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: properties)
+
+    def test_a_gpu_not_in_use_is_listed_with_its_total_memory_and_gets_no_context(self, card, monkeypatch):
+        def creates_a_context(device):
+            raise AssertionError("asking for the free memory creates a context")
+
+        monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+        monkeypatch.setattr(torch._C, "_cuda_hasPrimaryContext", lambda number: False, raising=False)
+        monkeypatch.setattr(torch.cuda, "mem_get_info", creates_a_context)
+        assert list_devices()[1:] == [Listed("cuda:0", "Card 9000", 8000, "total")]
+
+    def test_a_gpu_in_use_is_listed_with_its_free_memory(self, card, monkeypatch):
+        monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+        monkeypatch.setattr(torch._C, "_cuda_hasPrimaryContext", lambda number: True, raising=False)
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 8000))
+        monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 600)
+        monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 100)
+        assert list_devices()[1:] == [Listed("cuda:0", "Card 9000", 1500, "free")]

@@ -148,3 +148,9 @@ def test_arrays_numbers_and_dataclasses_become_plain():
     mixed = {"a": np.arange(3), "b": np.bool_(True), "c": (np.float64(1.5),)}
     assert plain(mixed) == {"a": [0, 1, 2], "b": True, "c": [1.5]}
     assert plain(geometry)["size"] == [3, 4, 5]
+
+
+def test_a_report_without_the_expected_error_as_of_a_repair_asks_for_a_check(parts):
+    verdict = build_report(**parts | {"confidence": None})["verdict"]
+    assert verdict["status"] != "trustworthy"
+    assert any("expected error was not measured" in reason for reason in verdict["reasons"])

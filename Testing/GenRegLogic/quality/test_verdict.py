@@ -1,10 +1,11 @@
 """The verdict: each sign of trouble is noticed, and said in words that a clinician understands."""
 
 import copy
+import math
 
 import pytest
 
-from GenRegLogic.quality.verdict import verdict
+from GenRegLogic.quality.verdict import NOT_MEASURED, verdict
 
 GOOD = {
     "inputs": {"fixed": {"spacing_mm": [1.0, 1.0, 3.0]}, "moving": {"spacing_mm": [1.0, 1.0, 1.0]}},
@@ -46,7 +47,7 @@ def test_good_figures_are_trustworthy_and_say_why():
         ("jacobian.min_det", 0.001, "check", "shrinks or grows"),
         ("jacobian.max_det", 100.0, "check", "shrinks or grows"),
         ("inverse_error.mean_mm", 2.0, "check", "and back misses"),
-        ("inverse_error.mean_mm", None, "check", "could not be measured"),
+        ("inverse_error.mean_mm", None, "check", "was not measured"),
         ("confidence.p95_mm", 8.0, "check", "least certain places"),
         ("confidence.median_mm", 4.0, "check", "Much of the alignment"),
         ("confidence.median_mm", 10.0, "failed", "wrong nearly everywhere"),
@@ -77,11 +78,58 @@ def test_a_tiny_loss_of_similarity_is_only_interpolation():
     assert "matched as well before" in reasons[0]
 
 
-def test_what_was_not_measured_is_not_judged():
-    for name in GOOD:
-        figures = {key: value for key, value in GOOD.items() if key != name}
-        assert verdict(figures)[0] == "trustworthy"
-    assert verdict({})[0] == "trustworthy"
+REQUIRED = ("similarity", "jacobian", "inverse_error", "confidence", "inputs", "linear_matrix")
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+@pytest.mark.parametrize("missing", ["absent", None, {}], ids=["absent", "None", "empty"])
+def test_a_missing_figure_asks_for_a_check_and_says_which_is_missing(name, missing):
+    figures = {key: value for key, value in GOOD.items() if key != name}
+    if missing != "absent":
+        figures[name] = missing
+    assert verdict(figures) == ("check", [NOT_MEASURED[name]])
+
+
+@pytest.mark.parametrize("value", [None, math.nan, math.inf], ids=str)
+@pytest.mark.parametrize(
+    "path",
+    [
+        "similarity.before.nmi",
+        "similarity.after.lncc",
+        "jacobian.folds_pct",
+        "jacobian.ndv_pct",
+        "jacobian.sdlogj",
+        "jacobian.min_det",
+        "jacobian.max_det",
+        "inverse_error.mean_mm",
+        "confidence.median_mm",
+        "confidence.p95_mm",
+        "confidence.grid_mm",
+        "landmarks.tre_after_mm",
+        "inputs.fixed.spacing_mm",
+    ],
+)
+def test_a_figure_that_is_not_finite_is_never_trustworthy_and_is_named(path, value):
+    figures = changed(path, [value, 1.0, 1.0] if path.startswith("inputs") else value)
+    status, reasons = verdict(figures)
+    assert status != "trustworthy"
+    assert NOT_MEASURED[path.partition(".")[0]] in reasons
+
+
+def test_landmarks_that_nobody_gave_are_not_missing():
+    assert verdict(GOOD | {"landmarks": None})[0] == "trustworthy"
+    assert verdict({key: value for key, value in GOOD.items() if key != "landmarks"})[0] == "trustworthy"
+
+
+def test_a_registration_of_which_nothing_is_known_is_not_trustworthy():
+    assert verdict({}) == ("check", [NOT_MEASURED[name] for name in NOT_MEASURED if name != "landmarks"])
+
+
+def test_a_fold_is_graver_than_a_figure_that_is_missing():
+    figures = changed("jacobian.folds_pct", 0.5) | {"confidence": None}
+    status, reasons = verdict(figures)
+    assert status == "failed"
+    assert "folds tissue" in reasons[0]
 
 
 def test_a_change_of_scale_in_the_linear_part_is_no_squeezing():

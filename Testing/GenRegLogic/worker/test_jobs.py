@@ -250,7 +250,7 @@ class TestDevices:
         monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
         monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: Card)
         devices = jobs.run_devices({}, {}, Control()).report["devices"]
-        assert devices[2] == {"id": "cuda:1", "name": "Card 9000", "memory_bytes": 24 * 2**30}
+        assert devices[2] == {"id": "cuda:1", "name": "Card 9000", "memory_bytes": 24 * 2**30, "memory_is": "total"}
 
     def test_apples_gpu_is_told(self, monkeypatch):
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
