@@ -1,6 +1,7 @@
 """For MkDocs: takes pages and pictures from outside docs/ into the site, so that no file lies in the repository twice.
 
-On GitHub a page in docs/ reaches them by `../Resources/…`; in the site they lie in the same folder as the page.
+On GitHub a page in docs/ reaches them by `../Resources/…`, and they reach a page by `docs/…`; in the site all of them
+lie in one folder.
 """
 
 from __future__ import annotations
@@ -26,4 +27,6 @@ def on_page_markdown(markdown, *, page, config, files):
     if (ROOT / "docs" / page.file.src_uri).is_file():
         for outside in ("Resources/", "CONTRIBUTING.md", "CHANGELOG.md"):
             markdown = markdown.replace(f"](../{outside}", f"]({outside}")
+    elif "/" not in page.file.src_uri:
+        markdown = markdown.replace("](docs/", "](")
     return markdown
