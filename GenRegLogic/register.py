@@ -63,7 +63,7 @@ class Registration:
         forward: Fixed -> moving on the fixed scan's grid, LPS mm, the linear part included.
         linear: The linear part by itself, fixed -> moving.
         confidence: Expected error in mm, on a coarse grid over the fixed body; None after a local repair.
-        report: Figures and verdict as plain JSON values (Resources/report.schema.json).
+        report: Figures and verdict as plain JSON values (quality/report.schema.json).
     """
 
     forward: DisplacementField

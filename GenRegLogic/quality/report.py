@@ -1,7 +1,7 @@
 """The report of a registration: every figure, where it came from, and the verdict, as plain JSON.
 
-One documented layout, `Resources/report.schema.json`, with a version. A report holds no file name, no patient's name
-and no path: geometry, settings and figures only, so that it can be passed on.
+One documented layout, `report.schema.json` beside this file, with a version. A report holds no file name, no patient's
+name and no path: geometry, settings and figures only, so that it can be passed on.
 """
 
 from __future__ import annotations

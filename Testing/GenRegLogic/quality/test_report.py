@@ -10,7 +10,7 @@ from GenRegLogic.errors import InputError
 from GenRegLogic.quality.report import SCHEMA_VERSION, build_report, plain, write_report
 from GenRegLogic.space.volume import Geometry
 
-SCHEMA = json.loads((Path(__file__).parents[3] / "Resources" / "report.schema.json").read_text())
+SCHEMA = json.loads((Path(__file__).parents[3] / "GenRegLogic" / "quality" / "report.schema.json").read_text())
 TYPES = {
     "object": dict,
     "array": list,
