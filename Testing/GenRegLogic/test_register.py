@@ -1,5 +1,6 @@
 """The whole run on small scans whose true mapping is known."""
 
+import importlib
 import itertools
 
 import numpy as np
@@ -248,7 +249,9 @@ class TestKnobs:
             proposals.append(Image(u, level.fixed_geometry))
             return Proposal("bump", smoothed(proposals[0]))
 
-        monkeypatch.setattr("GenRegLogic.register._proposers", lambda inputs, monitor: [bump])
+        monkeypatch.setattr(
+            importlib.import_module("GenRegLogic.register"), "_proposers", lambda inputs, monitor: [bump]
+        )
         result = register(pair.fixed, pair.moving, Settings(iterations=0, network="off"))
         expected = to_displacement(smoothed(proposals[0]), result.linear.matrix, FIXED_GRID)
         assert result.report["objective"] == []
