@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from ._lazy import lazy_names
 from ._moved import install
 from .machine.runtime import set_runtime_variables
+from .machine.waiting import note_what_is_loaded
 from .version import __version__
 
 if TYPE_CHECKING:  # for editors and type checkers; at run time `__getattr__` below does it
@@ -102,4 +103,5 @@ class _Package(ModuleType):
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)
 sys.modules[__name__].__class__ = _Package
 install()
+note_what_is_loaded()
 set_runtime_variables()  # before torch loads, where that is still to come

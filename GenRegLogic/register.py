@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -21,7 +21,8 @@ from .files.points import check_landmarks
 from .guidance.landmarks import LandmarkPull, rigid_fit
 from .guidance.masks import check_mask
 from .guidance.rigid import RigidBodies, check_rigid, rigid_field
-from .machine.device import choose_device, device_name, free_memory, plan_memory
+from .machine.device import choose_device, device_name, free_memory, plan_memory, tune_allocator
+from .machine.waiting import sleeping_threads
 from .network.learned import SHA256, SHOWN_DIGITS, Learned, shipped
 from .progress import Monitor, Progress
 from .quality.confidence import estimate_confidence
@@ -101,7 +102,6 @@ class _Inputs:
     moving_mask: Volume | None
     fixed_landmarks: np.ndarray | None
     moving_landmarks: np.ndarray | None
-    proposers: tuple[Proposer, ...]
     keep_rigid: Volume | None = None
 
     @property
@@ -121,7 +121,6 @@ def register(
     fixed_landmarks: np.ndarray | None = None,
     moving_landmarks: np.ndarray | None = None,
     keep_rigid: Volume | None = None,
-    proposers: Sequence[Proposer] = (),
     on_progress: Callable[[Progress], None] | None = None,
     cancel: Callable[[], str | None] | None = None,
 ) -> Registration:
@@ -138,7 +137,6 @@ def register(
         moving_landmarks: (n, 3) LPS mm, row by row the same places.
         keep_rigid: A label map of the fixed scan, on any grid: each label but 0 is a body that moves rigidly, with a
             rotation and a translation of its own, and keeps its volume.
-        proposers: Further makers of fields to start from (a network); each is scored like the others.
         on_progress: Receives `Progress`, from this thread.
         cancel: Asked often; returns None (go on), "keep" (stop, keep the best so far) or "abort".
 
@@ -161,7 +159,6 @@ def register(
             moving_mask,
             fixed_landmarks,
             moving_landmarks,
-            tuple(proposers),
             keep_rigid,
         )
     )
@@ -172,13 +169,14 @@ def register(
 
 @contextlib.contextmanager
 def computing(settings: Settings) -> Iterator[None]:
-    """Without autograd, with the settings' threads and seed; both are put back at the end."""
+    """Without autograd, with the settings' threads; what is the caller's is put back at the end."""
+    tune_allocator()
     threads = torch.get_num_threads()
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     try:
-        with torch.inference_mode(), torch.random.fork_rng(devices=[]):  # the caller's generator is left alone
-            torch.manual_seed(settings.seed)
+        # making the network draws numbers that its weights then replace: the caller's generator is left alone
+        with torch.inference_mode(), torch.random.fork_rng(devices=[]), sleeping_threads():
             yield
     finally:
         torch.set_num_threads(threads)
@@ -364,7 +362,7 @@ def _proposers(inputs: _Inputs, monitor: Monitor) -> list[Proposer]:
     makers: list[Proposer] = [identity]
     if inputs.initial is not None and not isinstance(inputs.initial, AffineTransform):
         makers.append(_InitialField(inputs.initial, inputs.fixed.geometry))
-    makers += [search_proposal, *inputs.proposers]
+    makers.append(search_proposal)
 
     def told(number: int, maker: Proposer) -> Proposer:
         def make(level: LinearLevel, linear: np.ndarray) -> Proposal:

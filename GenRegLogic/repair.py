@@ -88,7 +88,7 @@ def repair(
         region: Nonzero where it is wrong, on any grid. None: around the landmarks.
         fixed_landmarks: (n, 3) LPS mm, n >= 1; pulled softly onto
         moving_landmarks: (n, 3) LPS mm, row by row the same places.
-        settings: `iterations`, `smoothness`, `resolution_mm`, `device`, `seed` and `threads` count.
+        settings: `iterations`, `smoothness`, `resolution_mm`, `device` and `threads` count.
         on_progress: Receives `Progress` of the stages prepare, refine and finish, from this thread.
         cancel: Asked often; returns None (go on), "keep" (stop, keep the best so far) or "abort".
 

@@ -119,7 +119,9 @@ def _add_run(group) -> None:
     group.add_argument(
         "--device", metavar="auto|cpu|cuda[:N]|mps", default="auto", help="where to compute (default: auto)"
     )
-    group.add_argument("--seed", metavar="N", type=int, default=0, help="the same seed gives the same result")
+    group.add_argument(
+        "--seed", metavar="N", type=int, default=0, help="recorded in the report; no random numbers are drawn"
+    )
     group.add_argument("--threads", metavar="N", type=int, help="CPU threads (default: all)")
     group.add_argument("--quiet", action="store_true", help="say nothing unless something is wrong")
 

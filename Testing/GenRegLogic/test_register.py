@@ -131,8 +131,8 @@ class TestResult:
         register(scan, scan, LINEAR)
         np.testing.assert_array_equal(scan.array, before)
 
-    def test_the_same_seed_gives_the_same_field(self, registered, pair):
-        again = register(pair.fixed, pair.moving)
+    def test_the_field_is_the_same_in_every_run_whatever_the_seed(self, registered, pair):
+        again = register(pair.fixed, pair.moving, Settings(seed=5))
         np.testing.assert_array_equal(again.forward.array, registered.forward.array)
 
     @pytest.mark.parametrize("dtype", [np.uint8, np.int16])
