@@ -28,7 +28,8 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time `__getattr__` be
     from .files.images import read_transform, read_volume, write_transform, write_volume
     from .files.points import read_points, write_points
     from .progress import Progress
-    from .register import Registration, register
+    from .register import register
+    from .registration import Registration
     from .repair import repair
     from .settings import Settings
     from .space.field import AffineTransform, CompositeTransform, DisplacementField
@@ -72,7 +73,7 @@ _HOMES = {
     "Geometry": "space.volume",
     "InputError": "errors",
     "Progress": "progress",
-    "Registration": "register",
+    "Registration": "registration",
     "ResourceError": "errors",
     "Settings": "settings",
     "Volume": "space.volume",

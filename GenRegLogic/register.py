@@ -27,14 +27,13 @@ from .network.learned import SHA256, SHOWN_DIGITS, Learned, shipped
 from .progress import Monitor, Progress
 from .quality.confidence import estimate_confidence
 from .quality.findings import Findings, body_points, make_report
-from .quality.report import plain, record_stages
-from .quality.verdict import verdict
+from .quality.report import record_stages
+from .registration import Registration
 from .settings import Settings
 from .space.field import AffineTransform, DisplacementField, Transform, as_points, sample_transform
 from .space.grid import Image, canonical_geometry, resample
-from .space.inverse import accurate_inverse, fit_affine
+from .space.inverse import fit_affine
 from .space.volume import Geometry, Volume, check_registrable
-from .space.warp import warp_image
 from .stages.contrast import SAME_CONTRAST, contrast_agreement
 from .stages.finish import full_field, to_displacement
 from .stages.linear import Candidate, LinearLevel, align
@@ -52,42 +51,6 @@ INITIAL_VOXELS = 500_000
 
 RETRY_SHARE = 0.25
 """Of the working voxels, after a run has met the end of the memory."""
-
-
-@dataclasses.dataclass(eq=False)
-class Registration:
-    """The result of `register`.
-
-    Attributes:
-        forward: Fixed -> moving on the fixed scan's grid, LPS mm, the linear part included.
-        linear: The linear part by itself, fixed -> moving.
-        confidence: Expected error in mm, on a coarse grid over the fixed body; None after a local repair.
-        report: Figures and verdict as plain JSON values (Resources/report.schema.json).
-    """
-
-    forward: DisplacementField
-    linear: AffineTransform
-    confidence: Volume | None
-    report: dict
-    _moving: Volume
-    _body: np.ndarray
-    _inverse: DisplacementField | None = None
-
-    def inverse(self) -> DisplacementField:
-        """Moving -> fixed, LPS mm, on the moving scan's grid, or one twice as fine where its voxels are large.
-
-        Computed on the first call; the report's inverse error is then that of this very field.
-        """
-        if self._inverse is None:
-            self._inverse, error = accurate_inverse(self.forward, self._moving.geometry, self._body)
-            self.report["inverse_error"] = plain({"mean_mm": error.mean_mm, "max_mm": error.max_mm})
-            status, reasons = verdict(self.report)
-            self.report["verdict"] = {"status": status, "reasons": reasons}
-        return self._inverse
-
-    def warped(self, interpolation: str = "linear") -> Volume:
-        """The moving scan on the fixed scan's grid ("linear", "cubic" or "nearest")."""
-        return warp_image(self._moving, self.forward, self.forward.geometry, interpolation=interpolation)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -318,8 +281,9 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
     record_stages(report, monitor.stages)
     if learned is not None:
         report["versions"]["network"] = SHA256[:SHOWN_DIGITS]
+    body = body_points(fixed, forward)
     return Registration(
-        forward, AffineTransform(linear.matrix), confidence, report, inputs.moving, body_points(fixed, forward)
+        forward, AffineTransform(linear.matrix), confidence, report, inputs.moving, body, _fixed=inputs.fixed
     )
 
 

@@ -23,7 +23,8 @@ from .progress import Monitor, Progress
 from .quality.findings import body_points, similarity
 from .quality.measure import foreground, jacobian_figures, tre
 from .quality.report import build_report, record_stages
-from .register import Registration, computing, is_out_of_memory
+from .register import computing, is_out_of_memory
+from .registration import Registration
 from .settings import Settings
 from .space.field import AffineTransform, DisplacementField, as_points, sample_transform
 from .space.grid import Image, canonical_array, resample, stored_array, subgrid
@@ -198,9 +199,8 @@ class _Repair:
             report = self._report(forward)
             self.monitor.tell(1.0)
         record_stages(report, self.monitor.stages)
-        return Registration(
-            forward, AffineTransform(self.linear), None, report, self.moving, body_points(self.whole[0], forward)
-        )
+        body = body_points(self.whole[0], forward)
+        return Registration(forward, AffineTransform(self.linear), None, report, self.moving, body, _fixed=self.fixed)
 
     def _prepare(self) -> None:
         """Both scans, cut down to the region and where it leads, and the old field in the same form."""
