@@ -18,13 +18,14 @@ import torch
 
 from .errors import InputError, ResourceError
 from .files.points import check_landmarks
+from .given import Scan, as_volume
 from .guidance.landmarks import LandmarkPull, rigid_fit
 from .guidance.masks import check_mask
 from .guidance.rigid import RigidBodies, check_rigid, rigid_field
 from .machine.device import choose_device, device_name, free_memory, plan_memory, tune_allocator
 from .machine.waiting import sleeping_threads
 from .network.learned import SHA256, SHOWN_DIGITS, Learned, shipped
-from .progress import Monitor, Progress
+from .progress import Monitor, Progress, listening
 from .quality.confidence import estimate_confidence
 from .quality.findings import Findings, body_points, make_report
 from .quality.report import record_stages
@@ -74,23 +75,24 @@ class _Inputs:
 
 
 def register(
-    fixed: Volume,
-    moving: Volume,
+    fixed: Scan,
+    moving: Scan,
     settings: Settings | None = None,
     *,
     initial: Transform | None = None,
-    fixed_mask: Volume | None = None,
-    moving_mask: Volume | None = None,
+    fixed_mask: Scan | None = None,
+    moving_mask: Scan | None = None,
     fixed_landmarks: np.ndarray | None = None,
     moving_landmarks: np.ndarray | None = None,
-    keep_rigid: Volume | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
+    keep_rigid: Scan | None = None,
+    on_progress: Callable[[Progress], None] | str | None = None,
     cancel: Callable[[], str | None] | None = None,
 ) -> Registration:
     """Register the moving scan to the fixed one.
 
     Args:
-        fixed: The scan that stays.
+        fixed: The scan that stays: a `Volume`, a path (a file or the folder of a DICOM series), a SimpleITK image or a
+            nibabel image; the masks and `keep_rigid` likewise.
         moving: The scan that is deformed onto it.
         settings: Knobs; the defaults serve every pair.
         initial: A transform to start from, fixed -> moving, LPS mm.
@@ -100,7 +102,7 @@ def register(
         moving_landmarks: (n, 3) LPS mm, row by row the same places.
         keep_rigid: A label map of the fixed scan, on any grid: each label but 0 is a body that moves rigidly, with a
             rotation and a translation of its own, and keeps its volume.
-        on_progress: Receives `Progress`, from this thread.
+        on_progress: Receives `Progress`, from this thread; or "bar", which shows a progress bar.
         cancel: Asked often; returns None (go on), "keep" (stop, keep the best so far) or "abort".
 
     Returns:
@@ -114,20 +116,20 @@ def register(
     settings = settings or Settings()
     inputs = _check(
         _Inputs(
-            fixed,
-            moving,
+            as_volume(fixed, "fixed"),
+            as_volume(moving, "moving"),
             settings,
             initial,
-            fixed_mask,
-            moving_mask,
+            as_volume(fixed_mask, "fixed_mask", optional=True),
+            as_volume(moving_mask, "moving_mask", optional=True),
             fixed_landmarks,
             moving_landmarks,
-            keep_rigid,
+            as_volume(keep_rigid, "keep_rigid", optional=True),
         )
     )
     device = choose_device(settings.device)
-    with computing(settings):
-        return _within_memory(inputs, device, on_progress, cancel)
+    with listening(on_progress) as listener, computing(settings):
+        return _within_memory(inputs, device, listener, cancel)
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from .files.points import check_landmarks
 from .guidance.landmarks import LandmarkPull
 from .guidance.region import Region, check_region, region_around
 from .machine.device import choose_device, device_name
-from .progress import Monitor, Progress
+from .progress import Monitor, Progress, listening
 from .quality.findings import body_points, similarity
 from .quality.measure import foreground, jacobian_figures, tre
 from .quality.report import build_report, record_stages
@@ -77,7 +77,7 @@ def repair(
     fixed_landmarks: np.ndarray | None = None,
     moving_landmarks: np.ndarray | None = None,
     settings: Settings | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[Progress], None] | str | None = None,
     cancel: Callable[[], str | None] | None = None,
 ) -> Registration:
     """Refine a transform in a region.
@@ -90,7 +90,7 @@ def repair(
         fixed_landmarks: (n, 3) LPS mm, n >= 1; pulled softly onto
         moving_landmarks: (n, 3) LPS mm, row by row the same places.
         settings: `iterations`, `smoothness`, `resolution_mm`, `device` and `threads` count.
-        on_progress: Receives `Progress` of the stages prepare, refine and finish, from this thread.
+        on_progress: Receives `Progress` of the stages prepare, refine and finish, from this thread; or "bar".
         cancel: Asked often; returns None (go on), "keep" (stop, keep the best so far) or "abort".
 
     Returns:
@@ -112,9 +112,9 @@ def repair(
         region = region_around(*landmarks, old, fixed.geometry, moving.geometry)
     region = check_region(region, fixed)
     device = choose_device(settings.device)
-    with computing(settings):
+    with listening(on_progress) as listener, computing(settings):
         try:
-            monitor = Monitor(device, on_progress, cancel, shares=SHARES)
+            monitor = Monitor(device, listener, cancel, shares=SHARES)
             return _Repair(fixed, moving, old, region, landmarks, settings, device, monitor).run()
         except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
