@@ -9,11 +9,14 @@ from collections.abc import Callable, Iterator, Mapping
 
 import torch
 
-from .errors import Cancelled
+from .errors import Cancelled, InputError
 from .machine.device import peak_memory_mb
 from .space.field import DisplacementField
 
-__all__ = ["Monitor", "MonitorPart", "Progress"]
+__all__ = ["BAR", "Monitor", "MonitorPart", "Progress", "listening"]
+
+BAR = "bar"
+"""What `on_progress` may be besides a function."""
 
 SHARES = {"prepare": 0.05, "linear": 0.2, "propose": 0.15, "refine": 0.45, "finish": 0.15}
 """Share of the run's time that a stage takes, as measured on the CPU; for the time left."""
@@ -44,6 +47,29 @@ class Progress:
     field: Callable[[], DisplacementField | None] = lambda: None
     level: int | None = None
     iteration: int | None = None
+
+
+@contextlib.contextmanager
+def listening(on_progress: Callable[[Progress], None] | str | None) -> Iterator[Callable[[Progress], None] | None]:
+    """What hears of the progress: a function as it is, and for "bar" a bar that is closed at the end, also on errors.
+
+    Raises:
+        InputError: Neither a function nor "bar" nor None.
+    """
+    if on_progress is None or callable(on_progress):
+        yield on_progress
+        return
+    if on_progress != BAR:
+        raise InputError(f"on_progress must be a function or {BAR!r}, not {on_progress!r}.")
+    from tqdm.auto import tqdm  # a widget in notebooks
+
+    with tqdm(total=100, unit="%", bar_format="{desc:<10} {percentage:3.0f} % |{bar}| {elapsed}") as bar:
+
+        def show(progress: Progress) -> None:
+            bar.set_description_str(progress.stage, refresh=False)
+            bar.update(round(100 * progress.fraction) - bar.n)
+
+        yield show
 
 
 class Monitor:

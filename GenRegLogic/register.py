@@ -11,30 +11,31 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 
 from .errors import InputError, ResourceError
 from .files.points import check_landmarks
+from .given import Scan, as_volume
 from .guidance.landmarks import LandmarkPull, rigid_fit
 from .guidance.masks import check_mask
 from .guidance.rigid import RigidBodies, check_rigid, rigid_field
-from .machine.device import choose_device, device_name, free_memory, plan_memory
+from .machine.device import choose_device, device_name, free_memory, plan_memory, tune_allocator
+from .machine.waiting import sleeping_threads
 from .network.learned import SHA256, SHOWN_DIGITS, Learned, shipped
-from .progress import Monitor, Progress
+from .progress import Monitor, Progress, listening
 from .quality.confidence import estimate_confidence
 from .quality.findings import Findings, body_points, make_report
-from .quality.report import plain, record_stages
-from .quality.verdict import verdict
+from .quality.report import record_stages
+from .registration import Registration
 from .settings import Settings
 from .space.field import AffineTransform, DisplacementField, Transform, as_points, sample_transform
 from .space.grid import canonical_geometry, resample
-from .space.inverse import accurate_inverse, fit_affine
+from .space.inverse import fit_affine
 from .space.split import with_linear, without_linear
 from .space.volume import Geometry, Volume, check_registrable
-from .space.warp import warp_image
 from .stages.contrast import SAME_CONTRAST, contrast_agreement
 from .stages.finish import full_field
 from .stages.linear import Candidate, LinearLevel, align
@@ -55,42 +56,6 @@ RETRY_SHARE = 0.25
 """Of the working voxels, after a run has met the end of the memory."""
 
 
-@dataclasses.dataclass(eq=False)
-class Registration:
-    """The result of `register`.
-
-    Attributes:
-        forward: Fixed -> moving on the fixed scan's grid, LPS mm, the linear part included.
-        linear: The linear part by itself, fixed -> moving.
-        confidence: Expected error in mm, on a coarse grid over the fixed body; None after a local repair.
-        report: Figures and verdict as plain JSON values (quality/report.schema.json).
-    """
-
-    forward: DisplacementField
-    linear: AffineTransform
-    confidence: Volume | None
-    report: dict
-    _moving: Volume
-    _body: np.ndarray
-    _inverse: DisplacementField | None = None
-
-    def inverse(self) -> DisplacementField:
-        """Moving -> fixed, LPS mm, on the moving scan's grid, or one twice as fine where its voxels are large.
-
-        Computed on the first call; the report's inverse error is then that of this very field.
-        """
-        if self._inverse is None:
-            self._inverse, error = accurate_inverse(self.forward, self._moving.geometry, self._body)
-            self.report["inverse_error"] = plain({"mean_mm": error.mean_mm, "max_mm": error.max_mm})
-            status, reasons = verdict(self.report)
-            self.report["verdict"] = {"status": status, "reasons": reasons}
-        return self._inverse
-
-    def warped(self, interpolation: str = "linear") -> Volume:
-        """The moving scan on the fixed scan's grid ("linear", "cubic" or "nearest")."""
-        return warp_image(self._moving, self.forward, self.forward.geometry, interpolation=interpolation)
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Inputs:
     """The checked inputs of one run."""
@@ -103,7 +68,6 @@ class _Inputs:
     moving_mask: Volume | None
     fixed_landmarks: np.ndarray | None
     moving_landmarks: np.ndarray | None
-    proposers: tuple[Proposer, ...]
     keep_rigid: Volume | None = None
 
     @property
@@ -113,24 +77,24 @@ class _Inputs:
 
 
 def register(
-    fixed: Volume,
-    moving: Volume,
+    fixed: Scan,
+    moving: Scan,
     settings: Settings | None = None,
     *,
     initial: Transform | None = None,
-    fixed_mask: Volume | None = None,
-    moving_mask: Volume | None = None,
+    fixed_mask: Scan | None = None,
+    moving_mask: Scan | None = None,
     fixed_landmarks: np.ndarray | None = None,
     moving_landmarks: np.ndarray | None = None,
-    keep_rigid: Volume | None = None,
-    proposers: Sequence[Proposer] = (),
-    on_progress: Callable[[Progress], None] | None = None,
+    keep_rigid: Scan | None = None,
+    on_progress: Callable[[Progress], None] | str | None = None,
     cancel: Callable[[], str | None] | None = None,
 ) -> Registration:
     """Register the moving scan to the fixed one.
 
     Args:
-        fixed: The scan that stays.
+        fixed: The scan that stays: a `Volume`, a path (a file or the folder of a DICOM series), a SimpleITK image or a
+            nibabel image; the masks and `keep_rigid` likewise.
         moving: The scan that is deformed onto it.
         settings: Knobs; the defaults serve every pair.
         initial: A transform to start from, fixed -> moving, LPS mm.
@@ -140,8 +104,7 @@ def register(
         moving_landmarks: (n, 3) LPS mm, row by row the same places.
         keep_rigid: A label map of the fixed scan, on any grid: each label but 0 is a body that moves rigidly, with a
             rotation and a translation of its own, and keeps its volume.
-        proposers: Further makers of fields to start from (a network); each is scored like the others.
-        on_progress: Receives `Progress`, from this thread.
+        on_progress: Receives `Progress`, from this thread; or "bar", which shows a progress bar.
         cancel: Asked often; returns None (go on), "keep" (stop, keep the best so far) or "abort".
 
     Returns:
@@ -155,32 +118,32 @@ def register(
     settings = settings or Settings()
     inputs = _check(
         _Inputs(
-            fixed,
-            moving,
+            as_volume(fixed, "fixed"),
+            as_volume(moving, "moving"),
             settings,
             initial,
-            fixed_mask,
-            moving_mask,
+            as_volume(fixed_mask, "fixed_mask", optional=True),
+            as_volume(moving_mask, "moving_mask", optional=True),
             fixed_landmarks,
             moving_landmarks,
-            tuple(proposers),
-            keep_rigid,
+            as_volume(keep_rigid, "keep_rigid", optional=True),
         )
     )
     device = choose_device(settings.device)
-    with computing(settings):
-        return _within_memory(inputs, device, on_progress, cancel)
+    with listening(on_progress) as listener, computing(settings):
+        return _within_memory(inputs, device, listener, cancel)
 
 
 @contextlib.contextmanager
 def computing(settings: Settings) -> Iterator[None]:
-    """Without autograd, with the settings' threads and seed; both are put back at the end."""
+    """Without autograd, with the settings' threads; what is the caller's is put back at the end."""
+    tune_allocator()
     threads = torch.get_num_threads()
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     try:
-        with torch.inference_mode(), torch.random.fork_rng(devices=[]):  # the caller's generator is left alone
-            torch.manual_seed(settings.seed)
+        # making the network draws numbers that its weights then replace: the caller's generator is left alone
+        with torch.inference_mode(), torch.random.fork_rng(devices=[]), sleeping_threads():
             yield
     finally:
         torch.set_num_threads(threads)
@@ -323,8 +286,9 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
     record_stages(report, monitor.stages)
     if learned is not None:
         report["versions"]["network"] = SHA256[:SHOWN_DIGITS]
+    body = body_points(fixed, forward)
     return Registration(
-        forward, AffineTransform(linear.matrix), confidence, report, inputs.moving, body_points(fixed, forward)
+        forward, AffineTransform(linear.matrix), confidence, report, inputs.moving, body, _fixed=inputs.fixed
     )
 
 
@@ -362,7 +326,7 @@ def _proposers(inputs: _Inputs, monitor: Monitor) -> list[Proposer]:
     makers: list[Proposer] = [identity]
     if inputs.initial is not None and not isinstance(inputs.initial, AffineTransform):
         makers.append(_InitialField(inputs.initial, inputs.fixed.geometry))
-    makers += [search_proposal, *inputs.proposers]
+    makers.append(search_proposal)
 
     def told(number: int, maker: Proposer) -> Proposer:
         def make(level: LinearLevel, linear: np.ndarray) -> Proposal:

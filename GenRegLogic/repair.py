@@ -19,11 +19,12 @@ from .files.points import check_landmarks
 from .guidance.landmarks import LandmarkPull
 from .guidance.region import Region, check_region, region_around
 from .machine.device import choose_device, device_name
-from .progress import Monitor, Progress
+from .progress import Monitor, Progress, listening
 from .quality.findings import body_points, similarity
 from .quality.measure import foreground, tre
 from .quality.report import build_report, record_stages
-from .register import Registration, computing, is_out_of_memory
+from .register import computing, is_out_of_memory
+from .registration import Registration
 from .settings import Settings
 from .space.field import AffineTransform, DisplacementField, as_points, sample_transform
 from .space.grid import Image, canonical_array, resample, stored_array
@@ -79,7 +80,7 @@ def repair(
     fixed_landmarks: np.ndarray | None = None,
     moving_landmarks: np.ndarray | None = None,
     settings: Settings | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[Progress], None] | str | None = None,
     cancel: Callable[[], str | None] | None = None,
 ) -> Registration:
     """Refine a transform in a region.
@@ -91,8 +92,8 @@ def repair(
         region: Nonzero where it is wrong, on any grid. None: around the landmarks.
         fixed_landmarks: (n, 3) LPS mm, n >= 1; pulled softly onto
         moving_landmarks: (n, 3) LPS mm, row by row the same places.
-        settings: `iterations`, `smoothness`, `resolution_mm`, `device`, `seed` and `threads` count.
-        on_progress: Receives `Progress` of the stages prepare, refine and finish, from this thread.
+        settings: `iterations`, `smoothness`, `resolution_mm`, `device` and `threads` count.
+        on_progress: Receives `Progress` of the stages prepare, refine and finish, from this thread; or "bar".
         cancel: Asked often; returns None (go on), "keep" (stop, keep the best so far) or "abort".
 
     Returns:
@@ -114,9 +115,9 @@ def repair(
         region = region_around(*landmarks, old, fixed.geometry, moving.geometry)
     region = check_region(region, fixed)
     device = choose_device(settings.device)
-    with computing(settings):
+    with listening(on_progress) as listener, computing(settings):
         try:
-            monitor = Monitor(device, on_progress, cancel, shares=SHARES)
+            monitor = Monitor(device, listener, cancel, shares=SHARES)
             return _Repair(fixed, moving, old, region, landmarks, settings, device, monitor).run()
         except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
@@ -201,9 +202,8 @@ class _Repair:
             report = self._report(forward)
             self.monitor.tell(1.0)
         record_stages(report, self.monitor.stages)
-        return Registration(
-            forward, AffineTransform(self.linear), None, report, self.moving, body_points(self.whole[0], forward)
-        )
+        body = body_points(self.whole[0], forward)
+        return Registration(forward, AffineTransform(self.linear), None, report, self.moving, body, _fixed=self.fixed)
 
     def _prepare(self) -> None:
         """Both scans, cut down to the region and where it leads, and the old field in the same form."""

@@ -39,7 +39,8 @@ class Settings:
             differ; "both", or nothing ("off"). "auto" is the default, chosen by measurement
             (Resources/benchmark/ablation.md): both.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
-        seed: Recorded in the report. The engine draws no random numbers on its default path.
+        seed: Recorded in the report and without influence: the engine draws no random numbers. Accepted so that older
+            scripts and scenes go on working.
         threads: CPU threads. None: as torch finds them.
 
     Raises:

@@ -30,8 +30,8 @@ from ablation_tables import (
 )
 from measuring import DEFAULT_DIGITS, ENGINE, Bench, fingerprint
 
-from GenRegLogic import register
 from GenRegLogic.files.images import write_transform
+from GenRegLogic.register import _finest_spacing, _measure
 from GenRegLogic.settings import Settings
 from GenRegLogic.space.field import DisplacementField
 from GenRegLogic.space.grid import Image
@@ -178,7 +178,7 @@ class Pair:
         self._fixed = prepare(fixed, mask=None, device=device)
         self._moving = prepare(moving, mask=None, device=device, role="moving")
         self._linear, self._level = align(self._fixed, self._moving)
-        self.spacing, _ = register._finest_spacing(self._fixed, self._moving, Settings(device="cpu"), max_voxels)
+        self.spacing, _ = _finest_spacing(self._fixed, self._moving, Settings(device="cpu"), max_voxels)
         self.proposals: dict[str, Proposal] = {}
 
     @property
@@ -221,7 +221,7 @@ class Pair:
         return next(name for name in (*proposers, *improvers) if self.proposals[name].field is best.field)
 
     def _ladder(self, proposal: Proposal) -> str:
-        return LADDERS[register._measure(self._level, self._fixed, self._linear, proposal)]
+        return LADDERS[_measure(self._level, self._fixed, self._linear, proposal)]
 
     def warm_up(self) -> None:
         """Untimed: the first steps on a pair pay for what the others find ready."""

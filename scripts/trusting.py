@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib
 import inspect
 import json
 import sys
@@ -22,7 +23,6 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from GenRegLogic import register as register_module
 from GenRegLogic.phantom.scans import Flow
 from GenRegLogic.quality import confidence as confidence_module
 from GenRegLogic.quality.confidence import Signs, expected_error, gather
@@ -32,6 +32,8 @@ from GenRegLogic.settings import Settings
 from GenRegLogic.space.field import DisplacementField
 from GenRegLogic.space.grid import canonical_image, grid_over, resample
 from GenRegLogic.space.volume import Geometry, Volume
+
+register_module = importlib.import_module("GenRegLogic.register")  # the package's attribute is the function
 
 SCAN_VOXELS = 200_000
 """Of the scans in the synthetic pairs: each run takes a few seconds."""

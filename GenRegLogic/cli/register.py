@@ -121,7 +121,9 @@ def _add_run(group) -> None:
         "--device", metavar="auto|cpu|cuda[:N]|mps", default="auto", help="where to compute (default: auto)"
     )
     add_reading_option(group)
-    group.add_argument("--seed", metavar="N", type=int, default=0, help="the same seed gives the same result")
+    group.add_argument(
+        "--seed", metavar="N", type=int, default=0, help="recorded in the report; no random numbers are drawn"
+    )
     group.add_argument("--threads", metavar="N", type=int, help="CPU threads (default: all)")
     group.add_argument("--quiet", action="store_true", help="say nothing unless something is wrong")
 
@@ -147,15 +149,16 @@ def run(args: argparse.Namespace) -> int:
     tune_allocator()
     with Interruption() as interruption, Meter(quiet=args.quiet) as meter:
         result = register(**scans, settings=settings, on_progress=meter, cancel=interruption)
-        jobs = _jobs(args, scans, result)
+        report = result.report_with_inverse() if _samples_inverse(args) else result.report
+        jobs = _jobs(args, scans, result, report)
         if interruption.answer == "abort":
             raise Cancelled("The registration was given up; nothing was written.")
     write_outputs(jobs)
     if not args.quiet:
-        print_summary(result.report, [output.path for output in outputs])
+        print_summary(report, [output.path for output in outputs])
     if interruption.answer is not None:
         return INTERRUPTED
-    return NOT_TRUSTWORTHY if result.report["verdict"]["status"] == "failed" else DONE
+    return NOT_TRUSTWORTHY if report["verdict"]["status"] == "failed" else DONE
 
 
 def _outputs(args: argparse.Namespace) -> list[Output]:
@@ -217,15 +220,13 @@ def _read_inputs(args: argparse.Namespace) -> dict:
     }
 
 
-def _jobs(args: argparse.Namespace, scans: dict, result) -> list:
+def _jobs(args: argparse.Namespace, scans: dict, result, report: dict) -> list:
     """Everything computed, and what is left to write: (path, writer) in the order of writing."""
     from ..files.images import write_transform, write_volume
     from ..quality.report import write_report
 
     def exact(path: Path, linear, field) -> object:
-        """A linear result goes into a transform file as the matrix it is, unless bodies are kept rigid in it."""
-        is_linear = args.linear_only and args.keep_rigid is None
-        return linear() if is_linear and path.name.lower().endswith(ITK_TRANSFORM_ENDINGS) else field()
+        return linear() if _is_matrix(args, path) else field()
 
     forward = exact(args.output, lambda: result.linear, lambda: result.forward)
     jobs = [(args.output, lambda path: write_transform(forward, path))]
@@ -235,20 +236,30 @@ def _jobs(args: argparse.Namespace, scans: dict, result) -> list:
     if args.inverse is not None:
         inverse = exact(args.inverse, result.linear.inverse, result.inverse)
         jobs.append((args.inverse, lambda path: write_transform(inverse, path)))
-    for report in args.report:
-        if report.name.lower().endswith(".html"):
-            jobs.append((report, _page_writer(scans, result)))
+    for path in args.report:
+        if path.name.lower().endswith(".html"):
+            jobs.append((path, _page_writer(scans, result, report)))
         else:
-            jobs.append((report, lambda path: write_report(result.report, path)))
+            jobs.append((path, lambda path: write_report(report, path)))
     return jobs
 
 
-def _page_writer(scans: dict, result) -> Callable[[Path], None]:
+def _is_matrix(args: argparse.Namespace, path: Path) -> bool:
+    """A linear result goes into a transform file as the matrix it is, unless bodies are kept rigid in it."""
+    return args.linear_only and args.keep_rigid is None and path.name.lower().endswith(ITK_TRANSFORM_ENDINGS)
+
+
+def _samples_inverse(args: argparse.Namespace) -> bool:
+    """Whether an inverse field is written, whose own error the report then gives."""
+    return args.inverse is not None and not _is_matrix(args, args.inverse)
+
+
+def _page_writer(scans: dict, result, report: dict) -> Callable[[Path], None]:
     """Makes the page at once, so that only the writing is left."""
     from ..htmlreport import build_html, write_html
 
     confidence = result.confidence
-    page = build_html(scans["fixed"], scans["moving"], result.forward, result.report, confidence=confidence)
+    page = build_html(scans["fixed"], scans["moving"], result.forward, report, confidence=confidence)
     return lambda path: write_html(page, path)
 
 

@@ -2,3 +2,16 @@
 
 Nothing here registers or measures.
 """
+
+from .._lazy import lazy_names
+
+_HOMES = {
+    "check_writable": "images",
+    "read_transform": "images",
+    "read_volume": "images",
+    "replacing": "atomic",
+    "write_transform": "images",
+    "write_volume": "images",
+}
+
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -2,3 +2,17 @@
 
 Training is in `training`.
 """
+
+from .._lazy import lazy_names
+
+_HOMES = {
+    "STRIDES": "model",
+    "Network": "model",
+    "Output": "model",
+    "compose": "model",
+    "local_correlation": "model",
+    "sample_at": "model",
+    "upsample_field": "model",
+}
+
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -38,7 +38,7 @@ ROUNDING_PER_VOXEL = 2.0**-10
 leaves in the last bits make files a third smaller and quicker to write."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class AffineTransform:
     """A linear mapping with translation.
 
@@ -92,13 +92,22 @@ class AffineTransform:
         matrix[:3, 3] = origin
         return cls(matrix)
 
+    def __repr__(self) -> str:
+        """One line: the translation of the frame's origin, mm, and the factor on volumes."""
+        shift = ", ".join(f"{x:.4g}" for x in self.matrix[:3, 3])
+        return f"AffineTransform(origin to ({shift}) mm, volume x {np.linalg.det(self.matrix[:3, :3]):.4g})"
+
+    def _repr_html_(self) -> str:
+        """The same for notebooks."""
+        return f"<code>{self!r}</code>"
+
     @classmethod
     def identity(cls) -> AffineTransform:
         """The mapping that moves nothing."""
         return cls(np.eye(4))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DisplacementField:
     """A displacement for every voxel of a grid, interpolated linearly in between.
 
@@ -156,6 +165,14 @@ class DisplacementField:
             array[k] *= np.float32(step)
         return DisplacementField(array, self.geometry)
 
+    def __repr__(self) -> str:
+        """One line: the grid; no displacement is looked at."""
+        return f"DisplacementField({repr(self.geometry)[9:-1]}, {self.array.dtype} mm, fixed to moving)"
+
+    def _repr_html_(self) -> str:
+        """The same for notebooks."""
+        return f"<code>{self!r}</code>"
+
     def to_image(self, pixel_type: int = sitk.sitkVectorFloat32) -> sitk.Image:
         """A SimpleITK vector image of the displacements, mm, LPS."""
         dtype = np.float64 if pixel_type == sitk.sitkVectorFloat64 else np.float32
@@ -179,7 +196,7 @@ class DisplacementField:
         return sitk.DisplacementFieldTransform(self.to_image(sitk.sitkVectorFloat64))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CompositeTransform:
     """Several transforms, one after the other.
 
@@ -202,6 +219,14 @@ class CompositeTransform:
         for part in self.parts:
             total = total + part.displacements(points + total)
         return total
+
+    def __repr__(self) -> str:
+        """One line: the parts, first to last."""
+        return f"CompositeTransform({', then '.join(type(part).__name__ for part in self.parts)})"
+
+    def _repr_html_(self) -> str:
+        """The same for notebooks."""
+        return f"<code>{self!r}</code>"
 
     def to_sitk(self) -> sitk.CompositeTransform:
         """The same mapping for SimpleITK."""

@@ -33,7 +33,7 @@ MAX_NON_FINITE_SHARE = 0.01
 """Up to this share of NaN and infinite voxels is repaired; more means the scan itself is damaged."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Geometry:
     """The regular grid on which voxels lie.
 
@@ -232,6 +232,11 @@ class Geometry:
         """
         return cls(values["size"], values["spacing_mm"], values["origin_lps_mm"], np.array(values["direction"]))
 
+    def __repr__(self) -> str:
+        """One line: size and spacing along (i, j, k)."""
+        size, spacing = (" x ".join(f"{n:.4g}" for n in numbers) for numbers in (self.size, self.spacing))
+        return f"Geometry({size} voxels of {spacing} mm)"
+
     def copy_to(self, image: sitk.Image) -> None:
         """Give a SimpleITK image of this size this spacing, origin and direction."""
         image.SetSpacing(self.spacing)
@@ -239,7 +244,7 @@ class Geometry:
         image.SetDirection(self.direction.ravel().tolist())
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Volume:
     """A 3D scalar image and its geometry.
 
@@ -299,6 +304,24 @@ class Volume:
         return cls(array, Geometry.from_sitk(image))
 
     @classmethod
+    def from_nibabel(cls, image) -> Volume:
+        """Copy a 3D scalar nibabel image; its affine's RAS becomes LPS, and its (i, j, k) array (k, j, i).
+
+        Scaling that the file asks for is applied, as in `from_file`. A fourth axis of length one is dropped.
+
+        Raises:
+            InputError: The image is 2D or 4D, not real numbers, or its affine shears.
+        """
+        size = image.shape
+        check_image_kind(len(size), size, 1)
+        matrix = np.diag([-1.0, -1.0, 1.0, 1.0]) @ np.asarray(image.affine, np.float64)
+        spacing = np.linalg.norm(matrix[:3, :3], axis=0)
+        with np.errstate(divide="ignore", invalid="ignore"):  # `Geometry` refuses what comes of an axis of no length
+            geometry = Geometry(size[:3], tuple(spacing), tuple(matrix[:3, 3]), matrix[:3, :3] / spacing)
+        array = np.asanyarray(image.dataobj).reshape(size[:3])
+        return cls(np.ascontiguousarray(array.T), geometry)
+
+    @classmethod
     def from_array(
         cls,
         array: np.ndarray,
@@ -324,6 +347,15 @@ class Volume:
         image = sitk.GetImageFromArray(array.astype(array.dtype.newbyteorder("="), copy=False))
         self.geometry.copy_to(image)
         return image
+
+    def __repr__(self) -> str:
+        """One line: size, spacing and type; no value is looked at."""
+        warned = f", {len(self.warnings)} warnings" if self.warnings else ""
+        return f"Volume({repr(self.geometry)[9:-1]}, {self.array.dtype}{warned})"
+
+    def _repr_html_(self) -> str:
+        """The same for notebooks."""
+        return f"<code>{self!r}</code>"
 
     def float32(self) -> np.ndarray:
         """The values as a contiguous (k, j, i) float32 array; a copy only where one is needed."""

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from ..machine.device import list_devices
-from ..register import Registration, register
+from ..register import register
+from ..registration import Registration
 from ..settings import Settings
 from ..space.field import AffineTransform, DisplacementField, Transform
 from ..space.volume import Geometry, Volume, check_registrable
@@ -83,21 +84,23 @@ def outcome_of(result: Registration, parameters: dict, control: JobControl) -> O
     """What a job sends of a registration; `parameters` as for `run_register`."""
     fields = {"forward": result.forward}
     images = {} if result.confidence is None else {"confidence": result.confidence}
+    report = result.report
     if parameters.get("want_inverse"):
         control.check()
         fields["inverse"] = result.inverse()
+        report = result.report_with_inverse()
     if parameters.get("want_warped"):
         control.check()
         images["warped"] = result.warped()
     control.check()
-    outcome = Outcome(result.report)
+    outcome = Outcome(report)
     for name, field in fields.items():
         outcome.arrays[name], outcome.geometries[name] = (
             _for_slicer(field) if parameters.get("margin") else (field.array, field.geometry)
         )
     for name, image in images.items():
         outcome.arrays[name], outcome.geometries[name] = image.array, image.geometry
-    _log_report(result.report, control)
+    _log_report(report, control)
     return outcome
 
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from GenRegLogic.errors import Cancelled
-from GenRegLogic.progress import SHARES, Monitor
+from GenRegLogic.errors import Cancelled, InputError
+from GenRegLogic.progress import SHARES, Monitor, Progress, listening
 
 STAGES = ("prepare", "linear", "propose", "refine", "finish")
 
@@ -119,3 +119,23 @@ def test_abort_is_raised():
 
 def test_nobody_has_to_listen():
     run(Monitor(torch.device("cpu")))
+
+
+class TestBar:
+    def test_a_function_is_left_as_it_is(self):
+        with listening(print) as listener:
+            assert listener is print
+
+    def test_a_bar_follows_and_is_closed_on_errors(self, capsys):
+        def run():
+            with listening("bar") as listener:
+                listener(Progress("refine", 0.4, None))
+                raise ValueError("fails")
+
+        with pytest.raises(ValueError, match="fails"):
+            run()
+        assert "refine" in capsys.readouterr().err
+
+    def test_any_other_string_is_refused(self):
+        with pytest.raises(InputError, match="'bar', not 'bars'"), listening("bars"):
+            pass

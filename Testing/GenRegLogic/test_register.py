@@ -1,5 +1,6 @@
 """The whole run on small scans whose true mapping is known."""
 
+import importlib
 import itertools
 
 import numpy as np
@@ -96,14 +97,6 @@ class TestResult:
         missed = np.linalg.norm(inverse(registered.forward(pair.points)) - pair.points, axis=1)
         assert missed.mean() < 0.1
 
-    def test_the_verdict_is_that_of_the_inverse_which_is_handed_out(self, pair):
-        result = register(pair.fixed, pair.moving, LINEAR)
-        result.report["inverse_error"] = {"mean_mm": 99.0, "max_mm": 99.0}
-        result.report["verdict"] = {"status": "failed", "reasons": []}
-        result.inverse()
-        assert result.report["inverse_error"]["mean_mm"] < 0.1
-        assert result.report["verdict"]["status"] != "failed"
-
     def test_the_inverse_is_computed_once(self, registered):
         assert registered.inverse() is registered.inverse()
 
@@ -130,8 +123,8 @@ class TestResult:
         register(scan, scan, LINEAR)
         np.testing.assert_array_equal(scan.array, before)
 
-    def test_the_same_seed_gives_the_same_field(self, registered, pair):
-        again = register(pair.fixed, pair.moving)
+    def test_the_field_is_the_same_in_every_run_whatever_the_seed(self, registered, pair):
+        again = register(pair.fixed, pair.moving, Settings(seed=5))
         np.testing.assert_array_equal(again.forward.array, registered.forward.array)
 
     @pytest.mark.parametrize("dtype", [np.uint8, np.int16])
@@ -248,7 +241,9 @@ class TestKnobs:
             proposals.append(Image(u, level.fixed_geometry))
             return Proposal("bump", smoothed(proposals[0]))
 
-        monkeypatch.setattr("GenRegLogic.register._proposers", lambda inputs, monitor: [bump])
+        monkeypatch.setattr(
+            importlib.import_module("GenRegLogic.register"), "_proposers", lambda inputs, monitor: [bump]
+        )
         result = register(pair.fixed, pair.moving, Settings(iterations=0, network="off"))
         expected = with_linear(smoothed(proposals[0]), result.linear.matrix, FIXED_GRID)
         assert result.report["objective"] == []

@@ -1,5 +1,6 @@
 """A run for which memory is short."""
 
+import importlib
 import itertools
 
 import pytest
@@ -8,6 +9,8 @@ import torch
 from GenRegLogic.errors import ResourceError
 from GenRegLogic.register import register
 from GenRegLogic.settings import Settings
+
+register_module = importlib.import_module("GenRegLogic.register")
 
 QUICK = Settings(init="none", iterations=2)
 
@@ -58,13 +61,13 @@ class TestMemory:
             register(pair.fixed, pair.moving, QUICK)
 
     def test_a_smaller_plan_before_the_run_is_said(self, pair, monkeypatch):
-        monkeypatch.setattr("GenRegLogic.register.free_memory", lambda device: 24_000_000)
+        monkeypatch.setattr(register_module, "free_memory", lambda device: 24_000_000)
         monkeypatch.setattr("GenRegLogic.machine.memory.SMALLEST_PLAN", 1000)
         result = register(pair.fixed, pair.moving, QUICK)
         assert any("coarser working grid" in note for note in result.report["notes"])
 
     def test_without_any_memory_it_is_refused_before_the_run(self, pair, monkeypatch):
-        monkeypatch.setattr("GenRegLogic.register.free_memory", lambda device: 1000)
+        monkeypatch.setattr(register_module, "free_memory", lambda device: 1000)
         with pytest.raises(ResourceError, match="close other programs"):
             register(pair.fixed, pair.moving)
 

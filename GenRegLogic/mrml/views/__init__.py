@@ -1,1 +1,14 @@
 """What the slice views show of a result: layers, modes, the drawn deformation, colors, the chart."""
+
+from ..._lazy import lazy_names
+
+_HOMES = {
+    "SliceViewState": "layers",
+    "ViewsState": "layers",
+    "nodesOf": "layers",
+    "setLayers": "layers",
+    "showAlike": "layers",
+    "showLayers": "layers",
+}
+
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -1,6 +1,7 @@
 """Proposals: the best is used, and a bad one never."""
 
 import dataclasses
+import importlib
 
 import numpy as np
 import pytest
@@ -125,23 +126,37 @@ class TestChoice:
 
 
 class TestInTheRun:
-    def test_a_network_that_is_right_is_used(self, pair):
-        result = register(pair.fixed, pair.moving, PROPOSAL, proposers=[Network(pair.truth)])
+    @pytest.fixture
+    def proposed_too(self, monkeypatch):
+        """Lets runs have one more proposer, after their own."""
+        module = importlib.import_module("GenRegLogic.register")
+        own = module._proposers
+
+        def add(proposer):
+            monkeypatch.setattr(module, "_proposers", lambda inputs, monitor: [*own(inputs, monitor), proposer])
+
+        return add
+
+    def test_a_network_that_is_right_is_used(self, pair, proposed_too):
+        proposed_too(Network(pair.truth))
+        result = register(pair.fixed, pair.moving, PROPOSAL)
         assert "Proposal: network" in result.report["notes"][-1]
         assert pair.error(result.forward).mean() < 0.3
 
     @pytest.mark.parametrize("damage", [rough, with_nan], ids=["rough", "not a number"])
-    def test_a_network_that_is_wrong_changes_nothing(self, pair, damage):
+    def test_a_network_that_is_wrong_changes_nothing(self, pair, damage, proposed_too):
         plain = register(pair.fixed, pair.moving, PROPOSAL)
-        result = register(pair.fixed, pair.moving, PROPOSAL, proposers=[Network(pair.truth, damage)])
+        proposed_too(Network(pair.truth, damage))
+        result = register(pair.fixed, pair.moving, PROPOSAL)
         np.testing.assert_array_equal(result.forward.array, plain.forward.array)
         assert "Proposal: network" not in result.report["notes"][-1]
 
-    def test_linear_only_asks_no_network(self, pair):
+    def test_linear_only_searches_nothing(self, pair, monkeypatch):
         def fail(level, linear):
             raise AssertionError("was asked")
 
-        register(pair.fixed, pair.moving, Settings(linear_only=True), proposers=[fail])
+        monkeypatch.setattr(importlib.import_module("GenRegLogic.register"), "search_proposal", fail)
+        assert register(pair.fixed, pair.moving, Settings(linear_only=True)).report["objective"] == []
 
 
 class TestImprovers:

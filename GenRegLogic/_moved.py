@@ -1,0 +1,123 @@
+"""Modules under the names that they had before: `import GenRegLogic.volume` gives `GenRegLogic.space.volume` itself.
+
+An old name warns once, where it is imported, and stands for the new module object: classes are the same classes, and
+what is patched in one is patched in the other. Old names that are packages now (files, network, phantom, mrml.views)
+aren't here: their `__init__` offers what the module of that name had.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+__all__ = ["MOVED", "install"]
+
+PACKAGE = __name__.rpartition(".")[0]
+
+MOVED = {
+    "anatomy": "phantom.anatomy",
+    "checks": "guidance.masks",
+    "cli.html": "cli.report",
+    "confidence": "quality.confidence",
+    "contrast": "stages.contrast",
+    "demo": "phantom.demo",
+    "describe": "stages.describe",
+    "device": "machine.device",
+    "estimate": "machine.cost",
+    "field": "space.field",
+    "finish": "stages.finish",
+    "grid": "space.grid",
+    "htmlreport.curve": "htmlreport.objective_plot",
+    "htmlreport.figures": "htmlreport.rows",
+    "htmlreport.places": "htmlreport.worst_places",
+    "inverse": "space.inverse",
+    "judge": "quality.findings",
+    "landmarks": "guidance.landmarks",
+    "learned": "network.learned",
+    "linear": "stages.linear",
+    "maps": "quality.maps",
+    "measure": "quality.measure",
+    "memory": "machine.memory",
+    "mrml.colors": "mrml.views.colors",
+    "mrml.curve": "mrml.views.chart",
+    "mrml.deformation": "mrml.views.deformation",
+    "mrml.grids": "space.margin",
+    "mrml.htmlrun": "mrml.runs.reportpage",
+    "mrml.inputs": "mrml.runs.inputs",
+    "mrml.maps": "mrml.runs.maps",
+    "mrml.masks": "mrml.nodes.masks",
+    "mrml.modes": "mrml.views.modes",
+    "mrml.pair": "mrml.nodes.pair",
+    "mrml.parents": "mrml.nodes.parents",
+    "mrml.places": "mrml.views.tour",
+    "mrml.reload": "mrml.nodes.keeplinear",
+    "mrml.repair": "mrml.runs.localrepair",
+    "mrml.run": "mrml.runs.registration",
+    "mrml.segments": "mrml.nodes.segments",
+    "mrml.snapshot": "mrml.nodes.snapshot",
+    "mrml.tables": "mrml.nodes.tables",
+    "mrml.transformjob": "mrml.runs.job",
+    "mrml.transforms": "mrml.nodes.transforms",
+    "mrml.volumes": "mrml.nodes.volumes",
+    "mrml.words": "mrml.i18n",
+    "nifti": "files.nifti",
+    "picture": "phantom.overview",
+    "points": "files.points",
+    "prepare": "stages.prepare",
+    "propose": "stages.propose",
+    "quiet": "machine.quiet",
+    "reading": "files.reading",
+    "refine": "stages.refine",
+    "region": "guidance.region",
+    "regions": "quality.organs",
+    "replacing": "files.atomic",
+    "report": "quality.report",
+    "rigidity": "guidance.rigid",
+    "runtime": "machine.runtime",
+    "search": "stages.search",
+    "similarity": "stages.similarity",
+    "verdict": "quality.verdict",
+    "volume": "space.volume",
+    "warp": "space.warp",
+    "weights": "network.weights",
+    "worker.frames": "worker.messages",
+}
+"""Old name -> new name, both within GenRegLogic; a module that moves again keeps its line, with the newest name."""
+
+
+class _Alias(Loader):
+    """Loads a moved module under its old name, and leaves it as it is."""
+
+    def __init__(self, new: str) -> None:
+        self._new = new
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        module = importlib.import_module(self._new)
+        self._spec = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__spec__ = self._spec  # the import system has put the old name's there
+
+
+class _MovedFinder(MetaPathFinder):
+    """Finds old names; it is asked last, so that it costs nothing where a module is found."""
+
+    def find_spec(self, fullname: str, path=None, target=None) -> ModuleSpec | None:
+        package, _, old = fullname.partition(".")
+        if package != PACKAGE or old not in MOVED:
+            return None
+        new = f"{PACKAGE}.{MOVED[old]}"
+        # the import system's own frames are passed over: the warning shows whose import it was
+        warnings.warn(f"{fullname} is now {new}; import it from there.", DeprecationWarning, stacklevel=2)
+        return ModuleSpec(fullname, _Alias(new))
+
+
+def install() -> None:
+    """Make old names importable; once, however often the package is loaded."""
+    sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__qualname__ != _MovedFinder.__qualname__]
+    sys.meta_path.append(_MovedFinder())

@@ -1,0 +1,172 @@
+"""What a registration gives back, and how it is kept in files."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from .errors import InputError
+from .quality.report import plain
+from .quality.verdict import verdict
+from .space.field import AffineTransform, DisplacementField
+from .space.inverse import accurate_inverse
+from .space.volume import Volume
+from .space.warp import warp_image
+
+__all__ = ["Registration"]
+
+KINDS = {"transform": "transform", "inverse": "transform", "warped": "image", "report": "report", "page": "page"}
+"""What `Registration.save` writes, in this order, and what it is for `files.check_writable`."""
+
+NAMES_IN_A_FOLDER = {
+    "transform": "transform.nii.gz",
+    "inverse": "inverse.nii.gz",
+    "warped": "warped.nii.gz",
+    "report": "report.json",
+    "page": "report.html",
+}
+
+
+@dataclasses.dataclass(eq=False, repr=False)
+class Registration:
+    """The result of `register` and of `repair`.
+
+    Attributes:
+        forward: Fixed -> moving on the fixed scan's grid, LPS mm, the linear part included.
+        linear: The linear part by itself, fixed -> moving.
+        confidence: Expected error in mm, on a coarse grid over the fixed body; None after a local repair.
+        report: Figures and verdict as plain JSON values (Resources/report.schema.json), as the run measured them. Its
+            inverse error is that of an inverse on a grid of limited size; see `report_with_inverse`.
+    """
+
+    forward: DisplacementField
+    linear: AffineTransform
+    confidence: Volume | None
+    report: dict
+    _moving: Volume
+    _body: np.ndarray
+    _inverse: DisplacementField | None = None
+    _fixed: Volume | None = None
+    _inverse_error: dict | None = None
+
+    def inverse(self) -> DisplacementField:
+        """Moving -> fixed, LPS mm, on the moving scan's grid, or one twice as fine where its voxels are large.
+
+        Computed on the first call. The report is left as it was: `report_with_inverse` is the one about this field.
+        """
+        if self._inverse is None:
+            self._inverse, error = accurate_inverse(self.forward, self._moving.geometry, self._body)
+            self._inverse_error = plain({"mean_mm": error.mean_mm, "max_mm": error.max_mm})
+        return self._inverse
+
+    def inverse_error(self) -> dict:
+        """{"mean_mm", "max_mm"} of going there and back inside the body, with the very field `inverse` returns."""
+        self.inverse()
+        return dict(self._inverse_error)
+
+    def report_with_inverse(self) -> dict:
+        """The report to keep beside the inverse: with that field's error, and judged by it. `report` is unchanged."""
+        report = self.report | {"inverse_error": self.inverse_error()}
+        status, reasons = verdict(report)
+        return report | {"verdict": {"status": status, "reasons": reasons}}
+
+    def warped(self, interpolation: str = "linear") -> Volume:
+        """The moving scan on the fixed scan's grid ("linear", "cubic" or "nearest")."""
+        return warp_image(self._moving, self.forward, self.forward.geometry, interpolation=interpolation)
+
+    def save(
+        self,
+        folder: str | Path | None = None,
+        *,
+        transform: str | Path | None = None,
+        inverse: str | Path | None = None,
+        warped: str | Path | None = None,
+        report: str | Path | None = None,
+        page: str | Path | None = None,
+    ) -> dict[str, Path]:
+        """Write results so that either all files appear or none; names and folders are checked before anything else.
+
+        Args:
+            folder: Gets transform.nii.gz, inverse.nii.gz, warped.nii.gz, report.json and report.html; made where it is
+                missing. Any file named below goes there instead.
+            transform: Fixed -> moving: .nii.gz, .nii, .nrrd, .mha (a displacement field) or .h5, .tfm (ITK).
+            inverse: Moving -> fixed, the same endings. The report and the page then speak of this inverse.
+            warped: The moving scan on the fixed scan's grid: .nii.gz, .nii, .nrrd, .mha.
+            report: .json.
+            page: .html, for people, with pictures.
+
+        Returns:
+            What was written: "transform", "inverse", "warped", "report", "page" -> path.
+
+        Raises:
+            InputError: Nothing is asked for, an ending is wrong, a folder is missing or read-only, or two results have
+                one path.
+            ResourceError: The disk is full.
+        """
+        from .cli.outputs import Output, check_outputs, write_outputs
+
+        given = {"transform": transform, "inverse": inverse, "warped": warped, "report": report, "page": page}
+        paths = {kind: Path(path) for kind, path in given.items() if path is not None}
+        if folder is not None:
+            folder = _made(Path(folder))
+            paths = {kind: paths.get(kind, folder / name) for kind, name in NAMES_IN_A_FOLDER.items()}
+        if not paths:
+            raise InputError("Nothing says what to save; give a folder, or a path such as transform='field.nii.gz'.")
+        if "page" in paths and self._fixed is None:
+            raise InputError("This result doesn't hold the fixed scan that a page shows; save it without the page.")
+        check_outputs([Output(path, KINDS[kind], f"{kind}=") for kind, path in paths.items()], ())
+        writers = self._writers("inverse" in paths)
+        write_outputs([(path, writers[kind]) for kind, path in paths.items()])
+        return paths
+
+    def _writers(self, with_inverse: bool) -> Mapping[str, Callable[[Path], None]]:
+        """By kind, functions that make a result and write it to a path."""
+        from .files import write_transform, write_volume
+        from .htmlreport import build_html, write_html
+        from .quality.report import write_report
+
+        report = self.report_with_inverse() if with_inverse else self.report
+
+        def write_page(path: Path) -> None:
+            html = build_html(self._fixed, self._moving, self.forward, report, confidence=self.confidence)
+            write_html(html, path)
+
+        return {
+            "transform": partial(write_transform, self.forward),
+            "inverse": lambda path: write_transform(self.inverse(), path),
+            "warped": lambda path: write_volume(self.warped(), path),
+            "report": partial(write_report, report),
+            "page": write_page,
+        }
+
+    def __repr__(self) -> str:
+        """One line: the verdict and the figures it rests on."""
+        jacobian = self.report.get("jacobian") or {}
+        confidence = self.report.get("confidence") or {}
+        parts = [str((self.report.get("verdict") or {}).get("status", "not judged"))]
+        if confidence.get("median_mm") is not None:
+            parts.append(f"expected error {confidence['median_mm']:.2g} mm")
+        if jacobian.get("folds_pct") is not None:
+            parts.append(f"folds {jacobian['folds_pct']:.2g} %")
+        size = " x ".join(str(n) for n in self.forward.geometry.size)
+        return f"Registration({', '.join(parts)}; {size} voxels, {self.report.get('seconds', 0.0):.1f} s)"
+
+    def _repr_html_(self) -> str:
+        """The same for notebooks, with the verdict's sentences."""
+        from html import escape
+
+        reasons = (self.report.get("verdict") or {}).get("reasons", [])
+        listed = "".join(f"<li>{escape(reason)}</li>" for reason in reasons)
+        return f"<code>{escape(repr(self))}</code>" + (f"<ul>{listed}</ul>" if listed else "")
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be made ({error.strerror or error}); choose another folder.") from None
+    return folder

@@ -1,0 +1,105 @@
+"""What the package itself offers, and that it costs nothing until it is asked for."""
+
+import ast
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import GenRegLogic
+
+HEAVY = "heavy = {'torch', 'numpy', 'SimpleITK', 'tqdm'} & set(sys.modules); sys.exit(str(heavy) if heavy else 0)"
+FUNCTIONS = ("register", "repair", "evaluate")
+
+
+def run(script):
+    """A fresh Python's exit code and what it said."""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    return done.returncode, done.stderr
+
+
+class TestNames:
+    @pytest.mark.parametrize("name", GenRegLogic.__all__)
+    def test_every_offered_name_is_there(self, name):
+        assert getattr(GenRegLogic, name) is not None
+        assert name in dir(GenRegLogic)
+
+    def test_editors_are_told_the_names_that_are_loaded(self):
+        tree = ast.parse(Path(GenRegLogic.__file__).read_text())
+        told = {
+            alias.name: node.module
+            for branch in tree.body
+            if isinstance(branch, ast.If)
+            for node in branch.body
+            for alias in node.names
+        }
+        assert told == GenRegLogic._HOMES
+        assert {*told, "__version__"} == set(GenRegLogic.__all__)
+
+    def test_a_name_that_is_not_there_is_an_attribute_error(self):
+        with pytest.raises(AttributeError, match="no attribute 'segment'"):
+            GenRegLogic.segment  # noqa: B018
+
+    @pytest.mark.parametrize(
+        ("package", "name"),
+        [("files", "read_volume"), ("files", "replacing"), ("network", "Network"), ("phantom", "make_pair")],
+    )
+    def test_packages_that_were_modules_offer_what_those_had(self, package, name):
+        assert getattr(importlib.import_module(f"GenRegLogic.{package}"), name).__name__ == name
+
+
+class TestWeight:
+    def test_importing_the_package_loads_nothing_heavy(self):
+        assert run(f"import sys, GenRegLogic, GenRegLogic.files, GenRegLogic.network; {HEAVY}") == (0, "")
+
+    def test_the_version_of_the_command_loads_nothing_heavy(self):
+        script = (
+            "import sys, contextlib\nfrom GenRegLogic.cli import main\n"
+            f"with contextlib.suppress(SystemExit):\n    main(['--version'])\n{HEAVY}"
+        )
+        assert run(script) == (0, "")
+
+    def test_the_runtime_variables_are_set_at_once(self):
+        script = "import os, GenRegLogic; assert os.environ['OMP_WAIT_POLICY'] == 'passive'"
+        assert run(f"import os; os.environ.pop('OMP_WAIT_POLICY', None); {script}") == (0, "")
+
+    def test_a_runtime_variable_of_the_callers_is_kept(self):
+        script = "import os; os.environ['OMP_WAIT_POLICY'] = 'active'; import GenRegLogic"
+        assert run(f"{script}; assert os.environ['OMP_WAIT_POLICY'] == 'active'") == (0, "")
+
+
+CHECK = """
+from GenRegLogic import {name} as given
+from GenRegLogic.{name} import {name} as defined
+import GenRegLogic, importlib, types
+module = importlib.import_module('GenRegLogic.{name}')
+assert given is defined is GenRegLogic.{name} is module.{name}
+assert isinstance(given, types.FunctionType) and isinstance(module, types.ModuleType)
+"""
+
+
+class TestFunctionsWithTheNamesOfModules:
+    @pytest.mark.parametrize(
+        "before",
+        [
+            "",
+            "from GenRegLogic import *",
+            "import GenRegLogic.register, GenRegLogic.repair, GenRegLogic.evaluate",
+            "from GenRegLogic import evaluate, repair, register",
+            "from GenRegLogic.evaluate import evaluate; from GenRegLogic.repair import repair",
+            "import importlib; [importlib.import_module(f'GenRegLogic.{name}') for name in ('repair', 'register')]",
+        ],
+    )
+    def test_the_package_gives_the_function_whatever_was_imported_before(self, before):
+        assert run("\n".join([before, *(CHECK.format(name=name) for name in FUNCTIONS)])) == (0, "")
+
+    @pytest.mark.parametrize("name", FUNCTIONS)
+    def test_a_module_that_is_loaded_anew_brings_its_own_function(self, name, monkeypatch):
+        old = getattr(GenRegLogic, name)
+        monkeypatch.setattr(GenRegLogic, name, old)  # put back at the end
+        module = importlib.import_module(f"GenRegLogic.{name}")
+        monkeypatch.delitem(sys.modules, module.__name__)
+        fresh = importlib.import_module(module.__name__)
+        assert getattr(GenRegLogic, name) is getattr(fresh, name) is not old
