@@ -6,9 +6,9 @@ import logging
 import slicer
 from slicer.i18n import tr as _
 
-from GenRegLogic.errors import Cancelled, GenRegError
+from GenRegLogic.errors import Cancelled, GenRegError, ResourceError
 
-__all__ = ["errorsShown", "showError", "unexpected"]
+__all__ = ["asGenRegError", "errorsShown", "showError"]
 
 
 def showError(error):
@@ -17,13 +17,19 @@ def showError(error):
         slicer.util.errorDisplay(str(error), windowTitle=_("GenReg"))
 
 
-def unexpected(error):
-    """A sentence for an error that nobody foresaw; the details go to the log.
+def asGenRegError(error):
+    """Any exception as one with a sentence for the user; the details of an unexpected one go to the log.
 
     Returns:
-        A `GenRegError`.
+        A `GenRegError`: the error itself if it is one.
     """
-    logging.error("GenReg: %s", error, exc_info=error)
+    if isinstance(error, GenRegError):
+        return error
+    logging.error("GenReg: %s: %s", type(error).__name__, error, exc_info=error)
+    if isinstance(error, MemoryError):
+        return ResourceError(
+            _("There is not enough memory; close other programs, or crop or resample the scans, and try again.")
+        )
     return GenRegError(_("Something unexpected went wrong; the details are in the error log (menu View)."))
 
 
@@ -32,7 +38,5 @@ def errorsShown():
     """Show what goes wrong inside as one sentence, and go on after it."""
     try:
         yield
-    except GenRegError as error:
-        showError(error)
-    except Exception as error:  # a handler is the last one who can tell the user
-        showError(unexpected(error))
+    except Exception as error:  # the last place where the user can be told
+        showError(asGenRegError(error))

@@ -15,7 +15,7 @@ def jobs(fakes, scene):
     """Jobs that end at the next poll; `jobs.made` lists (kind, options)."""
     from types import SimpleNamespace
 
-    made = SimpleNamespace(made=[], error=None, page="<!DOCTYPE html>")
+    made = SimpleNamespace(made=[], error=None, refusal=None, page="<!DOCTYPE html>")
 
     class Job:
         def __init__(self, kind, scene, worker, transform, *, onEnded, **options):
@@ -23,7 +23,9 @@ def jobs(fakes, scene):
             made.made.append((kind, options))
 
         def start(self):
-            pass
+            error, made.refusal = made.refusal, None
+            if error is not None:
+                raise error
 
         def poll(self):
             self.options.get("onProgress", lambda *_: None)("maps", 0.5, 3.0, None)
@@ -250,6 +252,16 @@ class TestReport:
         assert options["names"] is False
         assert len(options["worst"]) == 3
 
+    @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("ITK ERROR: Failed to allocate memory for image.")])
+    def test_an_error_that_nobody_foresaw_is_one_sentence_and_inspect_is_free_again(self, shown, jobs, error):
+        jobs.refusal = error
+        shown.ui.mapComboBox.setCurrentIndex(2)
+        shown.settle(5, until=lambda: shown.texts())
+        assert len(shown.texts()) == 1
+        assert "ITK" not in shown.texts()[0]
+        assert not shown.panel.inspect.job.busy
+        assert shown.ui.reportButton.enabled
+
     def test_without_a_file_nothing_is_done(self, shown, monkeypatch, part):
         monkeypatch.setattr(part("inspect.report"), "askForFile", lambda *_: "")
         shown.press("reportButton")
@@ -278,6 +290,19 @@ class TestRefineHere:
         running.press("undoButton")
         running.press("undoButton")
         assert not running.ui.undoButton.enabled
+
+    @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("ITK ERROR: Failed to allocate memory for image.")])
+    def test_an_error_that_nobody_foresaw_is_one_sentence_and_run_comes_back(self, running, jobs, scene, error):
+        running.run.succeed()
+        running.ui.repairRegionSelector.setCurrentNode(scene.AddNewNodeByClass("vtkMRMLMarkupsROINode"))
+        for name in ("inspectCollapsibleButton", "repairCollapsibleButton"):
+            getattr(running.ui, name).collapsed = False
+        running.settle()
+        jobs.refusal = error
+        running.press("refineButton")
+        running.settle(5, until=lambda: running.texts())
+        assert len(running.texts()) == 1
+        assert running.ui.runButton.visible
 
 
 class TestAnotherState:

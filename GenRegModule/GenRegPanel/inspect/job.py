@@ -5,7 +5,7 @@ from slicer.i18n import tr as _
 from GenRegLogic.errors import GenRegError
 
 from .. import text as words
-from ..messages import errorsShown, showError
+from ..messages import asGenRegError, errorsShown, showError
 from ..timing import Later
 
 __all__ = ["InspectJob"]
@@ -49,12 +49,15 @@ class InspectJob:
         with errorsShown():
             self._runner.checkFree()
             self._needs()
+            make = self._runner.makeJob(kind, transform, onProgress=self._onProgress, **options)
             self._busy, self._sentence, self._onDone = True, sentence, onDone
             self._ui.inspectProgressBar.value = 0
             self._show()
             self._onChange()
-            make = self._runner.makeJob(kind, transform, onProgress=self._onProgress, **options)
-            self._runner.chores.abandon(lambda: self._begin(make))
+            try:
+                self._runner.chores.abandon(lambda: self._begin(make))
+            except Exception as error:  # whatever it is, Inspect is free again and the user is told
+                self._end(asGenRegError(error))
 
     def cancel(self, _checked=False):
         """Give the job up."""
@@ -75,8 +78,8 @@ class InspectJob:
         try:
             self._running = True
             self._runner.begin(make, onEnded=self._end)
-        except GenRegError as error:
-            self._end(error)
+        except Exception as error:
+            self._end(asGenRegError(error))
 
     def _onProgress(self, _stage, fraction, secondsLeft, _objective):
         self._ui.inspectProgressBar.value = round(100 * min(max(fraction, 0.0), 1.0))

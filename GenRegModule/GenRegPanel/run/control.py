@@ -8,7 +8,7 @@ from GenRegLogic.errors import GenRegError
 from .. import text as words
 from ..dependencies import ensureTorch
 from ..inputs.parameters import inputsOf, inScene, outputsOf, settingsOf
-from ..messages import errorsShown, showError
+from ..messages import asGenRegError, errorsShown, showError
 from ..timing import Later, repeating
 from .curve import CurvePart
 from .log import LogPart
@@ -83,12 +83,11 @@ class RunControl:
             inputs, outputs = inputsOf(self._parameters), outputsOf(self._parameters)
             if not self._agreeToHarden(inputs, outputs):
                 return
-        except GenRegError as error:
-            self._showOutcome(error)
-            return
-        self._starting = True
-        self._showState()
-        self._runner.chores.abandon(lambda: self._start(inputs, outputs))
+            self._starting = True
+            self._showState()
+            self._runner.chores.abandon(lambda: self._start(inputs, outputs))
+        except Exception as error:  # whatever it is, the buttons come back and the user is told
+            self._refuse(error)
 
     def repair(self, transform, what):
         """Let the optimization go on where it is wrong (Refine here).
@@ -102,27 +101,25 @@ class RunControl:
         try:
             self._runner.checkFree()
             self._needs()
-            settings = settingsOf(self._parameters)
-        except GenRegError as error:
-            self._showOutcome(error)
-            return
-        self._starting = True
-        self._showState()
-        make = self._runner.makeJob(
-            "repair",
-            transform,
-            **what,
-            settings=settings,
-            preview=self._parameters.preview,
-            keepWarm=self._parameters.keepWarm,
-            onProgress=self._onProgress,
-            onLog=self._log.add,
-        )
+            make = self._runner.makeJob(
+                "repair",
+                transform,
+                **what,
+                settings=settingsOf(self._parameters),
+                preview=self._parameters.preview,
+                keepWarm=self._parameters.keepWarm,
+                onProgress=self._onProgress,
+                onLog=self._log.add,
+            )
 
-        def begin():
-            self._runner.begin(make, onEnded=self._onEnded)
+            def begin():
+                self._runner.begin(make, onEnded=self._onEnded)
 
-        self._runner.chores.abandon(lambda: self._begin(begin, repairing=True))
+            self._starting = True
+            self._showState()
+            self._runner.chores.abandon(lambda: self._begin(begin, repairing=True))
+        except Exception as error:
+            self._refuse(error)
 
     def onCancel(self, _checked=False):
         """Give the run up."""
@@ -176,28 +173,43 @@ class RunControl:
         if not self._starting or self._closed:  # the scene was closed in between
             return
         self._starting, self._repairing = False, repairing
-        from GenRegLogic.mrml.views.layers import SliceViewState, showLayers
+        try:
+            self._prepareViews(repairing)
+            start()
+        except Exception as error:
+            self._onEnded(asGenRegError(error))
+            return
+        self._running = True
+        with errorsShown():
+            self._showStarted(shown)
+        self._showState()
+        self._shower.start()
 
-        scene = slicer.mrmlScene
+    def _prepareViews(self, repairing):
+        """Empty what was shown of the last run, and remember the views."""
+        from GenRegLogic.mrml.views.layers import SliceViewState
+
+        self._views = None
         self._expected = None if repairing else self._inputs.expectedSeconds()
         self._curve.clear()
         self._log.clear()
         self._latest, self._stopping, self._forsaken = None, False, False
         self._review.leave()
-        views = SliceViewState(scene)
-        try:
-            start()
-        except GenRegError as error:
-            self._onEnded(error)
-            return
-        self._running, self._views = True, views
-        if shown is not None:
-            showLayers(scene, shown.fixed, shown.moving, OVERLAY_OPACITY)
+        self._views = SliceViewState(slicer.mrmlScene)
+
+    def _showStarted(self, shown):
+        from GenRegLogic.mrml.views.layers import showLayers
+
         self._ui.progressBar.value = 0
         self._ui.progressLabel.text = _("Starting …")
         self._review.began()
-        self._showState()
-        self._shower.start()
+        if shown is not None:
+            showLayers(slicer.mrmlScene, shown.fixed, shown.moving, OVERLAY_OPACITY)
+
+    def _refuse(self, error):
+        """Nothing has begun: the buttons come back, and the user is told why."""
+        self._starting = False
+        self._showOutcome(asGenRegError(error))
 
     def _stop(self, sentence, how):
         if self._running:

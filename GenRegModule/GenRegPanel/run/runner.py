@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 
 from GenRegLogic.errors import Cancelled, GenRegError, InputError
 
-from ..messages import unexpected
+from ..messages import asGenRegError
 from ..timing import repeating
 from .idlejobs import Chores
 
@@ -202,9 +202,13 @@ class Runner:
         self.chores.forget()
         if self.run is not None:
             self._farewell()
-        if self._worker is not None:
-            self._worker.close()
-            self._worker = None
+        self.dropWorker()
+
+    def dropWorker(self):
+        """End the worker's process; what comes next starts a new one."""
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.close()
 
     def _farewell(self):
         run, deadline = self.run, self._clock() + FAREWELL_S
@@ -214,7 +218,7 @@ class Runner:
                 if not run.poll() and self.run is not None:
                     self.worker.wait(WAIT_S)
         except Exception as error:  # nobody is left to be told
-            unexpected(error)
+            asGenRegError(error)
         if self.run is not None:
             self._ended(Cancelled(_("The registration was given up.")))
 
@@ -226,7 +230,7 @@ class Runner:
         try:
             more = run.poll()
         except Exception as error:  # a fault must not come back with every tick of the timer
-            error = unexpected(error)
+            error = asGenRegError(error)
             if self.run is run:
                 self._abandon(run, error)
             return
@@ -239,7 +243,7 @@ class Runner:
         try:
             run.cancel()
         except Exception as another:  # it is broken already
-            unexpected(another)
+            asGenRegError(another)
         if self._worker is not None:
             self._worker.close()
         if self.run is run:

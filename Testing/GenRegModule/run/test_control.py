@@ -56,6 +56,36 @@ class TestRun:
         assert ready.ui.runButton.visible
         assert ready.ui.runButton.enabled
 
+    @pytest.mark.parametrize(
+        "error", [MemoryError(), RuntimeError("ITK ERROR: Image(0x1): Failed to allocate memory for image.")]
+    )
+    def test_an_error_that_nobody_foresaw_at_the_start_is_one_sentence_and_run_comes_back(self, ready, error):
+        ready.fakes.refuse(error)
+        ready.press("runButton")
+        assert len(ready.texts()) == 1
+        assert "ITK" not in ready.texts()[0]
+        assert ready.ui.runButton.visible
+        ready.press("runButton")
+        assert ready.ui.cancelButton.enabled
+
+    def test_an_error_that_nobody_foresaw_before_the_start_is_one_sentence(self, ready):
+        def lack():
+            raise OSError("torch: cannot open shared object file")
+
+        ready.needs.append(lack)
+        ready.press("runButton")
+        assert len(ready.texts()) == 1
+        assert ready.ui.runButton.visible
+        assert ready.fakes.runs == []
+
+    def test_an_error_after_an_idle_job_was_given_up_is_one_sentence(self, ready):
+        ready.settle(5, until=lambda: ready.fakes.worker.submitted)
+        ready.fakes.refuse(MemoryError())
+        ready.press("runButton")
+        ready.settle(5, until=lambda: ready.texts())
+        assert len(ready.texts()) == 1
+        assert ready.ui.runButton.visible
+
     def test_what_is_under_way_in_the_worker_is_given_up_first(self, ready):
         ready.settle(5, until=lambda: ready.fakes.worker.submitted)
         ready.press("runButton")

@@ -59,6 +59,40 @@ class TestAsk:
         assert fakes.worker.submitted == []
         assert host.messages == []
 
+    def test_the_next_job_has_its_turn_after_one_that_cannot_be_prepared(self, host, chores, fakes):
+        def prepare():
+            raise MemoryError
+
+        chores.ask("inspect", "inspect", prepare, lambda report: None)
+        ask(chores, "devices")
+        host.processEvents(5, until=lambda: fakes.worker.submitted)
+        assert [job for job, _, _ in fakes.worker.submitted] == ["devices"]
+
+    def test_an_error_that_nobody_foresaw_is_a_sentence_in_the_status_bar(self, host, chores, monkeypatch):
+        import slicer
+
+        def prepare():
+            raise MemoryError
+
+        shown = []
+        monkeypatch.setattr(slicer.util, "showStatusMessage", lambda text, duration=0: shown.append(text))
+        chores.ask("inspect", "inspect", prepare, lambda report: None)
+        host.processEvents(5, until=lambda: shown)
+        assert "memory" in shown[0]
+
+    def test_a_run_starts_after_the_worker_has_failed_in_the_middle_of_a_job(self, host, chores, fakes, monkeypatch):
+        def fail(budget_s=0.02):
+            raise MemoryError
+
+        ask(chores)
+        host.processEvents(5, until=lambda: fakes.worker.submitted)
+        monkeypatch.setattr(fakes.worker, "poll", fail)
+        called = []
+        chores.abandon(lambda: called.append(True))
+        host.processEvents(2, until=lambda: called)
+        assert called == [True]
+        assert not chores.busy
+
     def test_nothing_is_begun_during_a_run(self, host, chores, fakes):
         fakes.runner.start(object(), object())
         ask(chores)
