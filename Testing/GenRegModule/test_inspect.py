@@ -244,7 +244,7 @@ class TestMeasures:
 
 class TestReport:
     def test_it_is_made_with_the_worst_places_and_written(self, shown, tmp_path, monkeypatch, part):
-        monkeypatch.setattr(part("inspect.report"), "askForFile", lambda *_: str(tmp_path / "report"))
+        monkeypatch.setattr(part("inspect.actions"), "askForFile", lambda *_: str(tmp_path / "report"))
         shown.press("reportButton")
         shown.settle(5, until=lambda: (tmp_path / "report.html").exists())
         assert (tmp_path / "report.html").read_text(encoding="utf-8") == "<!DOCTYPE html>"
@@ -263,7 +263,7 @@ class TestReport:
         assert shown.ui.reportButton.enabled
 
     def test_without_a_file_nothing_is_done(self, shown, monkeypatch, part):
-        monkeypatch.setattr(part("inspect.report"), "askForFile", lambda *_: "")
+        monkeypatch.setattr(part("inspect.actions"), "askForFile", lambda *_: "")
         shown.press("reportButton")
         assert shown.jobs.made == []
 

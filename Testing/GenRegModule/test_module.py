@@ -204,7 +204,7 @@ class TestThePanelsLife:
         import GenReg
 
         called = []
-        sampledata = __import__("GenRegPanel.sampledata", fromlist=["registerSampleData"])
+        sampledata = __import__("GenRegPanel.startup", fromlist=["registerSampleData"])
         monkeypatch.setattr(sampledata, "registerSampleData", lambda: called.append(True))
         GenReg._registerSampleData()
         assert called == [True]

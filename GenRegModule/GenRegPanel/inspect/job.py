@@ -5,7 +5,7 @@ from slicer.i18n import tr as _
 from GenRegLogic.errors import GenRegError
 
 from .. import text as words
-from ..messages import asGenRegError, errorsShown, showError
+from ..text import asGenRegError, errorsShown, showError
 from ..timing import Later
 
 __all__ = ["InspectJob"]

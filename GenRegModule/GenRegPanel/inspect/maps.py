@@ -3,7 +3,7 @@
 import slicer
 from slicer.i18n import tr as _
 
-from ..messages import errorsShown
+from ..text import errorsShown
 
 __all__ = ["InspectMaps"]
 

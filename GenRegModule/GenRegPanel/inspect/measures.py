@@ -6,8 +6,8 @@ import qt
 from slicer.i18n import tr as _
 
 from ..inputs.parameters import inScene
-from ..messages import errorsShown
-from .report import askForFile
+from ..text import errorsShown
+from .actions import askForFile
 
 __all__ = ["InspectMeasures"]
 

@@ -1,6 +1,6 @@
 """The deformation drawn, and the two scans compared: checkerboard, flicker, color fusion, side by side."""
 
-from ..messages import errorsShown
+from ..text import errorsShown
 from ..timing import Later, repeating
 
 __all__ = ["InspectModes"]

@@ -3,13 +3,11 @@
 from ..inputs.parameters import inScene
 from ..result.display import pairOrNone
 from ..result.resultpart import reportOf
+from .actions import InspectPlaces, InspectRepair, InspectReport
 from .job import InspectJob
 from .maps import InspectMaps
 from .measures import InspectMeasures
 from .modes import InspectModes
-from .places import InspectPlaces
-from .repair import InspectRepair
-from .report import InspectReport
 
 __all__ = ["InspectPart"]
 

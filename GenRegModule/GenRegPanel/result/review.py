@@ -4,7 +4,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..inputs.parameters import inScene
-from ..messages import errorsShown
+from ..text import errorsShown
 from .display import Looking, pairOrNone
 from .resultpart import reportOf
 

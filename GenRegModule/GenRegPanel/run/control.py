@@ -8,10 +8,9 @@ from GenRegLogic.errors import GenRegError
 from .. import text as words
 from ..dependencies import ensureTorch
 from ..inputs.parameters import inputsOf, inScene, outputsOf, settingsOf
-from ..messages import asGenRegError, errorsShown, showError
+from ..text import asGenRegError, errorsShown, showError
 from ..timing import Later, repeating
-from .curve import CurvePart
-from .log import LogPart
+from .progressview import CurvePart, LogPart
 
 __all__ = ["RunControl"]
 

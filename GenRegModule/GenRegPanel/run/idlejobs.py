@@ -11,7 +11,7 @@ import slicer
 
 from GenRegLogic.errors import GenRegError
 
-from ..messages import asGenRegError
+from ..text import asGenRegError
 from ..timing import repeating
 
 __all__ = ["Chores"]

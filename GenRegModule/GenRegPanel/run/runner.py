@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 
 from GenRegLogic.errors import Cancelled, GenRegError, InputError
 
-from ..messages import asGenRegError
+from ..text import asGenRegError
 from ..timing import repeating
 from .idlejobs import Chores
 

@@ -156,16 +156,16 @@ class TestProgress:
         assert [len(points) for _, points in view.curves()] == [5]
 
     def test_a_level_of_another_scale_goes_on_where_the_last_one_ended(self, part):
-        shares = part("run.curve").Shares()
+        shares = part("run.progressview").Shares()
         told = [(0, 0.4), (0, 0.2), (1, 6.0), (1, 3.0)]
         assert [shares.next(*one) for one in told] == pytest.approx([1.0, 0.5, 0.5, 0.25])
 
     def test_the_best_so_far_counts(self, part):
-        shares = part("run.curve").Shares()
+        shares = part("run.progressview").Shares()
         assert [shares.next(0, value) for value in (2.0, 3.0, 1.0, 4.0)] == [1.0, 1.0, 0.5, 0.5]
 
     def test_an_objective_of_zero_breaks_nothing(self, part):
-        shares = part("run.curve").Shares()
+        shares = part("run.progressview").Shares()
         assert [shares.next(0, value) for value in (0.0, 0.0)] == [1.0, 1.0]
 
     def test_the_curve_begins_again_with_the_next_run(self, running):
