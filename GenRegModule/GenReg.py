@@ -174,14 +174,14 @@ class GenRegLogic(InspectLogic, ScriptedLoadableModuleLogic):
         from GenRegPanel.inputs.parameters import makeRequest
 
         inputs, outputs, rest = makeRequest(fixedNode, movingNode, outputTransformNode, options)
-        return self.runner.process(inputs, outputs, **rest)
+        return self.runner.wait("register", inputs, outputs, **rest)
 
     def start(self, fixedNode, movingNode, outputTransformNode=None, *, onEnded=None, **options):
         """Begin to register and return the run; `onEnded` receives the `RunResult` or the error, once."""
         from GenRegPanel.inputs.parameters import makeRequest
 
         inputs, outputs, rest = makeRequest(fixedNode, movingNode, outputTransformNode, options)
-        return self.runner.start(inputs, outputs, onEnded=onEnded, **rest)
+        return self.runner.begin("register", inputs, outputs, onEnded=onEnded, **rest)
 
     def cancel(self):
         """Give the present run up; the scene becomes what it was."""

@@ -1,5 +1,6 @@
 """The section Inspect: what can be clicked when, what the views show then, and that they come back."""
 
+import functools
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,13 +14,14 @@ MODES = ("checkerboardModeButton", "flickerModeButton", "fusionModeButton", "sid
 @pytest.fixture
 def jobs(fakes, scene):
     """Jobs that end at the next poll; `jobs.made` lists (kind, options)."""
-    from types import SimpleNamespace
+    from GenRegLogic.mrml.views.layers import SliceViewState
 
     made = SimpleNamespace(made=[], error=None, refusal=None, page="<!DOCTYPE html>")
 
     class Job:
         def __init__(self, kind, scene, worker, transform, *, onEnded, **options):
             self.kind, self.transform, self.onEnded, self.options = kind, transform, onEnded, options
+            self.views = SliceViewState(scene)
             made.made.append((kind, options))
 
         def start(self):
@@ -45,7 +47,8 @@ def jobs(fakes, scene):
             store = self.options["mapNodes"]
             return store.add(self.transform, answer(self.transform, self.options["want"]))
 
-    fakes.runner._makeJob = Job
+    for kind in ("maps", "html", "repair"):
+        fakes.kinds[kind] = functools.partial(Job, kind)
     return made
 
 
@@ -143,7 +146,7 @@ class TestModes:
     def test_the_flicker_has_its_rate(self, shown):
         shown.press("flickerModeButton")
         shown.ui.flickerSlider.value = 8.0
-        mode = shown.panel.looking.modes.present
+        mode = shown.panel.display.modes.present
         seen = set()
         shown.settle(2.0, until=lambda: seen.add(mode.showsAfter) or len(seen) == 2)
         assert seen == {True, False}
@@ -159,7 +162,7 @@ class TestModes:
     def test_a_run_begins_with_the_views_as_they_were(self, shown):
         shown.press("fusionModeButton")
         shown.press("runButton")
-        assert shown.panel.looking.mode == ""
+        assert shown.panel.display.mode == ""
 
 
 class TestMaps:
@@ -174,10 +177,10 @@ class TestMaps:
         self.choose(shown, "magnitude")
         self.choose(shown, "log_jacobian")
         assert [kind for kind, _ in shown.jobs.made] == ["maps"]
-        assert shown.panel.looking.mode == "map"
+        assert shown.panel.display.mode == "map"
         assert shown.ui.mapOpacitySlider.visible
         self.choose(shown, "")
-        assert shown.panel.looking.mode == ""
+        assert shown.panel.display.mode == ""
 
     def test_a_failure_is_one_sentence(self, shown):
         from GenRegLogic.errors import WorkerError
@@ -189,14 +192,14 @@ class TestMaps:
 
     def test_maps_are_saved_only_when_wanted(self, shown, scene):
         self.choose(shown, "magnitude")
-        node = next(iter(shown.panel.looking.maps.nodes(shown.transform).values()))
+        node = next(iter(shown.panel.display.maps.nodes(shown.transform).values()))
         assert not node.GetSaveWithScene()
         shown.ui.saveMapsCheckBox.checked = True
         assert node.GetSaveWithScene()
 
     def test_the_end_of_the_module_takes_them_away(self, shown, scene):
         self.choose(shown, "magnitude")
-        names = {node.GetName() for node in shown.panel.looking.maps.nodes(shown.transform).values()}
+        names = {node.GetName() for node in shown.panel.display.maps.nodes(shown.transform).values()}
         shown.panel.cleanup()
         assert not any(scene.GetFirstNodeByName(name) for name in names)
 
@@ -312,24 +315,24 @@ class TestAnotherState:
         ui.mapComboBox.setCurrentIndex(2)
         ui.transformSelector.setCurrentNode(other.transformNode)
         shown.settle(5, until=lambda: not shown.panel.inspect.job.busy)
-        assert shown.panel.looking.mode == ""
+        assert shown.panel.display.mode == ""
 
     def test_the_maps_of_a_transform_that_is_deleted_go_with_it(self, shown, jobs, scene):
         TestMaps().choose(shown, "magnitude")
         count = scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
         scene.RemoveNode(shown.transform)
         shown.settle()
-        assert shown.panel.looking.mode == ""
+        assert shown.panel.display.mode == ""
         assert scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == count - 2
 
     def test_what_a_run_has_left_is_not_used_once_the_transform_has_changed(self, running, jobs):
         running.run.succeed()
-        looking = running.panel.looking
-        transform = looking.result.transformNode
-        assert looking.warped(transform) is not None
+        display = running.panel.display
+        transform = display.result.transformNode
+        assert display.warped(transform) is not None
         TestWhatIsSeen.bend(SimpleNamespace(fixed=running.fixed, transform=transform))
-        assert looking.warped(transform) is None
-        assert looking.confidence(transform) is None
+        assert display.warped(transform) is None
+        assert display.confidence(transform) is None
 
 
 class TestWhatIsSeen:

@@ -14,9 +14,9 @@ from ..nodes.pair import Pair, warpedOnto
 from ..nodes.parents import isIn
 from ..nodes.snapshot import batch
 from ..nodes.volumes import setVolume
-from ..runs.maps import hideLegends, showLegend
 from .colors import FUSION_FIXED, FUSION_MOVING, colorNode
 from .layers import ViewsState, nodesOf, setLayers, showAlike
+from .maps import hideLegends, showLegend
 
 __all__ = ["Checkerboard", "Flicker", "Fusion", "MapOverlay", "SideBySide", "ViewModes"]
 

@@ -1,4 +1,4 @@
-"""What the user chose (the parameter node, saved with the scene) or a script asked for, as a run's inputs and outputs."""
+"""What the user chose (the parameter node, saved with the scene) or a script asked for, as inputs and outputs."""
 
 import dataclasses
 from typing import Annotated, Union

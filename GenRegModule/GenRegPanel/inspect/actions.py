@@ -29,7 +29,7 @@ class InspectPlaces:
     def update(self):
         """Enable what makes sense, and say where the views are."""
         ui, transform = self._ui, self._inspect.transform
-        if self._of is not transform or not self._inspect.looking.active:
+        if self._of is not transform or not self._inspect.display.active:
             self._tour = self._of = None
         tour = self._tour
         free = self._inspect.free
@@ -52,18 +52,18 @@ class InspectPlaces:
         def step(_made):
             from GenRegLogic.mrml.views.tour import PlacesTour
 
-            looking = self._inspect.looking
+            display = self._inspect.display
             if self._inspect.transform is not transform:  # another one was selected meanwhile
                 return
-            looking.modes.begin()
+            display.modes.begin()
             if self._tour is None or self._of is not transform or by == 0:
-                self._tour, self._of = PlacesTour(looking.maps.worst(transform)), transform
-            if self._tour.step(looking.modes.scene, by) is None:
+                self._tour, self._of = PlacesTour(display.maps.worst(transform)), transform
+            if self._tour.step(display.modes.scene, by) is None:
                 self._ui.placeLabel.visible = True
                 self._ui.placeLabel.text = _("No place stands out.")
-                looking.leave()
+                display.leave()
                 return
-            looking.changed()
+            display.changed()
 
         with errorsShown():
             self._maps.have(("confidence",), _("Looking for the worst places"), step)
@@ -158,13 +158,13 @@ class InspectReport:
             path += ".html"
 
         def done(page):
-            from GenRegLogic.mrml.runs.reportpage import savePage
+            from GenRegLogic.mrml.runs.transformjobs import savePage
 
             savePage(page, path)
             slicer.util.showStatusMessage(_("Saved {path}").format(path=path), 3000)
 
         def begin(_made):
-            parameters, looking = self._inspect.parameters, self._inspect.looking
+            parameters, display = self._inspect.parameters, self._inspect.display
             self._inspect.job.start(
                 "html",
                 transform,
@@ -172,8 +172,8 @@ class InspectReport:
                 done,
                 names=bool(parameters.nameVolumes),
                 device=parameters.device or "auto",
-                worst=looking.maps.worst(transform),
-                confidence=looking.confidence(transform) or looking.maps.volume(transform, "confidence"),
+                worst=display.maps.worst(transform),
+                confidence=display.confidence(transform) or display.maps.volume(transform, "confidence"),
             )
 
         with errorsShown():

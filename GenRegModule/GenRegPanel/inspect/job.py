@@ -49,13 +49,12 @@ class InspectJob:
         with errorsShown():
             self._runner.checkFree()
             self._needs()
-            make = self._runner.makeJob(kind, transform, onProgress=self._onProgress, **options)
             self._busy, self._sentence, self._onDone = True, sentence, onDone
             self._ui.inspectProgressBar.value = 0
             self._show()
             self._onChange()
             try:
-                self._runner.chores.abandon(lambda: self._begin(make))
+                self._runner.whenFree(lambda: self._begin(kind, transform, options))
             except Exception as error:  # whatever it is, Inspect is free again and the user is told
                 self._end(asGenRegError(error))
 
@@ -72,12 +71,12 @@ class InspectJob:
         self._busy = self._running = False
         self._onDone = None
 
-    def _begin(self, make):
+    def _begin(self, kind, transform, options):
         if not self._busy:
             return
         try:
             self._running = True
-            self._runner.begin(make, onEnded=self._end)
+            self._runner.begin(kind, transform, onProgress=self._onProgress, onEnded=self._end, **options)
         except Exception as error:
             self._end(asGenRegError(error))
 

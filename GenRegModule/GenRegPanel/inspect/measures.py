@@ -70,10 +70,10 @@ class InspectMeasures:
             return
         point = pointsOf(self._table)[row]
         if not any(math.isnan(value) for value in point):
-            looking = self._inspect.looking
-            looking.modes.begin()
-            goTo(looking.modes.scene, point)
-            looking.changed()
+            display = self._inspect.display
+            display.modes.begin()
+            goTo(display.modes.scene, point)
+            display.changed()
 
     def onSave(self, _checked=False):
         """Write the table as CSV."""

@@ -14,7 +14,7 @@ from GenRegLogic.errors import GenRegError
 from ..text import asGenRegError
 from ..timing import repeating
 
-__all__ = ["Chores"]
+__all__ = ["IdleJobs"]
 
 POLL_MS = 50
 STATUS_MS = 5000
@@ -38,7 +38,7 @@ class _Listener:
         pass
 
 
-class Chores:
+class IdleJobs:
     """Does one small job after the other.
 
     Args:
@@ -54,7 +54,7 @@ class Chores:
 
     @property
     def busy(self):
-        """Whether the worker is at a chore."""
+        """Whether the worker is at an idle job."""
         return self._present is not None
 
     def ask(self, name, job, prepare, onDone):

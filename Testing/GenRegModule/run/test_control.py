@@ -91,10 +91,10 @@ class TestRun:
         ready.press("runButton")
         ready.settle(5, until=lambda: ready.fakes.runs)
         assert ready.fakes.worker.answers == ["abort"]
-        assert ready.run.polls >= 0
+        assert not ready.fakes.worker.busy
 
     def test_a_run_that_a_script_has_begun_is_told_of(self, ready):
-        ready.fakes.runner.start(object(), object())
+        ready.fakes.runner.begin("register", object(), object())
         ready.press("runButton")
         assert len(ready.fakes.runs) == 1
         assert "under way" in ready.texts()[0]

@@ -13,7 +13,7 @@ def runner(fakes):
 
 
 def start(runner, **options):
-    return runner.start(Request(), Request(), **options)
+    return runner.begin("register", Request(), Request(), **options)
 
 
 class TestStart:
@@ -94,7 +94,7 @@ class TestWhileItRuns:
         start(runner)
 
 
-class TestProcess:
+class TestWait:
     def test_the_result_is_returned(self, runner, fakes, monkeypatch):
         begin = runner.begin
 
@@ -104,7 +104,7 @@ class TestProcess:
             return run
 
         monkeypatch.setattr(runner, "begin", beginAndEnd)
-        assert runner.process(Request(), Request()) == "the result"
+        assert runner.wait("register", Request(), Request()) == "the result"
 
     def test_a_failure_is_raised(self, runner, monkeypatch):
         from GenRegLogic.errors import WorkerError
@@ -118,13 +118,13 @@ class TestProcess:
 
         monkeypatch.setattr(runner, "begin", beginAndEnd)
         with pytest.raises(WorkerError, match="ended"):
-            runner.process(Request(), Request())
+            runner.wait("register", Request(), Request())
         assert not runner.running
 
     def test_an_interruption_gives_the_run_up(self, runner, fakes, monkeypatch):
         monkeypatch.setattr(fakes.worker, "wait", lambda seconds: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            runner.process(Request(), Request())
+            runner.wait("register", Request(), Request())
         assert "cancel" in fakes.runs[-1].calls
         assert not runner.running
         assert fakes.worker.closed
@@ -142,7 +142,7 @@ class TestCleanup:
     def test_a_run_that_does_not_end_is_left_behind(self, host, runner, fakes, monkeypatch, part):
         from GenRegLogic.errors import Cancelled
 
-        monkeypatch.setattr(part("run.runner"), "FAREWELL_S", 0.05)
+        monkeypatch.setattr(part("run.runner"), "END_WAIT_S", 0.05)
         outcomes = []
         run = start(runner, onEnded=outcomes.append)
         monkeypatch.setattr(run, "cancel", lambda: None)

@@ -15,11 +15,11 @@ from GenRegLogic.mrml.nodes.segments import segmentsOf
 from GenRegLogic.mrml.nodes.tables import landmarkTable, pointsOf, rowsOf, saveCsv, segmentTable
 from GenRegLogic.mrml.nodes.transforms import setField, setProvenance
 from GenRegLogic.mrml.nodes.volumes import setVolume
-from GenRegLogic.mrml.runs.maps import MAPS, MapNodes, MapsRun, window
-from GenRegLogic.mrml.runs.reportpage import HtmlRun
+from GenRegLogic.mrml.runs.transformjobs import HtmlRun, MapsRun
 from GenRegLogic.mrml.views.colors import colorNode
 from GenRegLogic.mrml.views.deformation import ARROWS, GRID, Deformation
 from GenRegLogic.mrml.views.layers import ViewsState
+from GenRegLogic.mrml.views.maps import MAPS, MapNodes, window
 from GenRegLogic.mrml.views.modes import Checkerboard, Flicker, Fusion, MapOverlay, SideBySide, ViewModes
 from GenRegLogic.mrml.views.tour import PlacesTour
 from GenRegLogic.space.field import DisplacementField
