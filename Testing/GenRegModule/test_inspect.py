@@ -256,7 +256,7 @@ class TestReport:
         assert len(options["worst"]) == 3
 
     @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("ITK ERROR: Failed to allocate memory for image.")])
-    def test_an_error_that_nobody_foresaw_is_one_sentence_and_inspect_is_free_again(self, shown, jobs, error):
+    def test_an_unexpected_error_is_one_sentence_and_inspect_is_free_again(self, shown, jobs, error):
         jobs.refusal = error
         shown.ui.mapComboBox.setCurrentIndex(2)
         shown.settle(5, until=lambda: shown.texts())
@@ -295,7 +295,7 @@ class TestRefineHere:
         assert not running.ui.undoButton.enabled
 
     @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("ITK ERROR: Failed to allocate memory for image.")])
-    def test_an_error_that_nobody_foresaw_is_one_sentence_and_run_comes_back(self, running, jobs, scene, error):
+    def test_an_unexpected_error_is_one_sentence_and_run_comes_back(self, running, jobs, scene, error):
         running.run.succeed()
         running.ui.repairRegionSelector.setCurrentNode(scene.AddNewNodeByClass("vtkMRMLMarkupsROINode"))
         for name in ("inspectCollapsibleButton", "repairCollapsibleButton"):

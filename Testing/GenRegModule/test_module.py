@@ -157,7 +157,7 @@ class TestTheLogicForScripts:
         logic.cancel()
         assert run.calls == ["keep", "cancel"]
 
-    def test_a_logic_that_nobody_holds_closes_its_worker(self, slicerModule, fakes, addVolume):
+    def test_a_logic_without_references_closes_its_worker(self, slicerModule, fakes, addVolume):
         import GenReg
 
         logic = GenReg.GenRegLogic(fakes.runner)

@@ -55,7 +55,7 @@ class Placement:
 
     A scan without parents observes the transform itself. Linear transforms above the scan stay in force: the topmost
     goes below the transform. Where other nodes share them (they must not move), the scan gets one linear transform of
-    its own in their stead.
+    its own instead.
 
     Args:
         node: The scan's node.

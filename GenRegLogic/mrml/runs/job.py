@@ -172,7 +172,7 @@ class Job:
     def _putBack(self, error: GenRegError) -> GenRegError:
         try:
             return self.failed(error)
-        except Exception as fault:  # a job that never ended would keep its owner waiting for ever
+        except Exception as fault:  # a job that never ended would keep its owner waiting forever
             return GenRegError(f"{error} The scene could not be put back ({type(fault).__name__}: {fault}).")
 
     # The scene goes on living during a job.

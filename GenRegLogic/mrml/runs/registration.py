@@ -226,7 +226,7 @@ class RegistrationRun(Job):
         return parameters, arrays
 
     def _initialNode(self):
-        """The chosen start; or a linear output transform above the moving scan, whose effect would else be lost."""
+        """The chosen start; or a linear output transform above the moving scan, whose effect must not be lost."""
         initial, replaced = self._inputs.initialTransform, self._outputs.transform
         if initial is not None and initial in chain(self._inputs.moving, ignoring=replaced):
             return None  # it counts already, as a parent
@@ -235,7 +235,7 @@ class RegistrationRun(Job):
         return initial
 
     def _placesNow(self) -> np.ndarray:
-        """Where the voxels of the two scans lie, but for the transforms above the moving one (see `Placement`)."""
+        """Where the voxels of the two scans lie, without the transforms above the moving one (see `Placement`)."""
         fixed, moving = self._inputs.fixed, self._inputs.moving
         return np.stack([worldMatrix(fixed, "fixed") @ ijkToRas(fixed), ijkToRas(moving)])
 
@@ -306,7 +306,7 @@ class RegistrationRun(Job):
             node = self._scene.CreateNodeByClass("vtkMRMLTransformNode")
             node.UnRegister(None)  # CreateNodeByClass leaves a reference to its caller
             node.SetName("GenReg preview")
-            # Saved and listed: a scene that is saved in mid-run would else refer to a transform that is not in it.
+            # Saved and listed: a scene saved during a run must not refer to a transform that is not in it.
             node = self._scene.AddNode(node)
             self._previewNodeID = node.GetID()
         return node

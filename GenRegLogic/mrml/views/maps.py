@@ -146,7 +146,7 @@ class MapNodes:
         self._tokens.pop(transformNode.GetID(), None)
 
     def dropOrphans(self) -> None:
-        """Remove the maps whose transform is gone, but for those that the user has asked to be saved."""
+        """Remove the maps whose transform is gone, except those that the user has asked to be saved."""
         for node in self._all():
             if node.GetNodeReference(TRANSFORM_ROLE) is None and not node.GetSaveWithScene():
                 _remove(self._scene, node)

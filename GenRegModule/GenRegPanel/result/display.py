@@ -144,7 +144,7 @@ class ResultDisplay:
         self._modes = self._deformation = self._maps = self.result = None
 
     def end(self):
-        """The module ends: views and scene are left as if nobody had looked."""
+        """The module ends: views and scene become what they were before inspection."""
         self.forget()
         from GenRegLogic.mrml.views.colors import dropColors
         from GenRegLogic.mrml.views.maps import MapNodes

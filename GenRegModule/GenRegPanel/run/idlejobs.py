@@ -1,7 +1,7 @@
 """Small jobs for the worker while nothing runs: which devices there are, how the contrasts of two volumes relate.
 
-They never hold up a run: a run ends them, and what they fail with goes to the log, and to the status bar where nobody
-foresaw it.
+They never hold up a run: a run ends them, and their failures go to the log, and unexpected ones
+to the status bar.
 """
 
 import logging
@@ -81,7 +81,7 @@ class IdleJobs:
             then()
             return
         self._then = then
-        self._present = _nothing
+        self._present = _discard
         self._runner.worker.answer("abort")
         self._timer.start()
 
@@ -90,7 +90,7 @@ class IdleJobs:
         self._waiting.clear()
         if not self.busy:
             return
-        self._present, worker = _nothing, self._runner.worker
+        self._present, worker = _discard, self._runner.worker
         worker.answer("abort")
         deadline = time.monotonic() + END_S
         while self.busy and time.monotonic() < deadline:
@@ -148,5 +148,5 @@ class IdleJobs:
                 self._failed(error)
 
 
-def _nothing(_report):
-    """Stands for a job whose answer nobody wants any more."""
+def _discard(_report):
+    """The receiver of the report of a job that was abandoned."""

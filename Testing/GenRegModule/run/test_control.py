@@ -59,7 +59,7 @@ class TestRun:
     @pytest.mark.parametrize(
         "error", [MemoryError(), RuntimeError("ITK ERROR: Image(0x1): Failed to allocate memory for image.")]
     )
-    def test_an_error_that_nobody_foresaw_at_the_start_is_one_sentence_and_run_comes_back(self, ready, error):
+    def test_an_unexpected_error_at_the_start_is_one_sentence_and_run_comes_back(self, ready, error):
         ready.fakes.refuse(error)
         ready.press("runButton")
         assert len(ready.texts()) == 1
@@ -68,7 +68,7 @@ class TestRun:
         ready.press("runButton")
         assert ready.ui.cancelButton.enabled
 
-    def test_an_error_that_nobody_foresaw_before_the_start_is_one_sentence(self, ready):
+    def test_an_unexpected_error_before_the_start_is_one_sentence(self, ready):
         def lack():
             raise OSError("torch: cannot open shared object file")
 
@@ -122,7 +122,7 @@ class TestNonLinearParents:
         assert bent.fakes.runs == []
         assert bent.ui.runButton.visible
 
-    def test_without_them_nobody_is_asked(self, running):
+    def test_without_them_there_is_no_question(self, running):
         assert running.host.messages == []
 
 

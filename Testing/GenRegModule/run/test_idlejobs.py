@@ -42,7 +42,7 @@ class TestAsk:
         assert first == []
         assert len(fakes.worker.submitted) == 1
 
-    def test_a_job_that_fails_bothers_nobody(self, host, idle, fakes):
+    def test_a_job_that_fails_shows_no_message(self, host, idle, fakes):
         from GenRegLogic.errors import WorkerError
 
         heard = []
@@ -53,7 +53,7 @@ class TestAsk:
         assert heard == []
         assert host.messages == []
 
-    def test_a_job_that_cannot_be_prepared_bothers_nobody(self, host, idle, fakes):
+    def test_a_job_that_cannot_be_prepared_shows_no_message(self, host, idle, fakes):
         idle.ask("inspect", "inspect", lambda: 1 / 0, lambda report: None)
         host.processEvents(0.2)
         assert fakes.worker.submitted == []
@@ -68,7 +68,7 @@ class TestAsk:
         host.processEvents(5, until=lambda: fakes.worker.submitted)
         assert [job for job, _, _ in fakes.worker.submitted] == ["devices"]
 
-    def test_an_error_that_nobody_foresaw_is_a_sentence_in_the_status_bar(self, host, idle, monkeypatch):
+    def test_an_unexpected_error_is_a_sentence_in_the_status_bar(self, host, idle, monkeypatch):
         import slicer
 
         def prepare():
@@ -123,7 +123,7 @@ class TestARunComesFirst:
         host.processEvents(0.2)
         assert fakes.worker.submitted == []
 
-    def test_a_caller_who_cannot_come_back_waits_for_it(self, host, idle, fakes):
+    def test_a_run_that_begins_at_once_waits_for_it(self, host, idle, fakes):
         ask(idle)
         host.processEvents(5, until=lambda: fakes.worker.submitted)
         fakes.runner.begin("register", object(), object())

@@ -4,7 +4,7 @@ import pytest
 
 
 class Request:
-    """Stands for a run's inputs and outputs where nobody looks inside."""
+    """Stands for a run's inputs and outputs, which the runner only passes on."""
 
 
 @pytest.fixture
@@ -41,13 +41,13 @@ class TestStart:
             start(runner)
         assert runner.running
 
-    def test_a_run_after_another_is_welcome(self, runner):
+    def test_a_run_can_follow_another(self, runner):
         run = start(runner)
         run.end("done")
         start(runner)
         assert runner.running
 
-    def test_a_run_that_is_refused_leaves_the_way_free(self, runner, fakes):
+    def test_after_a_run_that_is_refused_another_can_start(self, runner, fakes):
         from GenRegLogic.errors import InputError
 
         fakes.refuse(InputError("No."))
@@ -62,14 +62,14 @@ class TestStart:
 
 
 class TestWhileItRuns:
-    def test_the_callers_words_reach_the_run(self, runner):
+    def test_preview_keep_and_cancel_reach_the_run(self, runner):
         run = start(runner)
         runner.setPreview(False)
         runner.stopAndKeep()
         runner.cancel()
         assert run.calls == [("preview", False), "keep", "cancel"]
 
-    def test_without_a_run_they_reach_nobody(self, runner):
+    def test_without_a_run_they_do_nothing(self, runner):
         runner.setPreview(False)
         runner.stopAndKeep()
         runner.cancel()
@@ -86,7 +86,7 @@ class TestWhileItRuns:
         assert not runner.running
         assert fakes.worker.closed
 
-    def test_a_fault_of_the_one_who_hears_the_outcome_harms_nothing(self, host, runner, fakes):
+    def test_an_error_in_the_receiver_of_the_outcome_leaves_the_runner_usable(self, host, runner, fakes):
         run = start(runner, onEnded=lambda outcome: 1 / 0)
         run.later(run.end, "the result")
         host.processEvents(5, until=lambda: not runner.running)
@@ -139,7 +139,7 @@ class TestCleanup:
         assert len(outcomes) == 1
         assert fakes.worker.closed == 1
 
-    def test_a_run_that_does_not_end_is_left_behind(self, host, runner, fakes, monkeypatch, part):
+    def test_a_run_that_does_not_end_is_abandoned_after_a_second(self, host, runner, fakes, monkeypatch, part):
         from GenRegLogic.errors import Cancelled
 
         monkeypatch.setattr(part("run.runner"), "END_WAIT_S", 0.05)
