@@ -11,7 +11,7 @@ import slicer
 from ...space.margin import LPS_TO_RAS
 from ..i18n import tr as _
 from ..nodes.pair import stateToken
-from ..nodes.parents import isIn
+from ..nodes.parents import isIn, nodesOf
 from ..nodes.snapshot import batch
 from ..nodes.volumes import setVolume, volumeFromNode
 from .colors import colorNode
@@ -159,9 +159,7 @@ class MapNodes:
         self._tokens.clear()
 
     def _all(self) -> list:
-        count = self._scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
-        nodes = [self._scene.GetNthNodeByClass(index, "vtkMRMLScalarVolumeNode") for index in range(count)]
-        return [node for node in nodes if node.GetAttribute(MAP_ATTRIBUTE)]
+        return [node for node in nodesOf(self._scene, "vtkMRMLScalarVolumeNode") if node.GetAttribute(MAP_ATTRIBUTE)]
 
     def _add(self, transformNode, name: str, outcome: dict, saved: bool):
         kind, geometry = MAPS[name], outcome["geometries"][name]
@@ -216,8 +214,7 @@ def showLegend(node) -> None:
 
 def hideLegends(scene) -> None:
     """Take the legends of all maps away."""
-    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLColorLegendDisplayNode")):
-        legend = scene.GetNthNodeByClass(index, "vtkMRMLColorLegendDisplayNode")
+    for legend in nodesOf(scene, "vtkMRMLColorLegendDisplayNode"):
         owner = legend.GetDisplayableNode()
         if owner is not None and owner.GetAttribute(MAP_ATTRIBUTE):
             legend.SetVisibility(False)
