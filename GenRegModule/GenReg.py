@@ -10,7 +10,7 @@ import sys
 
 import slicer
 from GenRegPanel.inspect.logic import InspectLogic
-from GenRegPanel.selftest.tests import GenRegTest  # noqa: F401  Slicer looks for it here
+from GenRegPanel.selftest import tests
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
@@ -44,13 +44,13 @@ class GenReg(ScriptedLoadableModule):
 
 
 def _registerSampleData():
-    from GenRegPanel.sampledata import registerSampleData
+    from GenRegPanel.startup import registerSampleData
 
     registerSampleData()
 
 
 def _keepFieldsLinear():
-    from GenRegPanel.linearity import keepFieldsLinear
+    from GenRegPanel.startup import keepFieldsLinear
 
     keepFieldsLinear()
 
@@ -147,8 +147,8 @@ class GenRegLogic(InspectLogic, ScriptedLoadableModuleLogic):
         from GenRegPanel.bootstrap import makeEngineImportable
 
         makeEngineImportable()
-        from GenRegPanel.linearity import keepFieldsLinear
         from GenRegPanel.run.runner import Runner
+        from GenRegPanel.startup import keepFieldsLinear
 
         keepFieldsLinear()
         self.runner = runner or Runner()
@@ -171,17 +171,17 @@ class GenRegLogic(InspectLogic, ScriptedLoadableModuleLogic):
 
     def process(self, fixedNode, movingNode, outputTransformNode=None, **options):
         """Register and wait for it; returns the `RunResult` (transformNode, warpedNode, inverseNode, report, undo)."""
-        from GenRegPanel.inputs.request import makeRequest
+        from GenRegPanel.inputs.parameters import makeRequest
 
         inputs, outputs, rest = makeRequest(fixedNode, movingNode, outputTransformNode, options)
-        return self.runner.process(inputs, outputs, **rest)
+        return self.runner.wait("register", inputs, outputs, **rest)
 
     def start(self, fixedNode, movingNode, outputTransformNode=None, *, onEnded=None, **options):
         """Begin to register and return the run; `onEnded` receives the `RunResult` or the error, once."""
-        from GenRegPanel.inputs.request import makeRequest
+        from GenRegPanel.inputs.parameters import makeRequest
 
         inputs, outputs, rest = makeRequest(fixedNode, movingNode, outputTransformNode, options)
-        return self.runner.start(inputs, outputs, onEnded=onEnded, **rest)
+        return self.runner.begin("register", inputs, outputs, onEnded=onEnded, **rest)
 
     def cancel(self):
         """Give the present run up; the scene becomes what it was."""
@@ -194,3 +194,11 @@ class GenRegLogic(InspectLogic, ScriptedLoadableModuleLogic):
     def cleanup(self):
         """End the present run and the worker process; a later run starts a new one."""
         self.runner.cleanup()
+
+
+class GenRegTest(tests.SelfTests):
+    """The self-tests, where Slicer looks for them."""
+
+    def newLogic(self):
+        """A logic of its own, as a script makes it."""
+        return GenRegLogic()

@@ -1,24 +1,18 @@
 """The panel of the Slicer module GenReg, in parts; a package, so that Slicer takes none of them for a module.
 
+    panel          the panel as a whole: its parts, and the parameter node that they follow
+    inputs/        what the user or a script chose: parameters, the line below the inputs, the estimate, devices
+    run/           Run, Cancel and Stop and keep (control), the curve and the log (progressview), the worker process and
+                   its one run at a time (runner), small jobs while nothing runs (idlejobs)
+    result/        the verdict and its figures, the buttons below them, and what the views show of a result
+    inspect/       the section Inspect: modes, maps, measures, the buttons that do something (actions), the progress of
+                   what they compute (job); and the same for scripts (logic)
+    selftest/      tests that run in Slicer, and the scans they use
+    text           numbers as people say them, errors as one sentence
+    timing         calls that happen later
     bootstrap      finds the engine, the package GenRegLogic
-    panel          the panel as a whole; its state is in parameters, saved with the scene
-    inputspart     the line under the inputs, the estimate, the text of the Run button
-    deviceslist    devices by their names, and how fast runs have been on them
-    runcontrol     Run, Cancel, Stop and keep, progress; with curvepart and logpart
-    resultpart     verdict and figures
-    review         grid, before and after, checkerboard, undo
-    looking        what is drawn and shown of a result, for review and for what follows
-    inspectpart    the section Inspect: inspectmodes (grid, arrows, checkerboard, flicker, fusion, side by side),
-                   inspectmaps, inspectplaces (the worst), inspectmeasures (tables), inspectrepair (Refine here),
-                   inspectreport (the HTML page), inspectjob (progress of what they compute)
-    inspectlogic   the same for scripts
-    runner         the worker process, one run at a time, and the timer that polls it
-    request        what a script asks of the module's logic
-    chores         small jobs for the worker while nothing runs: names of devices, contrasts of the two volumes
+    startup        sample pairs, and fields that come back from files stay linear
     dependencies   torch, through the PyTorch extension
-    linearity      fields that come back from files stay linear
-    words, messages, timing      numbers as people say them, errors as one sentence, calls that happen later
-    sampledata, selftest         two pairs to try, and tests that run in Slicer
 
 Nothing here needs more than Slicer at import; torch lives in the worker process only.
 """

@@ -6,7 +6,7 @@ from .dependencies import ensureTorch, torchInstalled
 from .inputs.devices import DevicesList
 from .inputs.inputspart import InputsPart
 from .inspect.section import InspectPart
-from .result.display import Looking
+from .result.display import ResultDisplay
 from .result.resultpart import ResultPart
 from .result.review import Review
 from .run.control import RunControl
@@ -34,13 +34,13 @@ class Panel:
         self._ui, self._runner = ui, runner
         self._guiTag = self._observerTag = None
         self._soon = Later(self.update)
-        self.devices = DevicesList(ui, runner.chores, self._soon.ask, settings)
+        self.devices = DevicesList(ui, runner.idle, self._soon.ask, settings)
         self.inputs = InputsPart(ui, runner, self.devices, mayInspect)
         self.result = ResultPart(ui)
-        self.looking = Looking()
-        self.review = Review(ui, self.looking)
+        self.display = ResultDisplay()
+        self.review = Review(ui, self.display)
         self.runControl = RunControl(ui, runner, self.inputs, self.review, self.result, self.devices, needs)
-        self.inspect = InspectPart(ui, self.looking, runner, self.runControl, needs)
+        self.inspect = InspectPart(ui, self.display, runner, self.runControl, needs)
         self._parts = (self.devices, self.inputs, self.result, self.inspect, self.review, self.runControl)
 
     def setParameters(self, parameters):

@@ -1,10 +1,23 @@
-"""Numbers as people say them: times, memory, a report's verdict and figures. Pure functions, no scene, no widgets."""
+"""What the panel says: times, memory, a report's verdict and figures as text, and errors as one sentence."""
 
+import contextlib
 import html
+import logging
 
 from slicer.i18n import tr as _
 
-__all__ = ["duration", "figureRows", "memory", "rowsAsHtml", "stageName", "timeLeft", "verdictHtml"]
+__all__ = [
+    "asGenRegError",
+    "duration",
+    "errorsShown",
+    "figureRows",
+    "memory",
+    "rowsAsHtml",
+    "showError",
+    "stageName",
+    "timeLeft",
+    "verdictHtml",
+]
 
 MINUTE, HOUR = 60, 3600
 ALMOST_DONE_S = 2.0
@@ -163,3 +176,40 @@ def _seconds(value):
 
 def _device(name):
     return _("the CPU") if name == "cpu" else name
+
+
+def showError(error):
+    """Show an error's sentence. A run that was given up is no error and shows nothing."""
+    import slicer
+
+    from GenRegLogic.errors import Cancelled
+
+    if not isinstance(error, Cancelled):
+        slicer.util.errorDisplay(str(error), windowTitle=_("GenReg"))
+
+
+def asGenRegError(error):
+    """Any exception as one with a sentence for the user; the details of an unexpected one go to the log.
+
+    Returns:
+        A `GenRegError`: the error itself if it is one.
+    """
+    from GenRegLogic.errors import GenRegError, ResourceError
+
+    if isinstance(error, GenRegError):
+        return error
+    logging.error("GenReg: %s: %s", type(error).__name__, error, exc_info=error)
+    if isinstance(error, MemoryError):
+        return ResourceError(
+            _("There is not enough memory; close other programs, or crop or resample the scans, and try again.")
+        )
+    return GenRegError(_("Something unexpected went wrong; the details are in the error log (menu View)."))
+
+
+@contextlib.contextmanager
+def errorsShown():
+    """Show what goes wrong inside as one sentence, and go on after it."""
+    try:
+        yield
+    except Exception as error:  # the last place where the user can be told
+        showError(asGenRegError(error))

@@ -152,6 +152,9 @@ class FakeRun:
         self.calls, self.polls, self.coming, self.onCancel = [], 0, [], None
 
     def start(self):
+        from GenRegLogic.mrml.views.layers import SliceViewState
+
+        self.views = SliceViewState(self.scene)
         error, FakeRun.refusal = FakeRun.refusal, None
         if error is not None:
             raise error
@@ -220,7 +223,10 @@ class Settings(dict):
 
 @pytest.fixture
 def fakes(scene, slicerModule):
-    """A runner whose runs and worker do as they are told: `fakes.runner`, `fakes.worker`, `fakes.runs`."""
+    """A runner whose runs and worker do as they are told: `fakes.runner`, `fakes.worker`, `fakes.runs`.
+
+    `fakes.kinds` makes other jobs than registrations, by their kind.
+    """
     from GenRegPanel.run.runner import Runner
 
     made = SimpleNamespace(worker=FakeWorker(), runs=[])
@@ -229,7 +235,8 @@ def fakes(scene, slicerModule):
         made.runs.append(FakeRun(*arguments, **keywords))
         return made.runs[-1]
 
-    made.runner = Runner(runFactory=makeRun, workerFactory=lambda: made.worker)
+    made.kinds = {"register": makeRun}
+    made.runner = Runner(lambda kind, *what, **how: made.kinds[kind](*what, **how), lambda: made.worker)
     made.refuse = lambda error: setattr(FakeRun, "refusal", error)
     yield made
     made.runner.cleanup()

@@ -35,7 +35,7 @@ def ensure(dependencies, host, scene):
 
 
 class TestTorchIsThere:
-    def test_nobody_is_asked_anything(self, dependencies, host, scene):
+    def test_there_is_no_question(self, dependencies, host, scene):
         dependencies.ensureTorch(lambda: True, None, lambda: (2, 5))
         assert host.messages == []
 
@@ -51,7 +51,7 @@ class TestTorchIsThere:
         with pytest.raises(DependencyError, match=r"needs PyTorch 2\.5 or later, and 2\.1 is installed: uninstall"):
             dependencies.ensureTorch(lambda: True, None, lambda: (2, 1))
 
-    def test_a_version_that_nobody_knows_is_tried(self, dependencies):
+    def test_an_unknown_version_is_tried(self, dependencies):
         dependencies.ensureTorch(lambda: True, None, lambda: None)
 
     def test_a_development_version_is_understood(self, dependencies, monkeypatch):

@@ -1,5 +1,6 @@
 """The section Inspect: what can be clicked when, what the views show then, and that they come back."""
 
+import functools
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,17 +14,20 @@ MODES = ("checkerboardModeButton", "flickerModeButton", "fusionModeButton", "sid
 @pytest.fixture
 def jobs(fakes, scene):
     """Jobs that end at the next poll; `jobs.made` lists (kind, options)."""
-    from types import SimpleNamespace
+    from GenRegLogic.mrml.views.layers import SliceViewState
 
-    made = SimpleNamespace(made=[], error=None, page="<!DOCTYPE html>")
+    made = SimpleNamespace(made=[], error=None, refusal=None, page="<!DOCTYPE html>")
 
     class Job:
         def __init__(self, kind, scene, worker, transform, *, onEnded, **options):
             self.kind, self.transform, self.onEnded, self.options = kind, transform, onEnded, options
+            self.views = SliceViewState(scene)
             made.made.append((kind, options))
 
         def start(self):
-            pass
+            error, made.refusal = made.refusal, None
+            if error is not None:
+                raise error
 
         def poll(self):
             self.options.get("onProgress", lambda *_: None)("maps", 0.5, 3.0, None)
@@ -43,7 +47,8 @@ def jobs(fakes, scene):
             store = self.options["mapNodes"]
             return store.add(self.transform, answer(self.transform, self.options["want"]))
 
-    fakes.runner._makeJob = Job
+    for kind in ("maps", "html", "repair"):
+        fakes.kinds[kind] = functools.partial(Job, kind)
     return made
 
 
@@ -141,7 +146,7 @@ class TestModes:
     def test_the_flicker_has_its_rate(self, shown):
         shown.press("flickerModeButton")
         shown.ui.flickerSlider.value = 8.0
-        mode = shown.panel.looking.modes.present
+        mode = shown.panel.display.modes.present
         seen = set()
         shown.settle(2.0, until=lambda: seen.add(mode.showsAfter) or len(seen) == 2)
         assert seen == {True, False}
@@ -157,7 +162,7 @@ class TestModes:
     def test_a_run_begins_with_the_views_as_they_were(self, shown):
         shown.press("fusionModeButton")
         shown.press("runButton")
-        assert shown.panel.looking.mode == ""
+        assert shown.panel.display.mode == ""
 
 
 class TestMaps:
@@ -172,10 +177,10 @@ class TestMaps:
         self.choose(shown, "magnitude")
         self.choose(shown, "log_jacobian")
         assert [kind for kind, _ in shown.jobs.made] == ["maps"]
-        assert shown.panel.looking.mode == "map"
+        assert shown.panel.display.mode == "map"
         assert shown.ui.mapOpacitySlider.visible
         self.choose(shown, "")
-        assert shown.panel.looking.mode == ""
+        assert shown.panel.display.mode == ""
 
     def test_a_failure_is_one_sentence(self, shown):
         from GenRegLogic.errors import WorkerError
@@ -187,14 +192,14 @@ class TestMaps:
 
     def test_maps_are_saved_only_when_wanted(self, shown, scene):
         self.choose(shown, "magnitude")
-        node = next(iter(shown.panel.looking.maps.nodes(shown.transform).values()))
+        node = next(iter(shown.panel.display.maps.nodes(shown.transform).values()))
         assert not node.GetSaveWithScene()
         shown.ui.saveMapsCheckBox.checked = True
         assert node.GetSaveWithScene()
 
     def test_the_end_of_the_module_takes_them_away(self, shown, scene):
         self.choose(shown, "magnitude")
-        names = {node.GetName() for node in shown.panel.looking.maps.nodes(shown.transform).values()}
+        names = {node.GetName() for node in shown.panel.display.maps.nodes(shown.transform).values()}
         shown.panel.cleanup()
         assert not any(scene.GetFirstNodeByName(name) for name in names)
 
@@ -242,7 +247,7 @@ class TestMeasures:
 
 class TestReport:
     def test_it_is_made_with_the_worst_places_and_written(self, shown, tmp_path, monkeypatch, part):
-        monkeypatch.setattr(part("inspect.report"), "askForFile", lambda *_: str(tmp_path / "report"))
+        monkeypatch.setattr(part("inspect.actions"), "askForFile", lambda *_: str(tmp_path / "report"))
         shown.press("reportButton")
         shown.settle(5, until=lambda: (tmp_path / "report.html").exists())
         assert (tmp_path / "report.html").read_text(encoding="utf-8") == "<!DOCTYPE html>"
@@ -250,8 +255,18 @@ class TestReport:
         assert options["names"] is False
         assert len(options["worst"]) == 3
 
+    @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("ITK ERROR: Failed to allocate memory for image.")])
+    def test_an_unexpected_error_is_one_sentence_and_inspect_is_free_again(self, shown, jobs, error):
+        jobs.refusal = error
+        shown.ui.mapComboBox.setCurrentIndex(2)
+        shown.settle(5, until=lambda: shown.texts())
+        assert len(shown.texts()) == 1
+        assert "ITK" not in shown.texts()[0]
+        assert not shown.panel.inspect.job.busy
+        assert shown.ui.reportButton.enabled
+
     def test_without_a_file_nothing_is_done(self, shown, monkeypatch, part):
-        monkeypatch.setattr(part("inspect.report"), "askForFile", lambda *_: "")
+        monkeypatch.setattr(part("inspect.actions"), "askForFile", lambda *_: "")
         shown.press("reportButton")
         assert shown.jobs.made == []
 
@@ -279,6 +294,19 @@ class TestRefineHere:
         running.press("undoButton")
         assert not running.ui.undoButton.enabled
 
+    @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("ITK ERROR: Failed to allocate memory for image.")])
+    def test_an_unexpected_error_is_one_sentence_and_run_comes_back(self, running, jobs, scene, error):
+        running.run.succeed()
+        running.ui.repairRegionSelector.setCurrentNode(scene.AddNewNodeByClass("vtkMRMLMarkupsROINode"))
+        for name in ("inspectCollapsibleButton", "repairCollapsibleButton"):
+            getattr(running.ui, name).collapsed = False
+        running.settle()
+        jobs.refusal = error
+        running.press("refineButton")
+        running.settle(5, until=lambda: running.texts())
+        assert len(running.texts()) == 1
+        assert running.ui.runButton.visible
+
 
 class TestAnotherState:
     def test_a_map_of_a_result_that_is_not_selected_any_more_is_not_shown(self, shown, jobs, scene):
@@ -287,24 +315,24 @@ class TestAnotherState:
         ui.mapComboBox.setCurrentIndex(2)
         ui.transformSelector.setCurrentNode(other.transformNode)
         shown.settle(5, until=lambda: not shown.panel.inspect.job.busy)
-        assert shown.panel.looking.mode == ""
+        assert shown.panel.display.mode == ""
 
     def test_the_maps_of_a_transform_that_is_deleted_go_with_it(self, shown, jobs, scene):
         TestMaps().choose(shown, "magnitude")
         count = scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
         scene.RemoveNode(shown.transform)
         shown.settle()
-        assert shown.panel.looking.mode == ""
+        assert shown.panel.display.mode == ""
         assert scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == count - 2
 
     def test_what_a_run_has_left_is_not_used_once_the_transform_has_changed(self, running, jobs):
         running.run.succeed()
-        looking = running.panel.looking
-        transform = looking.result.transformNode
-        assert looking.warped(transform) is not None
+        display = running.panel.display
+        transform = display.result.transformNode
+        assert display.warped(transform) is not None
         TestWhatIsSeen.bend(SimpleNamespace(fixed=running.fixed, transform=transform))
-        assert looking.warped(transform) is None
-        assert looking.confidence(transform) is None
+        assert display.warped(transform) is None
+        assert display.confidence(transform) is None
 
 
 class TestWhatIsSeen:

@@ -157,7 +157,7 @@ class TestTheLogicForScripts:
         logic.cancel()
         assert run.calls == ["keep", "cancel"]
 
-    def test_a_logic_that_nobody_holds_closes_its_worker(self, slicerModule, fakes, addVolume):
+    def test_a_logic_without_references_closes_its_worker(self, slicerModule, fakes, addVolume):
         import GenReg
 
         logic = GenReg.GenRegLogic(fakes.runner)
@@ -204,7 +204,7 @@ class TestThePanelsLife:
         import GenReg
 
         called = []
-        sampledata = __import__("GenRegPanel.sampledata", fromlist=["registerSampleData"])
+        sampledata = __import__("GenRegPanel.startup", fromlist=["registerSampleData"])
         monkeypatch.setattr(sampledata, "registerSampleData", lambda: called.append(True))
         GenReg._registerSampleData()
         assert called == [True]

@@ -19,7 +19,7 @@ SELF_TESTS = MODULE / "GenRegPanel" / "selftest" / "tests.py"
 def self_test_names() -> list[str]:
     """Read from the source text, because importing it needs the host, which boots only where it can."""
     tree = ast.parse(SELF_TESTS.read_text(encoding="utf-8"))
-    cases = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "GenRegTest"]
+    cases = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "SelfTests"]
     return [node.name for node in cases[0].body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
 
 

@@ -22,7 +22,7 @@ def scans():
     if reason:
         pytest.skip(reason)
     host.loadModule(MODULE / "GenReg.py")
-    from GenRegPanel.selftest.tests import scene as selftestscene
+    from GenRegPanel.selftest import scene as selftestscene
 
     return selftestscene
 

@@ -18,7 +18,7 @@ from .parents import nonLinearAbove, worldMatrix
 from .transforms import fieldOfNode, initialFromNode
 from .volumes import RAS_TO_LPS, geometryFromMatrix, imageOfArray, volumeFromNode
 
-__all__ = ["Pair", "changeToken", "fieldInWorld", "pairOf", "warpedOnto"]
+__all__ = ["Pair", "changeToken", "fieldInWorld", "pairOf", "stateToken", "warpedOnto"]
 
 LINEAR_VOXELS = 8
 """Of a linear transform written as a field: two along each axis say everything."""
@@ -83,6 +83,18 @@ def changeToken(node) -> tuple:
             )
         )
         node = node.GetParentTransformNode()
+    return tuple(token)
+
+
+def stateToken(transformNode) -> tuple:
+    """Stays the same as long as a transform and the voxels of its scans do."""
+    token = list(changeToken(transformNode))
+    try:
+        pair = pairOf(transformNode)
+    except InputError:
+        return tuple(token)
+    for node in (pair.fixedNode, pair.movingNode):
+        token.append((node.GetID(), node.GetImageData().GetMTime() if node.GetImageData() is not None else 0))
     return tuple(token)
 
 

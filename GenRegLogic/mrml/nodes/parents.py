@@ -1,4 +1,4 @@
-"""The transforms above a node: what they amount to, and hanging a node's whole chain below another transform."""
+"""Nodes of a scene, and the transforms above a node: what they amount to, and hanging its chain below another one."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ import vtk
 
 from ...errors import InputError
 
-__all__ = ["Placement", "chain", "isIn", "nonLinearAbove", "worldMatrix"]
+__all__ = ["Placement", "chain", "isIn", "nodesOf", "nonLinearAbove", "worldMatrix"]
 
 
 def isIn(scene, node) -> bool:
     """Whether this very node is in the scene; an ID alone does not tell, since a later scene uses it again."""
     return node is not None and node.GetID() is not None and scene.GetNodeByID(node.GetID()) is node
+
+
+def nodesOf(scene, className: str) -> list:
+    """The scene's nodes of a class."""
+    return [scene.GetNthNodeByClass(index, className) for index in range(scene.GetNumberOfNodesByClass(className))]
 
 
 def chain(node, *, ignoring=None) -> list:
@@ -55,7 +60,7 @@ class Placement:
 
     A scan without parents observes the transform itself. Linear transforms above the scan stay in force: the topmost
     goes below the transform. Where other nodes share them (they must not move), the scan gets one linear transform of
-    its own in their stead.
+    its own instead.
 
     Args:
         node: The scan's node.

@@ -18,6 +18,7 @@ from ...space.margin import LPS_TO_RAS
 from ..i18n import tr as _
 from .masks import landmarkPairs
 from .pair import fieldInWorld, pairOf, warpedOnto
+from .parents import nodesOf
 from .segments import segmentsOf
 
 __all__ = ["MEASURE_ATTRIBUTE", "landmarkTable", "pointsOf", "saveCsv", "segmentTable", "summary"]
@@ -198,8 +199,7 @@ def _table(pair, kind: str, name: str, columns: list[tuple]):
     """The transform's table of that kind, filled anew."""
     scene = pair.transformNode.GetScene()
     node = None
-    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLTableNode")):
-        other = scene.GetNthNodeByClass(index, "vtkMRMLTableNode")
+    for other in nodesOf(scene, "vtkMRMLTableNode"):
         if (other.GetAttribute(MEASURE_ATTRIBUTE), other.GetNodeReference(TRANSFORM_ROLE)) == (
             kind,
             pair.transformNode,

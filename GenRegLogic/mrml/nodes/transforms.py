@@ -26,6 +26,7 @@ __all__ = [
     "initialFromNode",
     "isAsReported",
     "isOurs",
+    "reportOf",
     "setField",
     "setProvenance",
     "useLinearInterpolation",
@@ -118,6 +119,18 @@ def useLinearInterpolation(node) -> bool:
         return False
     transform.SetInterpolationModeToLinear()
     return True
+
+
+def reportOf(node) -> dict | None:
+    """The report that a run left on a transform node, or None where there is none that can be read."""
+    text = node.GetAttribute(REPORT_ATTRIBUTE) if node is not None else None
+    if not text:
+        return None
+    try:
+        report = json.loads(text)
+    except ValueError:
+        return None
+    return report if isinstance(report, dict) else None
 
 
 def isAsReported(node) -> bool:

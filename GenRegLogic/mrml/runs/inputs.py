@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 INSPECTED_VOXELS = 300_000
-"""Of a scan that is looked at in passing (`coarsened`)."""
+"""Of a scan whose contrast is compared before a run (`coarsened`)."""
 
 OVERLAP_POINTS = 16
 """Along each axis of the fixed scan, for the share that the moving one covers."""

@@ -1,44 +1,31 @@
-"""One of the worker's jobs about a transform that is in the scene: maps, a report.
+"""The life of a job from nodes to nodes: started, polled, told of, ended or given up. Every kind of job has this one.
 
-It is polled as a registration is (`run.RegistrationRun`), and changes nothing in the scene before its end.
+Whoever owns the job calls `poll` often: a timer in the panel, a loop in a script (`runToEnd`).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 
+import numpy as np
 import slicer
 
 from ...errors import Cancelled, GenRegError, InputError
+from ...space.volume import Geometry
 from ..i18n import tr as _
-from ..nodes.pair import changeToken, fieldInWorld, pairOf
-from ..nodes.parents import isIn
-from ..nodes.transforms import REPORT_ATTRIBUTE
 
-__all__ = ["TransformJob", "reportOf"]
+__all__ = ["Job"]
 
 POLL_SECONDS = 0.05
+"""Longest wait between two polls of a job that blocks its caller."""
 
 
-def reportOf(transformNode) -> dict:
-    """The report that a run left on a transform; empty where there is none that can be read."""
-    try:
-        report = json.loads(transformNode.GetAttribute(REPORT_ATTRIBUTE) or "{}")
-    except ValueError:
-        return {}
-    return report if isinstance(report, dict) else {}
-
-
-class TransformJob:
-    """A job of the worker's about a transform and its two scans; its kinds say which, and what becomes of the answer.
+class Job:
+    """One of the worker's jobs; its kinds say what is sent (`request`) and what becomes of the answer (`take`).
 
     Args:
-        scene: The MRML scene.
-        worker: As `RegistrationRun`'s.
-        transformNode: Made by a run, in this scene or an earlier one.
-        device: What computes: "auto", "cpu", ...
-        confidence: (array, Geometry) of the run, where it is still known.
+        scene: The MRML scene of all nodes.
+        worker: `GenRegLogic.worker.client.Worker`, or anything with its submit, answer, preview, poll and wait.
         onProgress: Called with (stage, fraction, seconds left or None, objective or None).
         onLog: Called with a line.
         onEnded: Called once, with what `take` makes of the answer, or a GenRegError.
@@ -54,18 +41,16 @@ class TransformJob:
         self,
         scene,
         worker,
-        transformNode,
         *,
-        device: str = "auto",
-        confidence=None,
         onProgress: Callable | None = None,
         onLog: Callable | None = None,
         onEnded: Callable | None = None,
     ) -> None:
-        self._scene, self._worker, self._node = scene, worker, transformNode
-        self._device, self._confidence = device, confidence
+        self._scene, self._worker = scene, worker
         self._onProgress, self._onLog, self._onEnded = onProgress, onLog, onEnded
-        self._tag = None
+        self._observers: list[int] = []
+        self._watched: dict[str, str] = {}
+        self._sceneError: GenRegError | None = None
         self.outcome = None
 
     @property
@@ -73,105 +58,148 @@ class TransformJob:
         """Whether it has ended, one way or the other."""
         return self.outcome is not None
 
-    def start(self) -> None:
-        """Hand the work to the worker.
+    # What the kinds of jobs say.
+
+    def request(self) -> tuple[dict, dict[str, np.ndarray]]:
+        """The worker's parameters and arrays.
 
         Raises:
-            InputError: The transform or one of its scans can't be used.
+            InputError: A node can't be used.
         """
-        self._pair = pairOf(self._node)
-        fixed, moving = self._pair.fixed(), self._pair.moving()
-        field, grid = fieldInWorld(self._node, fixed.geometry)
-        arrays = {"fixed": fixed.array, "moving": moving.array, "field": field}
-        geometries = {"fixed": fixed.geometry, "moving": moving.geometry, "field": grid}
-        if self._confidence is not None:
-            arrays["confidence"], geometries["confidence"] = self._confidence
-        parameters = {name: geometry.to_dict() for name, geometry in geometries.items()}
-        parameters |= {"device": self._device, "log": self._onLog is not None, **self.parameters()}
-        self._token = changeToken(self._node)
-        self._worker.submit(self.job, parameters, arrays, self)
-        if not self.finished:
-            self._tag = self._scene.AddObserver(slicer.vtkMRMLScene.StartCloseEvent, self._onSceneClose)
+        raise NotImplementedError
 
-    def parameters(self) -> dict:
-        """Further parameters of the job."""
-        return {}
+    def watched(self) -> list:
+        """The nodes without which the job has no point."""
+        return []
 
     def take(self, outcome: dict):
         """Make the result of the worker's answer: {"report", "arrays", "geometries"}."""
         raise NotImplementedError
+
+    def failed(self, error: GenRegError) -> GenRegError:
+        """Put back what the job has changed, and return the error that its owner is told."""
+        return error
+
+    def closePreview(self) -> None:
+        """Take away what was shown of the job while it ran."""
+
+    # What its owner calls.
+
+    def start(self) -> None:
+        """Check everything and hand the work to the worker.
+
+        Raises:
+            InputError: Something can't be used; the scene is as it was.
+        """
+        parameters, arrays = self.request()
+        self._worker.submit(self.job, parameters, arrays, self)
+        if not self.finished:
+            self._watchScene()
 
     def poll(self) -> bool:
         """Carry the job on for a moment; True if more is waiting and it should be called again at once."""
         return self._worker.poll() if not self.finished else False
 
     def runToEnd(self):
-        """Poll until the job ends and return its result.
+        """Poll until the job ends and return its result. Interrupted (Ctrl+C), it is given up, and the scene comes back
+        first.
 
         Raises:
             GenRegError: It failed, or was given up.
         """
-        while not self.finished:
-            if not self.poll():
-                self._worker.wait(POLL_SECONDS)
+        try:
+            self._pollToEnd()
+        except BaseException:
+            self.cancel()
+            self._pollToEnd()
+            raise
         if isinstance(self.outcome, GenRegError):
             raise self.outcome
         return self.outcome
 
+    def _pollToEnd(self) -> None:
+        while not self.finished:
+            if not self.poll():
+                self._worker.wait(POLL_SECONDS)
+
     def cancel(self) -> None:
-        """Give up."""
+        """Give up; the scene comes back as it was."""
+        self.closePreview()
         self._worker.answer("abort")
 
     def stopAndKeep(self) -> None:
-        """There is nothing to keep of half a job: give up."""
+        """Stop as soon as may be. Of most jobs nothing can be kept before the end: they are given up."""
         self.cancel()
 
     def setPreview(self, on: bool) -> None:
-        """There is none."""
+        """Switch the preview, where the job has one."""
 
-    # What the worker tells.
+    # What the worker tells (`worker.listener.Listener`).
 
-    def progress(self, stage, fraction, seconds_left, objective) -> None:
-        """See `worker.client.Listener`."""
+    def progress(self, stage: str, fraction: float, seconds_left: float | None, objective: dict | None) -> None:
+        """How far the job is."""
         if self._onProgress is not None:
             self._onProgress(stage, fraction, seconds_left, objective)
 
-    def preview(self, field, geometry) -> None:
-        """See `worker.client.Listener`."""
+    def preview(self, field: np.ndarray, geometry: Geometry) -> None:
+        """The displacement so far."""
 
     def log(self, line: str) -> None:
-        """See `worker.client.Listener`."""
+        """A line for the log."""
         if self._onLog is not None:
             self._onLog(line)
 
-    def ended(self, outcome) -> None:
-        """See `worker.client.Listener`."""
-        if self._tag is not None:
-            self._scene.RemoveObserver(self._tag)
-            self._tag = None
-        if isinstance(outcome, Cancelled):
-            outcome = Cancelled(_("It was given up."))  # the worker speaks of a registration
+    def ended(self, outcome: dict | GenRegError) -> None:
+        """The job is over: the result goes into the scene, or the scene becomes what it was."""
+        self._unwatchScene()
         try:
+            self.closePreview()
+            if self._sceneError is not None:
+                outcome = self._sceneError
             if isinstance(outcome, dict):
-                self._check()
                 outcome = self.take(outcome)
         except GenRegError as error:
             outcome = error
-        except Exception as error:  # whatever it is, the caller is told
-            outcome = GenRegError(f"The result could not be used ({type(error).__name__}: {error}).")
-        self.outcome = outcome
-        if self._onEnded is not None:
-            self._onEnded(outcome)
-
-    def _check(self) -> None:
-        pair = self._pair
-        for node in (pair.transformNode, pair.fixedNode, pair.movingNode):
-            if not isIn(self._scene, node):
-                raise InputError(_("'{name}' was removed from the scene in the meantime.").format(name=node.GetName()))
-        if changeToken(self._node) != self._token:
-            raise InputError(
-                _("The transform '{name}' was changed in the meantime; try again.").format(name=self._node.GetName())
+        except Exception as error:  # whatever it is, the scene comes back and the owner is told
+            outcome = GenRegError(
+                f"The result could not be put into the scene ({type(error).__name__}: {error}); "
+                "the scene was left as it was."
             )
+        self.outcome = self._putBack(outcome) if isinstance(outcome, GenRegError) else outcome
+        if self._onEnded is not None:
+            self._onEnded(self.outcome)
+
+    def _putBack(self, error: GenRegError) -> GenRegError:
+        try:
+            return self.failed(error)
+        except Exception as fault:  # a job that never ended would keep its owner waiting forever
+            return GenRegError(f"{error} The scene could not be put back ({type(fault).__name__}: {fault}).")
+
+    # The scene goes on living during a job.
+
+    def _watchScene(self) -> None:
+        scene = self._scene
+        self._watched = {node.GetID(): node.GetName() for node in self.watched()}
+        self._observers = [
+            scene.AddObserver(slicer.vtkMRMLScene.StartCloseEvent, self._onSceneClose),
+            scene.AddObserver(slicer.vtkMRMLScene.NodeRemovedEvent, self._onNodeRemoved),
+        ]
+
+    def _unwatchScene(self) -> None:
+        for tag in self._observers:
+            self._scene.RemoveObserver(tag)
+        self._observers = []
 
     def _onSceneClose(self, caller, event) -> None:
-        self.cancel()
+        self._giveUp(Cancelled(_("The scene was closed in the meantime, so the computation was given up.")))
+
+    def _onNodeRemoved(self, caller, event) -> None:
+        gone = [name for nodeID, name in self._watched.items() if self._scene.GetNodeByID(nodeID) is None]
+        if gone:
+            sentence = _("'{name}' was removed from the scene in the meantime, so the computation was given up.")
+            self._giveUp(InputError(sentence.format(name=gone[0])))
+
+    def _giveUp(self, error: GenRegError) -> None:
+        if self._sceneError is None and not self.finished:
+            self._sceneError = error
+            self.cancel()

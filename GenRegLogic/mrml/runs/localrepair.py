@@ -134,8 +134,9 @@ class RepairRun(RegistrationRun):
     def _initialNode(self):
         return None
 
-    def _request(self) -> tuple[dict, dict[str, np.ndarray]]:
-        parameters, arrays = super()._request()
+    def request(self) -> tuple[dict, dict[str, np.ndarray]]:
+        """Of a registration, with the transform to be repaired and the region."""
+        parameters, arrays = super().request()
         field, grid = fieldInWorld(self._transformNode, self._fixedGeometry)
         parameters["field"], arrays["field"] = grid.to_dict(), field
         if self._region is not None:

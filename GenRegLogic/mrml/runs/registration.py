@@ -1,8 +1,7 @@
 """One registration from nodes to nodes: checked, computed in the worker process, shown while it runs, applied at once.
 
 The scene changes only at the end, when everything has arrived, or not at all (a preview hangs the moving scan below a
-temporary node and takes it off again). Whoever owns the run calls `poll` often: a timer in the panel, a loop in a
-script (`runToEnd`).
+temporary node and takes it off again). How a run is started, polled and given up is in `job`.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 import slicer
 
-from ...errors import Cancelled, GenRegError, InputError
+from ...errors import GenRegError, InputError
 from ...space.margin import withMargin
 from ...space.volume import Geometry, Volume
 from ..nodes.masks import landmarkPairs, maskFromNode
@@ -23,11 +22,9 @@ from ..nodes.transforms import initialFromNode, setField, setProvenance
 from ..nodes.volumes import ijkToRas, setVolume, volumeFromNode
 from ..views.layers import SliceViewState, showAlike
 from .inputs import RunInputs, RunOutputs, checkNodes, nonLinearParents, placedNodes
+from .job import Job
 
 __all__ = ["RegistrationRun", "RunInputs", "RunOutputs", "RunResult", "Undo"]
-
-POLL_SECONDS = 0.05
-"""Longest wait between two polls of a run that blocks its caller."""
 
 
 class Undo:
@@ -38,7 +35,7 @@ class Undo:
     """
 
     def __init__(self, snapshot: Snapshot, placement: Placement, views: SliceViewState) -> None:
-        self._snapshot, self._placement, self._views = snapshot, placement, views
+        self._snapshot, self._placement, self.views = snapshot, placement, views
         self.done = False
 
     @property
@@ -60,7 +57,7 @@ class Undo:
         self.done = True
         self._placement.takeOff()
         self._snapshot.restore()
-        self._views.restore()
+        self.views.restore()
 
 
 @dataclasses.dataclass(eq=False)
@@ -101,7 +98,7 @@ class RunResult:
         return not self.undo.done and self.placement.intact
 
 
-class RegistrationRun:
+class RegistrationRun(Job):
     """One registration.
 
     Args:
@@ -118,6 +115,7 @@ class RegistrationRun:
 
     Attributes:
         outcome: RunResult or GenRegError once the run has ended.
+        views: What the slice views showed before the run.
     """
 
     job = "register"
@@ -137,19 +135,11 @@ class RegistrationRun:
         onEnded: Callable | None = None,
         keepWarm: bool = False,
     ) -> None:
-        self._scene, self._worker = scene, worker
+        super().__init__(scene, worker, onProgress=onProgress, onLog=onLog, onEnded=onEnded)
         self._inputs, self._outputs = inputs, outputs or RunOutputs()
-        self._preview, self._keepWarm = preview, keepWarm
-        self._onProgress, self._onPreview, self._onLog, self._onEnded = onProgress, onPreview, onLog, onEnded
-        self._observers: list[int] = []
+        self._preview, self._keepWarm, self._onPreview = preview, keepWarm, onPreview
         self._previewNodeID: str | None = None
-        self._sceneError: GenRegError | None = None
-        self.outcome: RunResult | GenRegError | None = None
-
-    @property
-    def finished(self) -> bool:
-        """Whether it has ended, one way or the other."""
-        return self.outcome is not None
+        self.views: SliceViewState | None = None
 
     def start(self) -> None:
         """Check everything and hand the work to the worker.
@@ -160,69 +150,30 @@ class RegistrationRun:
         checkNodes(self._inputs, self._outputs)
         hardened = nonLinearParents(self._inputs, self._outputs)
         self._snapshot = Snapshot(self._scene)
-        self._views = SliceViewState(self._scene)
+        self.views = SliceViewState(self._scene)
         try:
             if hardened and self._inputs.nonLinearParents == "harden":
                 self._harden()
             self._placement = Placement(self._inputs.moving, ignoring=self._outputs.transform)
             self._places = self._placesNow()
-            parameters, arrays = self._request()
-            self._worker.submit(self.job, parameters, arrays, self)
+            super().start()
         except BaseException:
             self._snapshot.restore()
             raise
-        self._observe()
-
-    def poll(self) -> bool:
-        """Carry the run on for a moment; True if more is waiting and it should be called again at once."""
-        return self._worker.poll() if not self.finished else False
-
-    def runToEnd(self) -> RunResult:
-        """Poll until the run ends. Interrupted (Ctrl+C), it is given up, and the scene comes back first.
-
-        Raises:
-            GenRegError: The run failed, or was cancelled.
-        """
-        try:
-            self._pollToEnd()
-        except BaseException:
-            self.cancel()
-            self._pollToEnd()
-            raise
-        if isinstance(self.outcome, GenRegError):
-            raise self.outcome
-        return self.outcome
-
-    def _pollToEnd(self) -> None:
-        while not self.finished:
-            if not self.poll():
-                self._worker.wait(POLL_SECONDS)
 
     def stopAndKeep(self) -> None:
         """Stop as soon as may be, and keep the best so far."""
         self._worker.answer("keep")
-
-    def cancel(self) -> None:
-        """Give up; the scene comes back as it was."""
-        self._removePreview()
-        self._worker.answer("abort")
 
     def setPreview(self, on: bool) -> None:
         """Switch the preview."""
         self._preview = on
         self._worker.preview(on)
         if not on:
-            self._removePreview()
-
-    # What the worker tells.
-
-    def progress(self, stage: str, fraction: float, seconds_left: float | None, objective: dict | None) -> None:
-        """See `worker.client.Listener`."""
-        if self._onProgress is not None:
-            self._onProgress(stage, fraction, seconds_left, objective)
+            self.closePreview()
 
     def preview(self, field: np.ndarray, geometry: Geometry) -> None:
-        """See `worker.client.Listener`."""
+        """Hang the moving scan below the displacement so far."""
         if not self._preview or self._sceneError is not None or not self._placement.intact:
             return
         node = self._previewNode()
@@ -231,43 +182,16 @@ class RegistrationRun:
         if self._onPreview is not None:
             self._onPreview(node)
 
-    def log(self, line: str) -> None:
-        """See `worker.client.Listener`."""
-        if self._onLog is not None:
-            self._onLog(line)
-
-    def ended(self, outcome: dict | GenRegError) -> None:
-        """See `worker.client.Listener`."""
-        self._unobserve()
-        try:
-            self._removePreview()
-            if self._sceneError is not None:
-                outcome = self._sceneError
-            if isinstance(outcome, dict):
-                with batch(self._scene):
-                    outcome = self._apply(outcome)
-        except GenRegError as error:
-            outcome = error
-        except Exception as error:  # whatever it is, the scene comes back and the caller is told
-            outcome = GenRegError(
-                f"The result could not be put into the scene ({type(error).__name__}: {error}); "
-                "the scene was left as it was."
-            )
-        self.outcome = self._putBack(outcome) if isinstance(outcome, GenRegError) else outcome
-        if self._onEnded is not None:
-            self._onEnded(self.outcome)
-
-    def _putBack(self, error: GenRegError) -> GenRegError:
-        try:
-            self._placement.takeOff()
-            self._snapshot.restore()
-        except Exception as fault:  # a run that never ended would keep its caller waiting for ever
-            return GenRegError(f"{error} The scene could not be put back ({type(fault).__name__}: {fault}).")
+    def failed(self, error: GenRegError) -> GenRegError:
+        """Put the scene back."""
+        self._placement.takeOff()
+        self._snapshot.restore()
         return error
 
     # From nodes to the worker.
 
-    def _request(self) -> tuple[dict, dict[str, np.ndarray]]:
+    def request(self) -> tuple[dict, dict[str, np.ndarray]]:
+        """The scans, masks, landmarks and the start, where they lie in the world."""
         inputs, replaced = self._inputs, self._outputs.transform
         fixed = volumeFromNode(inputs.fixed, "fixed")
         moving = volumeFromNode(inputs.moving, "moving", ignoring=replaced)
@@ -302,7 +226,7 @@ class RegistrationRun:
         return parameters, arrays
 
     def _initialNode(self):
-        """The chosen start; or a linear output transform above the moving scan, whose effect would else be lost."""
+        """The chosen start; or a linear output transform above the moving scan, whose effect must not be lost."""
         initial, replaced = self._inputs.initialTransform, self._outputs.transform
         if initial is not None and initial in chain(self._inputs.moving, ignoring=replaced):
             return None  # it counts already, as a parent
@@ -311,7 +235,7 @@ class RegistrationRun:
         return initial
 
     def _placesNow(self) -> np.ndarray:
-        """Where the voxels of the two scans lie, but for the transforms above the moving one (see `Placement`)."""
+        """Where the voxels of the two scans lie, without the transforms above the moving one (see `Placement`)."""
         fixed, moving = self._inputs.fixed, self._inputs.moving
         return np.stack([worldMatrix(fixed, "fixed") @ ijkToRas(fixed), ijkToRas(moving)])
 
@@ -323,6 +247,11 @@ class RegistrationRun:
                 logic.hardenTransform(node)
 
     # From the worker to nodes.
+
+    def take(self, outcome: dict) -> RunResult:
+        """Put the result into the scene, all of it or nothing."""
+        with batch(self._scene):
+            return self._apply(outcome)
 
     def _apply(self, outcome: dict) -> RunResult:
         if self._placement.moved or not np.array_equal(self._placesNow(), self._places):
@@ -346,7 +275,7 @@ class RegistrationRun:
         warpedNode = self._warpedNode(warped) if self._outputs.warpedVolume else None
         if self._outputs.applyToMoving:
             self._placement.put(node)
-        undo = Undo(self._snapshot, self._placement, self._views)
+        undo = Undo(self._snapshot, self._placement, self.views)
         confidence = (arrays["confidence"], geometries["confidence"]) if "confidence" in arrays else None
         return RunResult(node, inverseNode, warpedNode, report, undo, warped, self._placement, confidence)
 
@@ -377,12 +306,13 @@ class RegistrationRun:
             node = self._scene.CreateNodeByClass("vtkMRMLTransformNode")
             node.UnRegister(None)  # CreateNodeByClass leaves a reference to its caller
             node.SetName("GenReg preview")
-            # Saved and listed: a scene that is saved in mid-run would else refer to a transform that is not in it.
+            # Saved and listed: a scene saved during a run must not refer to a transform that is not in it.
             node = self._scene.AddNode(node)
             self._previewNodeID = node.GetID()
         return node
 
-    def _removePreview(self) -> None:
+    def closePreview(self) -> None:
+        """Take the moving scan off the preview's node, and the node away."""
         if self._previewNodeID is None:
             return
         self._placement.takeOff()
@@ -391,17 +321,8 @@ class RegistrationRun:
             self._scene.RemoveNode(node)
         self._previewNodeID = None
 
-    # The scene goes on living during a run.
-
-    def _observe(self) -> None:
-        scene = self._scene
-        self._observers = [
-            scene.AddObserver(slicer.vtkMRMLScene.StartCloseEvent, self._onSceneClose),
-            scene.AddObserver(slicer.vtkMRMLScene.NodeRemovedEvent, self._onNodeRemoved),
-        ]
-        self._watched = {node.GetID(): node.GetName() for node in self._nodes()}
-
-    def _nodes(self) -> list:
+    def watched(self) -> list:
+        """Scans, outputs and the transforms above the scans."""
         inputs, outputs = self._inputs, self._outputs
         nodes = [
             inputs.fixed,
@@ -413,28 +334,6 @@ class RegistrationRun:
             *chain(inputs.moving, ignoring=outputs.transform),
         ]
         return [node for node in nodes if node is not None and node is not True and node is not False]
-
-    def _unobserve(self) -> None:
-        for tag in self._observers:
-            self._scene.RemoveObserver(tag)
-        self._observers = []
-
-    def _onSceneClose(self, caller, event) -> None:
-        self._giveUp(Cancelled("The scene was closed during the registration, so it was given up."))
-
-    def _onNodeRemoved(self, caller, event) -> None:
-        gone = [name for nodeID, name in self._watched.items() if self._scene.GetNodeByID(nodeID) is None]
-        if gone:
-            self._giveUp(
-                InputError(f"'{gone[0]}' was removed from the scene during the registration, so it was given up.")
-            )
-
-    def _giveUp(self, error: GenRegError) -> None:
-        if self._sceneError is not None or self.finished:
-            return
-        self._sceneError = error
-        self._removePreview()
-        self._worker.answer("abort")
 
 
 def _warnings(volumes: dict[str, Volume]) -> list[str]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..nodes.parents import nodesOf
+
 __all__ = ["COLORS", "FUSION_FIXED", "FUSION_MOVING", "colorNode", "dropColors"]
 
 ENTRIES = 256
@@ -66,8 +68,7 @@ def colorNode(scene, name: str, *, saved: bool = False):
         name: One of `COLORS`.
         saved: It goes with the scene, as a map that is saved needs it.
     """
-    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLColorTableNode")):
-        node = scene.GetNthNodeByClass(index, "vtkMRMLColorTableNode")
+    for node in nodesOf(scene, "vtkMRMLColorTableNode"):
         if node.GetAttribute(ATTRIBUTE) == name:
             node.SetSaveWithScene(saved or node.GetSaveWithScene())
             return node
@@ -91,7 +92,6 @@ def colorNode(scene, name: str, *, saved: bool = False):
 
 def dropColors(scene) -> None:
     """Remove the color tables that aren't to be saved."""
-    count = scene.GetNumberOfNodesByClass("vtkMRMLColorTableNode")
-    for node in [scene.GetNthNodeByClass(index, "vtkMRMLColorTableNode") for index in range(count)]:
+    for node in nodesOf(scene, "vtkMRMLColorTableNode"):
         if node.GetAttribute(ATTRIBUTE) and not node.GetSaveWithScene():
             scene.RemoveNode(node)

@@ -12,9 +12,8 @@ import slicer
 import vtk
 
 from ..nodes.pair import Pair
-from ..nodes.parents import isIn
+from ..nodes.parents import isIn, nodesOf
 from .colors import colorNode
-from .layers import nodesOf
 
 __all__ = ["ARROWS", "GRID", "Deformation"]
 

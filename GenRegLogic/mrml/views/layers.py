@@ -5,7 +5,9 @@ from __future__ import annotations
 import slicer
 import vtk
 
-__all__ = ["SliceViewState", "ViewsState", "nodesOf", "setLayers", "showAlike", "showLayers"]
+from ..nodes.parents import nodesOf
+
+__all__ = ["SliceViewState", "ViewsState", "setLayers", "showAlike", "showLayers"]
 
 
 class SliceViewState:
@@ -120,11 +122,6 @@ def showAlike(display, other) -> None:
         display.SetInterpolate(other.GetInterpolate())
         display.SetInvertDisplayScalarRange(other.GetInvertDisplayScalarRange())
         display.SetAndObserveColorNodeID(other.GetColorNodeID())
-
-
-def nodesOf(scene, className: str) -> list:
-    """The scene's nodes of a class."""
-    return [scene.GetNthNodeByClass(index, className) for index in range(scene.GetNumberOfNodesByClass(className))]
 
 
 SETTINGS = (

@@ -11,12 +11,12 @@ import numpy as np
 import slicer
 
 from ..nodes.pair import Pair, warpedOnto
-from ..nodes.parents import isIn
+from ..nodes.parents import isIn, nodesOf
 from ..nodes.snapshot import batch
 from ..nodes.volumes import setVolume
-from ..runs.maps import hideLegends, showLegend
 from .colors import FUSION_FIXED, FUSION_MOVING, colorNode
-from .layers import ViewsState, nodesOf, setLayers, showAlike
+from .layers import ViewsState, setLayers, showAlike
+from .maps import hideLegends, showLegend
 
 __all__ = ["Checkerboard", "Flicker", "Fusion", "MapOverlay", "SideBySide", "ViewModes"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import slicer
 
-from .layers import nodesOf
+from ..nodes.parents import nodesOf
 
 __all__ = ["PlacesTour", "goTo"]
 

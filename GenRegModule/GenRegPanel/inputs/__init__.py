@@ -1,1 +1,1 @@
-"""What the user chose: parameters, the line below the inputs, devices, requests of scripts."""
+"""What the user or a script chose: parameters, the line below the inputs, devices."""

@@ -36,13 +36,13 @@ class DevicesList:
 
     Args:
         ui: The panel's widgets.
-        chores: Asks the worker which devices there are.
+        idleJobs: Asks the worker which devices there are.
         onChange: Called when more is known.
         settings: Where speeds are kept; the application's own if None. `value(key)` and `setValue(key, value)`.
     """
 
-    def __init__(self, ui, chores, onChange, settings=None):
-        self._combo, self._chores, self._onChange = ui.deviceComboBox, chores, onChange
+    def __init__(self, ui, idleJobs, onChange, settings=None):
+        self._combo, self._idleJobs, self._onChange = ui.deviceComboBox, idleJobs, onChange
         self._settings = qt.QSettings() if settings is None else settings
         self._parameters = None
         self._found = []
@@ -65,7 +65,7 @@ class DevicesList:
         """Ask the worker which devices there are, unless it was asked before."""
         if not self._asked:
             self._asked = True
-            self._chores.ask("devices", "devices", lambda: ({}, {}), self._onFound)
+            self._idleJobs.ask("devices", "devices", lambda: ({}, {}), self._onFound)
 
     def chosen(self):
         """The `Device` that a run would use, as far as is known."""

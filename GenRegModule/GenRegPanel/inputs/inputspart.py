@@ -21,7 +21,7 @@ class InputsPart:
 
     Args:
         ui: The panel's widgets.
-        runner: For whether a run is under way, and for chores.
+        runner: For whether a run is under way, and for idle jobs.
         devices: `DevicesList`: the memory and the speed of the device chosen.
         mayInspect: Says whether the worker can be asked (torch is there).
     """
@@ -157,7 +157,7 @@ class InputsPart:
             self._contrasts[pair] = alike if report["same_contrast"] else different
             self.updateSoon()
 
-        self._runner.chores.ask("inspect", "inspect", prepare, done)
+        self._runner.idle.ask("inspect", "inspect", prepare, done)
 
     def _pair(self):
         """What tells one pair of volumes from another, voxels included."""

@@ -1,5 +1,6 @@
-"""What the user chose: the parameter node, saved with the scene, and what follows from it for a run."""
+"""What the user chose (the parameter node, saved with the scene) or a script asked for, as inputs and outputs."""
 
+import dataclasses
 from typing import Annotated, Union
 
 from slicer import (
@@ -10,11 +11,13 @@ from slicer import (
     vtkMRMLSegmentationNode,
     vtkMRMLTransformNode,
 )
+from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
+from GenRegLogic.errors import InputError
 from GenRegLogic.settings import DEFAULT_ITERATIONS, SMOOTHNESS_RANGE, Settings
 
-__all__ = ["MAX_ITERATIONS", "GenRegParameterNode", "inScene", "inputsOf", "outputsOf", "settingsOf"]
+__all__ = ["MAX_ITERATIONS", "GenRegParameterNode", "inScene", "inputsOf", "makeRequest", "outputsOf", "settingsOf"]
 
 MAX_ITERATIONS = 200
 """Of the slider: five times the default, where nothing more is gained. Scripts may ask for more."""
@@ -23,6 +26,19 @@ MAX_RESOLUTION_MM = 20.0
 BOARD_FIELDS, FLICKER_RATES = (2, 40), (0.5, 8.0)
 MAX_SEED = 2**31 - 1
 """The largest that a spin box holds."""
+
+SCRIPT_INPUTS = (
+    "fixedMask",
+    "movingMask",
+    "keepRigid",
+    "fixedLandmarks",
+    "movingLandmarks",
+    "initialTransform",
+    "nonLinearParents",
+)
+SCRIPT_SETTINGS = tuple(field.name for field in dataclasses.fields(Settings))
+SCRIPT_RUN = ("preview", "keepWarm", "onProgress", "onPreview", "onLog")
+"""The options of `GenRegLogic.process` and `start`, by what takes them."""
 
 
 @parameterNodeWrapper
@@ -154,3 +170,45 @@ def outputsOf(parameters):
         inverseTransform=inScene(parameters.inverseTransform),
         applyToMoving=parameters.applyToMoving,
     )
+
+
+def makeRequest(fixedNode, movingNode, outputTransformNode, options):
+    """Sort the keyword options of `GenRegLogic.process` and `start`.
+
+    Args:
+        fixedNode: Scalar volume node.
+        movingNode: Scalar volume node.
+        outputTransformNode: Transform node, or None for a new one.
+        options: By name, as the logic's class lists them.
+
+    Returns:
+        `RunInputs`, `RunOutputs` and what remains for the run.
+
+    Raises:
+        InputError: A volume is missing, an option is unknown, or a setting is out of its range.
+    """
+    from GenRegLogic.mrml.runs.inputs import RunInputs, RunOutputs
+
+    if fixedNode is None or movingNode is None:
+        raise InputError(_("Both a fixed and a moving volume node are needed."))
+    options = dict(options)
+    settings = options.pop("settings", None)
+    knobs = {name: options.pop(name) for name in SCRIPT_SETTINGS if name in options}
+    if settings is not None and knobs:
+        raise InputError(_("Give either settings or {name}, not both.").format(name=", ".join(knobs)))
+    inputs = RunInputs(
+        fixed=fixedNode,
+        moving=movingNode,
+        settings=settings or Settings(**knobs),
+        **{name: options.pop(name) for name in SCRIPT_INPUTS if name in options},
+    )
+    outputs = RunOutputs(
+        transform=outputTransformNode,
+        warpedVolume=options.pop("warpedVolumeNode", None) or None,
+        inverseTransform=options.pop("inverseTransformNode", None) or None,
+        applyToMoving=options.pop("applyToMoving", True),
+    )
+    rest = {"preview": False} | {name: options.pop(name) for name in SCRIPT_RUN if name in options}
+    if options:
+        raise InputError(_("Unknown option: {name}.").format(name=", ".join(options)))
+    return inputs, outputs, rest

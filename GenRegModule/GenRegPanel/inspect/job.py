@@ -5,7 +5,7 @@ from slicer.i18n import tr as _
 from GenRegLogic.errors import GenRegError
 
 from .. import text as words
-from ..messages import errorsShown, showError
+from ..text import asGenRegError, errorsShown, showError
 from ..timing import Later
 
 __all__ = ["InspectJob"]
@@ -53,8 +53,10 @@ class InspectJob:
             self._ui.inspectProgressBar.value = 0
             self._show()
             self._onChange()
-            make = self._runner.makeJob(kind, transform, onProgress=self._onProgress, **options)
-            self._runner.chores.abandon(lambda: self._begin(make))
+            try:
+                self._runner.whenFree(lambda: self._begin(kind, transform, options))
+            except Exception as error:  # whatever it is, Inspect is free again and the user is told
+                self._end(asGenRegError(error))
 
     def cancel(self, _checked=False):
         """Give the job up."""
@@ -69,14 +71,14 @@ class InspectJob:
         self._busy = self._running = False
         self._onDone = None
 
-    def _begin(self, make):
+    def _begin(self, kind, transform, options):
         if not self._busy:
             return
         try:
             self._running = True
-            self._runner.begin(make, onEnded=self._end)
-        except GenRegError as error:
-            self._end(error)
+            self._runner.begin(kind, transform, onProgress=self._onProgress, onEnded=self._end, **options)
+        except Exception as error:
+            self._end(asGenRegError(error))
 
     def _onProgress(self, _stage, fraction, secondsLeft, _objective):
         self._ui.inspectProgressBar.value = round(100 * min(max(fraction, 0.0), 1.0))

@@ -15,21 +15,21 @@ class InspectLogic:
 
         Args:
             transformNode: What they are of.
-            want: Names out of `GenRegLogic.mrml.runs.maps.MAPS`; None: all.
+            want: Names out of `GenRegLogic.mrml.views.maps.MAPS`; None: all.
             saved: They go with the scene.
             device: What computes.
         """
-        from GenRegLogic.mrml.runs.maps import MAPS
+        from GenRegLogic.mrml.views.maps import MAPS
 
         nodes = self._mapNodes()
         want = list(MAPS if want is None else want)
         missing = [name for name in want if name not in nodes.nodes(transformNode)]
         if missing:
-            self.runner.job("maps", transformNode, mapNodes=nodes, want=missing, saved=saved, device=device)
+            self.runner.wait("maps", transformNode, mapNodes=nodes, want=missing, saved=saved, device=device)
         return {name: node for name, node in nodes.nodes(transformNode).items() if name in want}
 
     def worstPlaces(self, transformNode):
-        """The places where the result is least sure (`GenRegLogic.mrml.runs.maps.Place`, RAS mm), the worst first."""
+        """The places where the result is least sure (`GenRegLogic.mrml.views.maps.Place`, RAS mm), the worst first."""
         self.maps(transformNode, ["confidence"])
         return self._mapNodes().worst(transformNode)
 
@@ -61,7 +61,7 @@ class InspectLogic:
             movingLandmarks: Markups node, matched by order.
             options: settings, preview, keepWarm, onProgress, onPreview, onLog.
         """
-        return self.runner.job(
+        return self.runner.wait(
             "repair",
             transformNode,
             region=region,
@@ -72,11 +72,11 @@ class InspectLogic:
 
     def saveReport(self, transformNode, path, *, names=False, device="auto"):
         """Write the report as one HTML page; `names` lets it name the two volumes."""
-        from GenRegLogic.mrml.runs.reportpage import savePage
+        from GenRegLogic.mrml.runs.transformjobs import savePage
 
         self.maps(transformNode, ["confidence"], device=device)
         nodes = self._mapNodes()
-        page = self.runner.job(
+        page = self.runner.wait(
             "html",
             transformNode,
             names=names,
@@ -89,7 +89,7 @@ class InspectLogic:
     def _mapNodes(self):
         import slicer
 
-        from GenRegLogic.mrml.runs.maps import MapNodes
+        from GenRegLogic.mrml.views.maps import MapNodes
 
         if getattr(self, "_maps", None) is None:
             self._maps = MapNodes(slicer.mrmlScene)

@@ -3,7 +3,7 @@
 import slicer
 from slicer.i18n import tr as _
 
-from ..messages import errorsShown
+from ..text import errorsShown
 
 __all__ = ["InspectMaps"]
 
@@ -41,8 +41,8 @@ class InspectMaps:
 
     def update(self):
         """Show which map is on."""
-        ui, looking = self._ui, self._inspect.looking
-        shown = looking.modes.present.mapName if looking.mode == "map" else ""
+        ui, display = self._ui, self._inspect.display
+        shown = display.modes.present.mapName if display.mode == "map" else ""
         wanted = self._wanted if self._inspect.job.busy else shown
         self._filling = True
         ui.mapComboBox.setCurrentIndex(NAMES.index(wanted or ""))
@@ -60,10 +60,10 @@ class InspectMaps:
 
     def have(self, names, sentence, onDone):
         """See to it that the transform has these maps, and then call `onDone` with all that it has."""
-        looking, transform = self._inspect.looking, self._inspect.transform
+        display, transform = self._inspect.display, self._inspect.transform
         if transform is None:
             return
-        made = looking.maps.nodes(transform)
+        made = display.maps.nodes(transform)
         want = [name for name in names if name not in made]
         if not want:
             onDone(made)
@@ -74,11 +74,11 @@ class InspectMaps:
             transform,
             sentence,
             onDone,
-            mapNodes=looking.maps,
+            mapNodes=display.maps,
             want=want,
             saved=self._saved(),
             device=self._inspect.parameters.device or "auto",
-            confidence=looking.confidence(transform),
+            confidence=display.confidence(transform),
         )
 
     def _saved(self):
@@ -90,7 +90,7 @@ class InspectMaps:
         name = NAMES[index]
         with errorsShown():
             if not name:
-                self._inspect.looking.leave()
+                self._inspect.display.leave()
             else:
                 self._wanted = name
                 transform = self._inspect.transform
@@ -106,13 +106,13 @@ class InspectMaps:
 
         pair = self._inspect.pair
         if pair is not None and pair.transformNode is transform and name in made:  # else another one is selected by now
-            self._inspect.looking.enter(MapOverlay(pair, made[name], name, self._inspect.parameters.mapOpacity))
+            self._inspect.display.enter(MapOverlay(pair, made[name], name, self._inspect.parameters.mapOpacity))
 
     def _onOpacity(self, value):
-        looking = self._inspect.looking
-        if looking.mode == "map":
-            looking.modes.present.setOpacity(value)
+        display = self._inspect.display
+        if display.mode == "map":
+            display.modes.present.setOpacity(value)
 
     def _onSave(self, checked):
         if self._inspect.parameters is not None and slicer.mrmlScene is not None:
-            self._inspect.looking.maps.save(bool(checked))
+            self._inspect.display.maps.save(bool(checked))

@@ -6,8 +6,8 @@ import qt
 from slicer.i18n import tr as _
 
 from ..inputs.parameters import inScene
-from ..messages import errorsShown
-from .report import askForFile
+from ..text import errorsShown
+from .actions import askForFile
 
 __all__ = ["InspectMeasures"]
 
@@ -70,10 +70,10 @@ class InspectMeasures:
             return
         point = pointsOf(self._table)[row]
         if not any(math.isnan(value) for value in point):
-            looking = self._inspect.looking
-            looking.modes.begin()
-            goTo(looking.modes.scene, point)
-            looking.changed()
+            display = self._inspect.display
+            display.modes.begin()
+            goTo(display.modes.scene, point)
+            display.changed()
 
     def onSave(self, _checked=False):
         """Write the table as CSV."""

@@ -1,6 +1,6 @@
 """The deformation drawn, and the two scans compared: checkerboard, flicker, color fusion, side by side."""
 
-from ..messages import errorsShown
+from ..text import errorsShown
 from ..timing import Later, repeating
 
 __all__ = ["InspectModes"]
@@ -38,18 +38,18 @@ class InspectModes:
 
     def update(self, *_):
         """Show which mode is on, and only the sliders that belong to it."""
-        ui, looking = self._ui, self._inspect.looking
-        possible = self._inspect.pair is not None and not looking.running
+        ui, display = self._ui, self._inspect.display
+        possible = self._inspect.pair is not None and not display.running
         for kind, button in self._drawings.items():
-            button.enabled, button.checked = possible, looking.drawing == kind
+            button.enabled, button.checked = possible, display.drawing == kind
         for name, button in self._modes.items():
-            button.enabled, button.checked = possible, looking.mode == name
+            button.enabled, button.checked = possible, display.mode == name
         for widget in (ui.boardTitle, ui.boardSlider):
-            widget.visible = looking.mode == "checkerboard"
+            widget.visible = display.mode == "checkerboard"
         for widget in (ui.flickerTitle, ui.flickerSlider, ui.flickerFixedCheckBox):
-            widget.visible = looking.mode == "flicker"
+            widget.visible = display.mode == "flicker"
         self._timer.setInterval(round(1000 / max(ui.flickerSlider.value, 0.1)))
-        if looking.mode != "flicker":
+        if display.mode != "flicker":
             self._timer.stop()
         elif not self._timer.isActive():
             self._timer.start()
@@ -62,7 +62,7 @@ class InspectModes:
     def _drawer(self, kind):
         def draw(checked=True):
             with errorsShown():
-                self._inspect.looking.draw(kind if checked else "", self._inspect.transform)
+                self._inspect.display.draw(kind if checked else "", self._inspect.transform)
             self._inspect.update()
 
         return draw
@@ -72,9 +72,9 @@ class InspectModes:
             with errorsShown():
                 mode = self._make(name) if checked else None
                 if mode is not None:
-                    self._inspect.looking.enter(mode)
+                    self._inspect.display.enter(mode)
                 else:
-                    self._inspect.looking.leave()
+                    self._inspect.display.leave()
             self._inspect.update()
 
         return enter
@@ -86,25 +86,25 @@ class InspectModes:
         if pair is None:
             return None
         if name == "checkerboard":
-            warped = self._inspect.looking.warped(pair.transformNode)
+            warped = self._inspect.display.warped(pair.transformNode)
             return modes.Checkerboard(pair, warped, parameters.boardFields)
         if name == "flicker":
             return modes.Flicker(pair, "fixed" if parameters.flickerFixed else "before")
         return {"fusion": modes.Fusion, "sideBySide": modes.SideBySide}[name](pair)
 
     def _onBoard(self):
-        looking = self._inspect.looking
-        if looking.mode == "checkerboard":
+        display = self._inspect.display
+        if display.mode == "checkerboard":
             with errorsShown():
-                looking.modes.present.setFields(round(self._ui.boardSlider.value))
+                display.modes.present.setFields(round(self._ui.boardSlider.value))
 
     def _onOther(self, _checked):
-        if self._inspect.looking.mode == "flicker":
+        if self._inspect.display.mode == "flicker":
             self._enterer("flicker")(True)
 
     def _onFlick(self):
-        looking = self._inspect.looking
-        if looking.mode == "flicker":
-            looking.modes.present.flick()
+        display = self._inspect.display
+        if display.mode == "flicker":
+            display.modes.present.flick()
         else:
             self._timer.stop()

@@ -1,15 +1,14 @@
 """The section Inspect, closed until somebody wants more than the verdict: its parts, and what they have in common."""
 
+from GenRegLogic.mrml.nodes.transforms import reportOf
+
 from ..inputs.parameters import inScene
 from ..result.display import pairOrNone
-from ..result.resultpart import reportOf
+from .actions import InspectPlaces, InspectRepair, InspectReport
 from .job import InspectJob
 from .maps import InspectMaps
 from .measures import InspectMeasures
 from .modes import InspectModes
-from .places import InspectPlaces
-from .repair import InspectRepair
-from .report import InspectReport
 
 __all__ = ["InspectPart"]
 
@@ -19,14 +18,14 @@ class InspectPart:
 
     Args:
         ui: The panel's widgets.
-        looking: `Looking`, shared with Review.
+        display: `ResultDisplay`, shared with Review.
         runner: Does the jobs.
         runControl: `RunControl`: does local repairs.
         needs: See `RunControl`.
     """
 
-    def __init__(self, ui, looking, runner, runControl, needs):
-        self._ui, self._looking, self._runner = ui, looking, runner
+    def __init__(self, ui, display, runner, runControl, needs):
+        self._ui, self._display, self._runner = ui, display, runner
         self._parameters = self._shown = None
         self._closed = False
         self.job = InspectJob(ui, runner, needs, self.update)
@@ -37,13 +36,13 @@ class InspectPart:
         self.repair = InspectRepair(ui, self, runControl)
         self.report = InspectReport(ui, self)
         self._parts = (self.modes, self.maps, self.places, self.measures, self.repair, self.report)
-        looking.listen(self.update)
+        display.listen(self.update)
         ui.inspectBackButton.connect("clicked(bool)", self.onBack)
 
     @property
-    def looking(self):
-        """`Looking`."""
-        return self._looking
+    def display(self):
+        """`ResultDisplay`."""
+        return self._display
 
     @property
     def parameters(self):
@@ -64,7 +63,7 @@ class InspectPart:
     @property
     def free(self):
         """Whether there is something to look at and nothing is computed."""
-        return self.pair is not None and not self._runner.running and not self._looking.running and not self.job.busy
+        return self.pair is not None and not self._runner.running and not self._display.running and not self.job.busy
 
     def setParameters(self, parameters):
         """Take up a parameter node, or None while the scene closes."""
@@ -81,13 +80,13 @@ class InspectPart:
         if transform is not self._shown:
             if self._shown is not None:
                 self._shown = transform
-                self._looking.clear()
+                self._display.clear()
             self._shown = transform
-            self._looking.dropOrphans()
+            self._display.dropOrphans()
             self.maps.forget()
         for part in self._parts:
             part.update()
-        self._ui.inspectBackButton.visible = self._looking.active or bool(self._looking.drawing)
+        self._ui.inspectBackButton.visible = self._display.active or bool(self._display.drawing)
 
     def cleanup(self):
         """Stop timers and listening."""
@@ -99,4 +98,4 @@ class InspectPart:
 
     def onBack(self, _checked=False):
         """Leave whatever the views are in."""
-        self._looking.clear()
+        self._display.clear()

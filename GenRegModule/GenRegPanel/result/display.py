@@ -4,7 +4,7 @@ import slicer
 
 from ..timing import Later
 
-__all__ = ["Looking", "pairOrNone"]
+__all__ = ["ResultDisplay", "pairOrNone"]
 
 SETTLE_MS = 100
 """After a change of the layout the views have their sizes back by then."""
@@ -21,7 +21,7 @@ def pairOrNone(transformNode):
         return None
 
 
-class Looking:
+class ResultDisplay:
     """The grid or the arrows over the views, the mode that the views are in, and the maps.
 
     Attributes:
@@ -66,7 +66,7 @@ class Looking:
     def maps(self):
         """`MapNodes` of the scene."""
         if self._maps is None:
-            from GenRegLogic.mrml.runs.maps import MapNodes
+            from GenRegLogic.mrml.views.maps import MapNodes
 
             self._maps = MapNodes(slicer.mrmlScene)
         return self._maps
@@ -144,10 +144,10 @@ class Looking:
         self._modes = self._deformation = self._maps = self.result = None
 
     def end(self):
-        """The module ends: views and scene are left as if nobody had looked."""
+        """The module ends: views and scene become what they were before inspection."""
         self.forget()
-        from GenRegLogic.mrml.runs.maps import MapNodes
         from GenRegLogic.mrml.views.colors import dropColors
+        from GenRegLogic.mrml.views.maps import MapNodes
 
         MapNodes(slicer.mrmlScene).dropUnsaved()
         dropColors(slicer.mrmlScene)
@@ -161,7 +161,7 @@ class Looking:
 
     @staticmethod
     def _tokenOf(transformNode):
-        from GenRegLogic.mrml.runs.maps import stateToken
+        from GenRegLogic.mrml.nodes.pair import stateToken
 
         return stateToken(transformNode)
 

@@ -1,31 +1,16 @@
 """The verdict on the selected output transform and its figures; they travel with the transform in a saved scene."""
 
-import json
-
 import slicer
 import vtk
 from slicer.i18n import tr as _
+
+from GenRegLogic.mrml.nodes.transforms import reportOf
 
 from .. import text as words
 from ..inputs.parameters import inScene
 from ..timing import Later
 
-__all__ = ["ResultPart", "reportOf"]
-
-REPORT_ATTRIBUTE = "GenReg.Report"
-"""Of a transform node; the run writes it."""
-
-
-def reportOf(transformNode):
-    """The report that a run left on a transform node, or None where there is none that can be read."""
-    text = transformNode.GetAttribute(REPORT_ATTRIBUTE) if transformNode is not None else None
-    if not text:
-        return None
-    try:
-        report = json.loads(text)
-    except ValueError:
-        return None
-    return report if isinstance(report, dict) else None
+__all__ = ["ResultPart"]
 
 
 class ResultPart:

@@ -1,12 +1,13 @@
-"""Looking at a result and taking it back: grid, before and after, checkerboard, undo."""
+"""The buttons below the figures: grid, before and after, checkerboard, undo."""
 
 import slicer
 from slicer.i18n import tr as _
 
+from GenRegLogic.mrml.nodes.transforms import reportOf
+
 from ..inputs.parameters import inScene
-from ..messages import errorsShown
-from .display import Looking, pairOrNone
-from .resultpart import reportOf
+from ..text import errorsShown
+from .display import ResultDisplay, pairOrNone
 
 __all__ = ["Review"]
 
@@ -18,14 +19,14 @@ class Review:
 
     Args:
         ui: The panel's widgets.
-        looking: `Looking`, shared with the part Inspect.
+        display: `ResultDisplay`, shared with the part Inspect.
     """
 
-    def __init__(self, ui, looking=None):
-        self._ui, self._looking = ui, looking or Looking()
+    def __init__(self, ui, display=None):
+        self._ui, self._display = ui, display or ResultDisplay()
         self._parameters = None
         self._runs = []  # (result, kept nodes); more than one only after local repairs of one transform
-        self._looking.listen(self.update)
+        self._display.listen(self.update)
         ui.showGridButton.connect("clicked(bool)", self.onShowGrid)
         ui.beforeAfterButton.connect("clicked(bool)", self.onBeforeAfter)
         ui.checkerboardButton.connect("clicked(bool)", self.onCheckerboard)
@@ -45,17 +46,17 @@ class Review:
         self._parameters = parameters
         if parameters is None:
             self._runs = []
-            self._looking.forget()
+            self._display.forget()
         self.update()
 
     def leave(self):
         """Put the views back before a run remembers them."""
-        self._looking.leave()
+        self._display.leave()
 
     def began(self):
         """A run has begun: nothing to look at until it has ended."""
-        self._looking.running = True
-        self._looking.changed()
+        self._display.running = True
+        self._display.changed()
 
     def ended(self, result=None, kept=(), *, repaired=False):
         """A run has ended.
@@ -65,38 +66,38 @@ class Review:
             kept: Further nodes that the panel made for it; Undo takes them away too.
             repaired: It went on from the result before it, which can still be undone after it.
         """
-        self._looking.running = False
+        self._display.running = False
         if result is not None:
             goesOn = repaired and self._result is not None and self._result.transformNode is result.transformNode
             self._runs = [*(self._runs if goesOn else []), (result, tuple(kept))]
-            self._looking.result = result
-        self._looking.changed()
+            self._display.result = result
+        self._display.changed()
 
     def cleanup(self):
-        """Take away what is only for looking."""
-        self._looking.end()
+        """Take away what is only for display."""
+        self._display.end()
         self._parameters, self._runs = None, []
 
     def update(self):
         """Enable the buttons that make sense, and say what a click would do."""
-        ui, looking, transform = self._ui, self._looking, self._transform()
+        ui, display, transform = self._ui, self._display, self._transform()
         moving, fixed = self._node("moving", transform), self._node("fixed", transform)
-        shown = transform is not None and not looking.running
+        shown = transform is not None and not display.running
         both = shown and fixed is not None and moving is not None
         ui.showGridButton.enabled = both
-        ui.showGridButton.checked = both and looking.drawing == "grid"
+        ui.showGridButton.checked = both and display.drawing == "grid"
         flips = shown and moving is not None
         ui.beforeAfterButton.enabled = flips
         applied = flips and self._isApplied(moving, transform)
         ui.beforeAfterButton.text = _("Show before") if applied or not flips else _("Show after")
         ui.checkerboardButton.enabled = both
-        ui.checkerboardButton.checked = looking.mode == "checkerboard"
-        ui.undoButton.enabled = not looking.running and self.canUndo
+        ui.checkerboardButton.checked = display.mode == "checkerboard"
+        ui.undoButton.enabled = not display.running and self.canUndo
 
     def onShowGrid(self, checked=True):
         """Draw the deformation grid, or take it away."""
         with errorsShown():
-            self._looking.draw("grid" if checked else "", self._transform())
+            self._display.draw("grid" if checked else "", self._transform())
         self.update()
 
     def onBeforeAfter(self, _checked=False):
@@ -105,7 +106,7 @@ class Review:
         moving = self._node("moving", transform)
         with errorsShown():
             if moving is not None:
-                self._looking.leave()
+                self._display.leave()
                 self._flip(transform, moving)
         self.update()
 
@@ -117,25 +118,25 @@ class Review:
             if checked and pair is not None:
                 from GenRegLogic.mrml.views.modes import Checkerboard
 
-                warped, fields = self._looking.warped(transform), self._parameters.boardFields
-                self._looking.enter(Checkerboard(pair, warped, fields))
+                warped, fields = self._display.warped(transform), self._parameters.boardFields
+                self._display.enter(Checkerboard(pair, warped, fields))
             else:
-                self._looking.leave()
+                self._display.leave()
         self.update()
 
     def onUndo(self, _checked=False):
         """Put everything back as it was before the run."""
         with errorsShown():
             if self.canUndo:
-                self._looking.clear()
+                self._display.clear()
                 result, kept = self._runs.pop()
-                self._looking.maps.drop(result.transformNode)
+                self._display.maps.drop(result.transformNode)
                 result.undo.undo()
                 for node in kept:
                     if inScene(node) is not None:
                         slicer.mrmlScene.RemoveNode(node)
-                self._looking.result = self._result
-        self._looking.changed()
+                self._display.result = self._result
+        self._display.changed()
 
     def _transform(self):
         """The selected output transform if it holds a result, else None."""

@@ -8,10 +8,9 @@ from GenRegLogic.errors import GenRegError
 from .. import text as words
 from ..dependencies import ensureTorch
 from ..inputs.parameters import inputsOf, inScene, outputsOf, settingsOf
-from ..messages import errorsShown, showError
+from ..text import asGenRegError, errorsShown, showError
 from ..timing import Later, repeating
-from .curve import CurvePart
-from .log import LogPart
+from .progressview import CurvePart, LogPart
 
 __all__ = ["RunControl"]
 
@@ -39,8 +38,8 @@ class RunControl:
         self._inputs, self._review, self._result, self._devices = inputs, review, result, devices
         self._curve, self._log = CurvePart(ui), LogPart(ui)
         self._parameters = None
-        self._latest = self._views = self._expected = None
-        self._starting = self._running = self._stopping = self._closed = self._forsaken = False
+        self._latest = self._run = self._expected = None
+        self._starting = self._running = self._stopping = self._closed = self._sceneClosed = False
         self._repairing = False
         self._error, self._message = None, Later(self._showMessage)
         self._shower = repeating(self._show, SHOW_MS)
@@ -60,9 +59,9 @@ class RunControl:
         self._parameters = parameters
         if parameters is None:
             self._curve.remove()
-            self._views = None
+            self._run = None
             self._starting = False
-            self._forsaken = True
+            self._sceneClosed = True
             self._showState()
 
     def cleanup(self):
@@ -71,7 +70,7 @@ class RunControl:
         self._shower.stop()
         self._message.stop()
         self._curve.remove()
-        self._parameters = self._views = None
+        self._parameters = self._run = None
 
     def onRun(self, _checked=False):
         """Check, ask what has to be asked, and begin."""
@@ -83,12 +82,11 @@ class RunControl:
             inputs, outputs = inputsOf(self._parameters), outputsOf(self._parameters)
             if not self._agreeToHarden(inputs, outputs):
                 return
-        except GenRegError as error:
-            self._showOutcome(error)
-            return
-        self._starting = True
-        self._showState()
-        self._runner.chores.abandon(lambda: self._start(inputs, outputs))
+            options = self._options()
+            shown = inputs if options["preview"] else None
+            self._beginWhenFree("register", inputs, outputs, shown=shown, **options)
+        except Exception as error:  # whatever it is, the buttons come back and the user is told
+            self._refuse(error)
 
     def repair(self, transform, what):
         """Let the optimization go on where it is wrong (Refine here).
@@ -103,26 +101,9 @@ class RunControl:
             self._runner.checkFree()
             self._needs()
             settings = settingsOf(self._parameters)
-        except GenRegError as error:
-            self._showOutcome(error)
-            return
-        self._starting = True
-        self._showState()
-        make = self._runner.makeJob(
-            "repair",
-            transform,
-            **what,
-            settings=settings,
-            preview=self._parameters.preview,
-            keepWarm=self._parameters.keepWarm,
-            onProgress=self._onProgress,
-            onLog=self._log.add,
-        )
-
-        def begin():
-            self._runner.begin(make, onEnded=self._onEnded)
-
-        self._runner.chores.abandon(lambda: self._begin(begin, repairing=True))
+            self._beginWhenFree("repair", transform, **what, settings=settings, **self._options())
+        except Exception as error:
+            self._refuse(error)
 
     def onCancel(self, _checked=False):
         """Give the run up."""
@@ -157,47 +138,59 @@ class RunControl:
         inputs.nonLinearParents = "harden" if agreed else "refuse"
         return agreed
 
-    def _start(self, inputs, outputs):
-        """A registration."""
-        if self._parameters is None:
-            return
-        preview = self._parameters.preview
-        options = {
-            "preview": preview,
+    def _options(self):
+        """What registrations and repairs have in common."""
+        return {
+            "preview": self._parameters.preview,
             "keepWarm": self._parameters.keepWarm,
             "onProgress": self._onProgress,
             "onLog": self._log.add,
-            "onEnded": self._onEnded,
         }
-        self._begin(lambda: self._runner.start(inputs, outputs, **options), inputs if preview else None)
 
-    def _begin(self, start, shown=None, *, repairing=False):
+    def _beginWhenFree(self, kind, *arguments, shown=None, **options):
+        self._starting = True
+        self._showState()
+        self._runner.whenFree(lambda: self._begin(kind, arguments, options, shown))
+
+    def _begin(self, kind, arguments, options, shown):
         """Start a run; the two volumes of `shown` come into the views for the preview."""
         if not self._starting or self._closed:  # the scene was closed in between
             return
-        self._starting, self._repairing = False, repairing
-        from GenRegLogic.mrml.views.layers import SliceViewState, showLayers
+        self._starting, self._repairing = False, kind == "repair"
+        try:
+            self._reset()
+            self._run = self._runner.begin(kind, *arguments, onEnded=self._onEnded, **options)
+        except Exception as error:
+            self._onEnded(asGenRegError(error))
+            return
+        self._running = True
+        with errorsShown():
+            self._showStarted(shown)
+        self._showState()
+        self._shower.start()
 
-        scene = slicer.mrmlScene
-        self._expected = None if repairing else self._inputs.expectedSeconds()
+    def _reset(self):
+        """Empty what was shown of the last run, and leave the mode that the views are in."""
+        self._run = None
+        self._expected = None if self._repairing else self._inputs.expectedSeconds()
         self._curve.clear()
         self._log.clear()
-        self._latest, self._stopping, self._forsaken = None, False, False
+        self._latest, self._stopping, self._sceneClosed = None, False, False
         self._review.leave()
-        views = SliceViewState(scene)
-        try:
-            start()
-        except GenRegError as error:
-            self._onEnded(error)
-            return
-        self._running, self._views = True, views
-        if shown is not None:
-            showLayers(scene, shown.fixed, shown.moving, OVERLAY_OPACITY)
+
+    def _showStarted(self, shown):
+        from GenRegLogic.mrml.views.layers import showLayers
+
         self._ui.progressBar.value = 0
         self._ui.progressLabel.text = _("Starting …")
         self._review.began()
-        self._showState()
-        self._shower.start()
+        if shown is not None:
+            showLayers(slicer.mrmlScene, shown.fixed, shown.moving, OVERLAY_OPACITY)
+
+    def _refuse(self, error):
+        """Nothing has begun: the buttons come back, and the user is told why."""
+        self._starting = False
+        self._showOutcome(asGenRegError(error))
 
     def _stop(self, sentence, how):
         if self._running:
@@ -208,7 +201,7 @@ class RunControl:
                 how()
 
     def _onProgress(self, stage, fraction, secondsLeft, objective):
-        if self._forsaken:  # its scene was closed, and what still comes of it is not for the next one
+        if self._sceneClosed:  # its scene was closed, and what still comes of it is not for the next one
             return
         self._latest = (stage, fraction, secondsLeft)
         if objective is not None:
@@ -239,12 +232,12 @@ class RunControl:
     def _finish(self, outcome):
         self._show()
         if isinstance(outcome, GenRegError):
-            if self._views is not None:
-                self._views.restore()
+            if self._run is not None:
+                self._run.views.restore()
             self._review.ended()
         else:
             self._takeOver(outcome)
-        self._views = None
+        self._run = None
         self._showOutcome(outcome)
         self._inputs.update()
 

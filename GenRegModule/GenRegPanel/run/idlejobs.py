@@ -1,18 +1,23 @@
 """Small jobs for the worker while nothing runs: which devices there are, how the contrasts of two volumes relate.
 
-They make the panel wiser, never slower: a run ends them, and what they fail with is only logged.
+They never hold up a run: a run ends them, and their failures go to the log, and unexpected ones
+to the status bar.
 """
 
 import logging
 import time
 
+import slicer
+
 from GenRegLogic.errors import GenRegError
 
+from ..text import asGenRegError
 from ..timing import repeating
 
-__all__ = ["Chores"]
+__all__ = ["IdleJobs"]
 
 POLL_MS = 50
+STATUS_MS = 5000
 END_S = 0.6
 """An abandoned job ends within half a second; the worker sees to that."""
 
@@ -33,7 +38,7 @@ class _Listener:
         pass
 
 
-class Chores:
+class IdleJobs:
     """Does one small job after the other.
 
     Args:
@@ -49,7 +54,7 @@ class Chores:
 
     @property
     def busy(self):
-        """Whether the worker is at a chore."""
+        """Whether the worker is at an idle job."""
         return self._present is not None
 
     def ask(self, name, job, prepare, onDone):
@@ -76,7 +81,7 @@ class Chores:
             then()
             return
         self._then = then
-        self._present = _nothing
+        self._present = _discard
         self._runner.worker.answer("abort")
         self._timer.start()
 
@@ -85,7 +90,7 @@ class Chores:
         self._waiting.clear()
         if not self.busy:
             return
-        self._present, worker = _nothing, self._runner.worker
+        self._present, worker = _discard, self._runner.worker
         worker.answer("abort")
         deadline = time.monotonic() + END_S
         while self.busy and time.monotonic() < deadline:
@@ -111,28 +116,37 @@ class Chores:
                 self._submit()
             else:
                 self._timer.stop()
-        except Exception as error:  # a chore is never worth a message
-            logging.warning("GenReg: %s", error)
-            self._timer.stop()
+        except Exception as error:
+            # The worker may be in any state: the next job or run gets a new one.
+            self._failed(error)
+            self._runner.dropWorker()
+
+    def _failed(self, error):
+        """Whatever it is, the next job's turn comes; it is not worth a window that has to be clicked away."""
+        self._present = None
+        slicer.util.showStatusMessage(str(asGenRegError(error)), STATUS_MS)
 
     def _submit(self):
         name = next(iter(self._waiting))
         job, prepare, onDone = self._waiting.pop(name)
-        parameters, arrays = prepare()
-        self._present = onDone
         try:
-            self._runner.worker.submit(job, parameters, arrays, _Listener(self._ended))
-        except Exception:
-            self._present = None
-            raise
+            parameters, arrays = prepare()
+        except Exception as error:
+            self._failed(error)
+            return
+        self._present = onDone
+        self._runner.worker.submit(job, parameters, arrays, _Listener(self._ended))
 
     def _ended(self, outcome):
         onDone, self._present = self._present, None
         if isinstance(outcome, GenRegError):
             logging.info("GenReg: %s", outcome)
         elif onDone is not None:  # None: forgotten in the meantime
-            onDone(outcome["report"])
+            try:
+                onDone(outcome["report"])
+            except Exception as error:
+                self._failed(error)
 
 
-def _nothing(_report):
-    """Stands for a job whose answer nobody wants any more."""
+def _discard(_report):
+    """The receiver of the report of a job that was abandoned."""

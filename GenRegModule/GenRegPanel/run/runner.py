@@ -13,11 +13,11 @@ from slicer.i18n import tr as _
 
 from GenRegLogic.errors import Cancelled, GenRegError, InputError
 
-from ..messages import unexpected
+from ..text import asGenRegError
 from ..timing import repeating
-from .idlejobs import Chores
+from .idlejobs import IdleJobs
 
-__all__ = ["Runner", "makeJob", "makeRun", "makeWorker", "pythonCommand"]
+__all__ = ["Runner", "makeJob", "makeWorker", "pythonCommand"]
 
 POLL_MS, BUSY_POLL_MS = 30, 2
 """Between two looks at the worker: while nothing waits, and while volumes are on their way."""
@@ -25,7 +25,7 @@ POLL_MS, BUSY_POLL_MS = 30, 2
 WAIT_S = 0.05
 """A blocking caller looks up this often, so that Ctrl+C gets through."""
 
-FAREWELL_S = 1.0
+END_WAIT_S = 1.0
 """How long the end of the module waits for a run to put the scene back; the worker itself is ended at once."""
 
 
@@ -41,44 +41,39 @@ def makeWorker():
     return Worker(command=pythonCommand())
 
 
-def makeRun(*arguments, **keywords):
-    """A run from nodes to nodes (`GenRegLogic.mrml.runs.registration.RegistrationRun`), not yet started."""
-    from GenRegLogic.mrml.runs.registration import RegistrationRun
-
-    return RegistrationRun(*arguments, **keywords)
-
-
 def makeJob(kind, *arguments, **keywords):
-    """A job about a transform, not yet started: "maps", "html" or "repair"."""
-    from GenRegLogic.mrml.runs.maps import MapsRun
-    from GenRegLogic.mrml.runs.reportpage import HtmlRun
+    """A job from nodes to nodes (`GenRegLogic.mrml.runs.job.Job`), not yet started.
 
-    if kind == "repair":
-        from GenRegLogic.mrml.runs.localrepair import RepairRun
+    Args:
+        kind: "register", "repair", "maps" or "html".
+        arguments: Scene, worker, and what the kind takes.
+        keywords: What the kind takes.
+    """
+    from GenRegLogic.mrml.runs.localrepair import RepairRun
+    from GenRegLogic.mrml.runs.registration import RegistrationRun
+    from GenRegLogic.mrml.runs.transformjobs import HtmlRun, MapsRun
 
-        return RepairRun(*arguments, **keywords)
-    return {"maps": MapsRun, "html": HtmlRun}[kind](*arguments, **keywords)
+    kinds = {"register": RegistrationRun, "repair": RepairRun, "maps": MapsRun, "html": HtmlRun}
+    return kinds[kind](*arguments, **keywords)
 
 
 class Runner:
-    """One worker, one run at a time.
+    """One worker, one job at a time: a registration, a repair, maps or a report.
 
     Args:
-        runFactory: Makes a run; called as `RegistrationRun` is.
-        jobFactory: Makes a job about a transform; called as `makeJob` is.
+        jobFactory: Makes a job; called as `makeJob` is.
         workerFactory: Makes the worker.
         clock: Seconds.
 
     Attributes:
-        chores: Small jobs for the same worker while nothing runs.
-        run: The present run, or None.
+        idle: Small jobs for the same worker while nothing runs.
+        run: The present job, or None.
     """
 
-    def __init__(self, runFactory=makeRun, workerFactory=makeWorker, clock=time.monotonic, jobFactory=makeJob):
+    def __init__(self, jobFactory=makeJob, workerFactory=makeWorker, clock=time.monotonic):
         self.run = None
-        self.chores = Chores(self)
-        self._makeRun, self._makeWorker, self._clock = runFactory, workerFactory, clock
-        self._makeJob = jobFactory
+        self.idle = IdleJobs(self)
+        self._makeJob, self._makeWorker, self._clock = jobFactory, workerFactory, clock
         self._worker = None
         self._timer = repeating(self._tick, POLL_MS)
         self._onEnded = None
@@ -100,54 +95,26 @@ class Runner:
             self._worker = self._makeWorker()
         return self._worker
 
-    def start(self, inputs, outputs, *, onEnded=None, timed=True, **options):
-        """Begin a run and return at once.
+    def whenFree(self, then):
+        """Give up the idle jobs and call `then` once the worker is free: at once, or within half a second."""
+        self.idle.abandon(then)
+
+    def begin(self, kind, *arguments, onEnded=None, timed=True, **options):
+        """Begin a job and return it at once.
 
         Args:
-            inputs: `RunInputs`.
-            outputs: `RunOutputs`.
-            onEnded: Receives the `RunResult` or a `GenRegError`, once.
+            kind: See `makeJob`.
+            arguments: What the kind takes: for "register" `RunInputs` and `RunOutputs`, else the transform's node.
+            onEnded: Receives the result or a `GenRegError`, once.
             timed: A timer polls; False: the caller does.
-            options: For `RegistrationRun`: preview, keepWarm, onProgress, onPreview, onLog.
-
-        Returns:
-            The run.
+            options: What the kind takes: preview, keepWarm, onProgress, onPreview, onLog, ...
 
         Raises:
-            InputError: Another run is under way, or the inputs or outputs cannot be used; the scene is untouched.
-        """
-        make = self._registration(inputs, outputs, options)
-        return self.begin(make, onEnded=onEnded, timed=timed)
-
-    def process(self, inputs, outputs, **options):
-        """Run to the end and return the `RunResult`; the window stands still meanwhile.
-
-        Raises:
-            GenRegError: What the run ended with.
-        """
-        return self.finish(self._registration(inputs, outputs, options))
-
-    def job(self, kind, *arguments, **options):
-        """Do a job about a transform (see `makeJob`) and return what it ends with; the window stands still meanwhile.
-
-        Raises:
-            GenRegError: What the job ended with.
-        """
-        return self.finish(self.makeJob(kind, *arguments, **options))
-
-    def makeJob(self, kind, *arguments, **options):
-        """For `begin`: what makes the job, once it is told who hears of its end."""
-        return lambda **how: self._makeJob(kind, slicer.mrmlScene, self.worker, *arguments, **options, **how)
-
-    def begin(self, make, *, onEnded=None, timed=True):
-        """Begin whatever `make(onEnded=...)` makes, and return it.
-
-        Raises:
-            InputError: Another run is under way, or this one cannot be.
+            InputError: Another job is under way, or a node cannot be used; the scene is untouched.
         """
         self.checkFree()
-        self.chores.end()
-        run = make(onEnded=self._ended)
+        self.idle.end()
+        run = self._makeJob(kind, slicer.mrmlScene, self.worker, *arguments, onEnded=self._ended, **options)
         self._onEnded, self.run = onEnded, run
         try:
             run.start()
@@ -159,14 +126,14 @@ class Runner:
             self._timer.start()
         return run
 
-    def finish(self, make):
-        """Begin, wait for the end, and return the result.
+    def wait(self, kind, *arguments, **options):
+        """Begin a job as `begin` does, wait for its end, and return the result; the window stands still meanwhile.
 
         Raises:
             GenRegError: What it ended with.
         """
         outcome = []
-        run = self.begin(make, onEnded=outcome.append, timed=False)
+        run = self.begin(kind, *arguments, onEnded=outcome.append, timed=False, **options)
         try:
             while not outcome:
                 if not run.poll() and not outcome:
@@ -177,9 +144,6 @@ class Runner:
         if isinstance(outcome[0], GenRegError):
             raise outcome[0]
         return outcome[0]
-
-    def _registration(self, inputs, outputs, options):
-        return lambda **how: self._makeRun(slicer.mrmlScene, self.worker, inputs, outputs, **options, **how)
 
     def cancel(self):
         """Give the present run up, if there is one; the scene becomes what it was."""
@@ -199,22 +163,26 @@ class Runner:
     def cleanup(self):
         """End everything: the run, the timer, the worker. Can be called twice; a later start begins afresh."""
         self._timer.stop()
-        self.chores.forget()
+        self.idle.forget()
         if self.run is not None:
-            self._farewell()
-        if self._worker is not None:
-            self._worker.close()
-            self._worker = None
+            self._endRun()
+        self.dropWorker()
 
-    def _farewell(self):
-        run, deadline = self.run, self._clock() + FAREWELL_S
+    def dropWorker(self):
+        """End the worker's process; what comes next starts a new one."""
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.close()
+
+    def _endRun(self):
+        run, deadline = self.run, self._clock() + END_WAIT_S
         try:
             run.cancel()
             while self.run is not None and self._clock() < deadline:
                 if not run.poll() and self.run is not None:
                     self.worker.wait(WAIT_S)
         except Exception as error:  # nobody is left to be told
-            unexpected(error)
+            asGenRegError(error)
         if self.run is not None:
             self._ended(Cancelled(_("The registration was given up.")))
 
@@ -226,7 +194,7 @@ class Runner:
         try:
             more = run.poll()
         except Exception as error:  # a fault must not come back with every tick of the timer
-            error = unexpected(error)
+            error = asGenRegError(error)
             if self.run is run:
                 self._abandon(run, error)
             return
@@ -239,7 +207,7 @@ class Runner:
         try:
             run.cancel()
         except Exception as another:  # it is broken already
-            unexpected(another)
+            asGenRegError(another)
         if self._worker is not None:
             self._worker.close()
         if self.run is run:

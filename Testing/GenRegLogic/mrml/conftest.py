@@ -175,3 +175,109 @@ def worker():
 def waiting():
     """A worker that goes on until it is told to stop."""
     return FakeWorker(answers=False)
+
+
+FIXED, MOVING = GEOMETRIES["oblique"], GEOMETRIES["anisotropic"]
+"""Of the scans of `transform`."""
+
+
+@pytest.fixture
+def views(scene):
+    """Three slice views, their layers, a layout and a crosshair."""
+    slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene, True)
+    layout = scene.AddNewNodeByClass("vtkMRMLLayoutNode")
+    layout.SetViewArrangement(layout.SlicerLayoutFourUpView)
+    for name, orientation in (("Red", "Axial"), ("Green", "Coronal"), ("Yellow", "Sagittal")):
+        node = scene.CreateNodeByClass("vtkMRMLSliceNode")
+        node.UnRegister(None)
+        node.SetLayoutName(name)
+        node.SetSingletonTag(name)
+        scene.AddNode(node)
+        node.SetOrientation(orientation)
+        node.SetDimensions(200, 150, 1)
+        node.SetFieldOfView(80, 60, 1)
+        composite = slicer.vtkMRMLSliceCompositeNode()
+        composite.SetLayoutName(name)
+        composite.SetSingletonTag(name)
+        scene.AddNode(composite)
+    return scene
+
+
+@pytest.fixture
+def transform(scene, scans):
+    """A transform with a known field, its scans, the moving one below it."""
+    from GenRegLogic.mrml.nodes.transforms import setField
+    from GenRegLogic.space.margin import withMargin
+
+    scene.RegisterNodeClass(slicer.vtkMRMLColorLegendDisplayNode())
+    fixed, moving = scans.volume("CT", FIXED), scans.volume("MR", MOVING, seed=1)
+    node = scene.AddNewNodeByClass("vtkMRMLTransformNode", "result")
+    setField(node, *withMargin(field(FIXED), FIXED))
+    node.SetNodeReferenceID(node.GetFixedNodeReferenceRole(), fixed.GetID())
+    node.SetNodeReferenceID(node.GetMovingNodeReferenceRole(), moving.GetID())
+    moving.SetAndObserveTransformNodeID(node.GetID())
+    return node
+
+
+def stateOf(scene) -> tuple:
+    """All that a mode may have changed."""
+    from GenRegLogic.mrml.views.layers import ViewsState
+
+    views = ViewsState(scene)
+    slices = {
+        key: ([m.GetElement(r, c) for r in range(4) for c in range(4)], *rest)
+        for key, (m, *rest) in views._slices.items()
+    }
+    nodes = sorted(
+        scene.GetNthNode(n).GetID()
+        for n in range(scene.GetNumberOfNodes())
+        if not scene.GetNthNode(n).GetAttribute("GenReg.Colors")
+    )
+    return views._layers, slices, views._layout, views._crosshair, nodes
+
+
+class MapsWorker:
+    """Answers the job "maps" with plain arrays, the job "html" with a page."""
+
+    def __init__(self):
+        self.jobs = []
+
+    def submit(self, job, parameters, arrays, listener):
+        self.jobs.append((job, parameters, arrays))
+        grid = Geometry.from_dict(parameters["fixed"])
+        if job == "html":
+            self.answer = {"report": {"html": "<!DOCTYPE html>"}, "arrays": {}, "geometries": {}}
+        else:
+            body = np.zeros(grid.shape, np.uint8)
+            body[4:-4, 4:-4, 4:-4] = 1
+            made = {
+                name: body if name == "body" else np.full(grid.shape, 0.4, np.float32) for name in parameters["want"]
+            }
+            worst = [
+                {"point_lps": [1.0, 2.0, 3.0], "expected_error_mm": 4.0, "reason": "Far off."},
+                {"point_lps": [5.0, 2.0, 3.0], "expected_error_mm": 3.0, "reason": "Off."},
+            ]
+            self.answer = {
+                "report": {"worst": worst, "ranges": {}},
+                "arrays": made,
+                "geometries": dict.fromkeys(made, grid),
+            }
+        self.listener = listener
+
+    def poll(self):
+        self.listener.ended(self.answer)
+        return False
+
+    def wait(self, seconds):
+        pass
+
+
+def makeMaps(scene, transform, **options):
+    """Have the maps of a transform made: (`MapNodes`, worker, {name: node})."""
+    from GenRegLogic.mrml.runs.transformjobs import MapsRun
+    from GenRegLogic.mrml.views.maps import MapNodes
+
+    store, worker = MapNodes(scene), MapsWorker()
+    run = MapsRun(scene, worker, transform, mapNodes=store, **options)
+    run.start()
+    return store, worker, run.runToEnd()

@@ -92,7 +92,7 @@ class TestFromParametersToARun:
         parameters.useNetwork = False
         assert part("inputs.parameters").settingsOf(parameters).network == "off"
 
-    def test_a_device_that_nobody_knows_is_refused_in_one_sentence(self, parameters, part):
+    def test_an_unknown_device_is_refused_in_one_sentence(self, parameters, part):
         from GenRegLogic.errors import InputError
 
         parameters.device = "abacus"

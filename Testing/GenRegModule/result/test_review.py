@@ -76,11 +76,11 @@ class TestWhatCanBeClicked:
 class TestGrid:
     def test_a_click_draws_it_and_another_takes_it_away(self, done):
         done.press("showGridButton")
-        assert done.panel.looking.drawing == "grid"
+        assert done.panel.display.drawing == "grid"
         assert done.ui.showGridButton.checked
         assert done.ui.gridModeButton.checked
         done.press("showGridButton")
-        assert done.panel.looking.drawing == ""
+        assert done.panel.display.drawing == ""
         assert not done.ui.showGridButton.checked
 
 

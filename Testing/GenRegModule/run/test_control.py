@@ -56,15 +56,45 @@ class TestRun:
         assert ready.ui.runButton.visible
         assert ready.ui.runButton.enabled
 
+    @pytest.mark.parametrize(
+        "error", [MemoryError(), RuntimeError("ITK ERROR: Image(0x1): Failed to allocate memory for image.")]
+    )
+    def test_an_unexpected_error_at_the_start_is_one_sentence_and_run_comes_back(self, ready, error):
+        ready.fakes.refuse(error)
+        ready.press("runButton")
+        assert len(ready.texts()) == 1
+        assert "ITK" not in ready.texts()[0]
+        assert ready.ui.runButton.visible
+        ready.press("runButton")
+        assert ready.ui.cancelButton.enabled
+
+    def test_an_unexpected_error_before_the_start_is_one_sentence(self, ready):
+        def lack():
+            raise OSError("torch: cannot open shared object file")
+
+        ready.needs.append(lack)
+        ready.press("runButton")
+        assert len(ready.texts()) == 1
+        assert ready.ui.runButton.visible
+        assert ready.fakes.runs == []
+
+    def test_an_error_after_an_idle_job_was_given_up_is_one_sentence(self, ready):
+        ready.settle(5, until=lambda: ready.fakes.worker.submitted)
+        ready.fakes.refuse(MemoryError())
+        ready.press("runButton")
+        ready.settle(5, until=lambda: ready.texts())
+        assert len(ready.texts()) == 1
+        assert ready.ui.runButton.visible
+
     def test_what_is_under_way_in_the_worker_is_given_up_first(self, ready):
         ready.settle(5, until=lambda: ready.fakes.worker.submitted)
         ready.press("runButton")
         ready.settle(5, until=lambda: ready.fakes.runs)
         assert ready.fakes.worker.answers == ["abort"]
-        assert ready.run.polls >= 0
+        assert not ready.fakes.worker.busy
 
     def test_a_run_that_a_script_has_begun_is_told_of(self, ready):
-        ready.fakes.runner.start(object(), object())
+        ready.fakes.runner.begin("register", object(), object())
         ready.press("runButton")
         assert len(ready.fakes.runs) == 1
         assert "under way" in ready.texts()[0]
@@ -92,7 +122,7 @@ class TestNonLinearParents:
         assert bent.fakes.runs == []
         assert bent.ui.runButton.visible
 
-    def test_without_them_nobody_is_asked(self, running):
+    def test_without_them_there_is_no_question(self, running):
         assert running.host.messages == []
 
 
@@ -126,16 +156,16 @@ class TestProgress:
         assert [len(points) for _, points in view.curves()] == [5]
 
     def test_a_level_of_another_scale_goes_on_where_the_last_one_ended(self, part):
-        shares = part("run.curve").Shares()
+        shares = part("run.progressview").Shares()
         told = [(0, 0.4), (0, 0.2), (1, 6.0), (1, 3.0)]
         assert [shares.next(*one) for one in told] == pytest.approx([1.0, 0.5, 0.5, 0.25])
 
     def test_the_best_so_far_counts(self, part):
-        shares = part("run.curve").Shares()
+        shares = part("run.progressview").Shares()
         assert [shares.next(0, value) for value in (2.0, 3.0, 1.0, 4.0)] == [1.0, 1.0, 0.5, 0.5]
 
     def test_an_objective_of_zero_breaks_nothing(self, part):
-        shares = part("run.curve").Shares()
+        shares = part("run.progressview").Shares()
         assert [shares.next(0, value) for value in (0.0, 0.0)] == [1.0, 1.0]
 
     def test_the_curve_begins_again_with_the_next_run(self, running):

@@ -4,27 +4,27 @@ import pytest
 
 
 @pytest.fixture
-def chores(fakes):
-    return fakes.runner.chores
+def idle(fakes):
+    return fakes.runner.idle
 
 
-def ask(chores, name="inspect", heard=None):
-    chores.ask(name, name, lambda: ({"a": 1}, {}), heard.append if heard is not None else lambda report: None)
+def ask(idle, name="inspect", heard=None):
+    idle.ask(name, name, lambda: ({"a": 1}, {}), heard.append if heard is not None else lambda report: None)
 
 
 class TestAsk:
-    def test_a_job_is_done_and_its_report_delivered(self, host, chores, fakes):
+    def test_a_job_is_done_and_its_report_delivered(self, host, idle, fakes):
         heard = []
-        ask(chores, "devices", heard)
+        ask(idle, "devices", heard)
         host.processEvents(5, until=lambda: fakes.worker.submitted)
         fakes.worker.end({"report": {"devices": []}})
         host.processEvents(5, until=lambda: heard)
         assert heard == [{"devices": []}]
         assert fakes.worker.submitted[0][:2] == ("devices", {"a": 1})
 
-    def test_one_job_follows_the_other(self, host, chores, fakes):
-        ask(chores, "devices")
-        ask(chores, "inspect")
+    def test_one_job_follows_the_other(self, host, idle, fakes):
+        ask(idle, "devices")
+        ask(idle, "inspect")
         host.processEvents(5, until=lambda: fakes.worker.submitted)
         host.processEvents(0.2)
         assert len(fakes.worker.submitted) == 1
@@ -32,66 +32,100 @@ class TestAsk:
         host.processEvents(5, until=lambda: len(fakes.worker.submitted) == 2)
         assert [job for job, _, _ in fakes.worker.submitted] == ["devices", "inspect"]
 
-    def test_a_later_request_takes_an_earlier_ones_place(self, host, chores, fakes):
+    def test_a_later_request_takes_an_earlier_ones_place(self, host, idle, fakes):
         first, second = [], []
-        ask(chores, "inspect", first)
-        ask(chores, "inspect", second)
+        ask(idle, "inspect", first)
+        ask(idle, "inspect", second)
         host.processEvents(5, until=lambda: fakes.worker.submitted)
         fakes.worker.end({"report": {"same_contrast": True}})
         host.processEvents(5, until=lambda: second)
         assert first == []
         assert len(fakes.worker.submitted) == 1
 
-    def test_a_job_that_fails_bothers_nobody(self, host, chores, fakes):
+    def test_a_job_that_fails_shows_no_message(self, host, idle, fakes):
         from GenRegLogic.errors import WorkerError
 
         heard = []
-        ask(chores, "inspect", heard)
+        ask(idle, "inspect", heard)
         host.processEvents(5, until=lambda: fakes.worker.submitted)
         fakes.worker.end(WorkerError("It died."))
-        host.processEvents(5, until=lambda: not chores.busy)
+        host.processEvents(5, until=lambda: not idle.busy)
         assert heard == []
         assert host.messages == []
 
-    def test_a_job_that_cannot_be_prepared_bothers_nobody(self, host, chores, fakes):
-        chores.ask("inspect", "inspect", lambda: 1 / 0, lambda report: None)
+    def test_a_job_that_cannot_be_prepared_shows_no_message(self, host, idle, fakes):
+        idle.ask("inspect", "inspect", lambda: 1 / 0, lambda report: None)
         host.processEvents(0.2)
         assert fakes.worker.submitted == []
         assert host.messages == []
 
-    def test_nothing_is_begun_during_a_run(self, host, chores, fakes):
-        fakes.runner.start(object(), object())
-        ask(chores)
+    def test_the_next_job_has_its_turn_after_one_that_cannot_be_prepared(self, host, idle, fakes):
+        def prepare():
+            raise MemoryError
+
+        idle.ask("inspect", "inspect", prepare, lambda report: None)
+        ask(idle, "devices")
+        host.processEvents(5, until=lambda: fakes.worker.submitted)
+        assert [job for job, _, _ in fakes.worker.submitted] == ["devices"]
+
+    def test_an_unexpected_error_is_a_sentence_in_the_status_bar(self, host, idle, monkeypatch):
+        import slicer
+
+        def prepare():
+            raise MemoryError
+
+        shown = []
+        monkeypatch.setattr(slicer.util, "showStatusMessage", lambda text, duration=0: shown.append(text))
+        idle.ask("inspect", "inspect", prepare, lambda report: None)
+        host.processEvents(5, until=lambda: shown)
+        assert "memory" in shown[0]
+
+    def test_a_run_starts_after_the_worker_has_failed_in_the_middle_of_a_job(self, host, idle, fakes, monkeypatch):
+        def fail(budget_s=0.02):
+            raise MemoryError
+
+        ask(idle)
+        host.processEvents(5, until=lambda: fakes.worker.submitted)
+        monkeypatch.setattr(fakes.worker, "poll", fail)
+        called = []
+        idle.abandon(lambda: called.append(True))
+        host.processEvents(2, until=lambda: called)
+        assert called == [True]
+        assert not idle.busy
+
+    def test_nothing_is_begun_during_a_run(self, host, idle, fakes):
+        fakes.runner.begin("register", object(), object())
+        ask(idle)
         host.processEvents(0.2)
         assert fakes.worker.submitted == []
 
 
 class TestARunComesFirst:
-    def test_with_nothing_under_way_it_starts_at_once(self, chores):
+    def test_with_nothing_under_way_it_starts_at_once(self, idle):
         called = []
-        chores.abandon(lambda: called.append(True))
+        idle.abandon(lambda: called.append(True))
         assert called == [True]
 
-    def test_what_is_under_way_is_given_up_first(self, host, chores, fakes):
+    def test_what_is_under_way_is_given_up_first(self, host, idle, fakes):
         called, heard = [], []
-        ask(chores, "inspect", heard)
+        ask(idle, "inspect", heard)
         host.processEvents(5, until=lambda: fakes.worker.submitted)
-        chores.abandon(lambda: called.append(fakes.worker.busy))
+        idle.abandon(lambda: called.append(fakes.worker.busy))
         assert called == []
         assert fakes.worker.answers == ["abort"]
         host.processEvents(5, until=lambda: called)
         assert called == [False]
         assert heard == []
 
-    def test_what_waits_is_forgotten(self, host, chores, fakes):
-        ask(chores)
-        chores.abandon(lambda: None)
+    def test_what_waits_is_forgotten(self, host, idle, fakes):
+        ask(idle)
+        idle.abandon(lambda: None)
         host.processEvents(0.2)
         assert fakes.worker.submitted == []
 
-    def test_a_caller_who_cannot_come_back_waits_for_it(self, host, chores, fakes):
-        ask(chores)
+    def test_a_run_that_begins_at_once_waits_for_it(self, host, idle, fakes):
+        ask(idle)
         host.processEvents(5, until=lambda: fakes.worker.submitted)
-        fakes.runner.start(object(), object())
-        assert not chores.busy
+        fakes.runner.begin("register", object(), object())
+        assert not idle.busy
         assert not fakes.worker.busy

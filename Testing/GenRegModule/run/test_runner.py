@@ -4,7 +4,7 @@ import pytest
 
 
 class Request:
-    """Stands for a run's inputs and outputs where nobody looks inside."""
+    """Stands for a run's inputs and outputs, which the runner only passes on."""
 
 
 @pytest.fixture
@@ -13,7 +13,7 @@ def runner(fakes):
 
 
 def start(runner, **options):
-    return runner.start(Request(), Request(), **options)
+    return runner.begin("register", Request(), Request(), **options)
 
 
 class TestStart:
@@ -41,13 +41,13 @@ class TestStart:
             start(runner)
         assert runner.running
 
-    def test_a_run_after_another_is_welcome(self, runner):
+    def test_a_run_can_follow_another(self, runner):
         run = start(runner)
         run.end("done")
         start(runner)
         assert runner.running
 
-    def test_a_run_that_is_refused_leaves_the_way_free(self, runner, fakes):
+    def test_after_a_run_that_is_refused_another_can_start(self, runner, fakes):
         from GenRegLogic.errors import InputError
 
         fakes.refuse(InputError("No."))
@@ -62,14 +62,14 @@ class TestStart:
 
 
 class TestWhileItRuns:
-    def test_the_callers_words_reach_the_run(self, runner):
+    def test_preview_keep_and_cancel_reach_the_run(self, runner):
         run = start(runner)
         runner.setPreview(False)
         runner.stopAndKeep()
         runner.cancel()
         assert run.calls == [("preview", False), "keep", "cancel"]
 
-    def test_without_a_run_they_reach_nobody(self, runner):
+    def test_without_a_run_they_do_nothing(self, runner):
         runner.setPreview(False)
         runner.stopAndKeep()
         runner.cancel()
@@ -86,7 +86,7 @@ class TestWhileItRuns:
         assert not runner.running
         assert fakes.worker.closed
 
-    def test_a_fault_of_the_one_who_hears_the_outcome_harms_nothing(self, host, runner, fakes):
+    def test_an_error_in_the_receiver_of_the_outcome_leaves_the_runner_usable(self, host, runner, fakes):
         run = start(runner, onEnded=lambda outcome: 1 / 0)
         run.later(run.end, "the result")
         host.processEvents(5, until=lambda: not runner.running)
@@ -94,7 +94,7 @@ class TestWhileItRuns:
         start(runner)
 
 
-class TestProcess:
+class TestWait:
     def test_the_result_is_returned(self, runner, fakes, monkeypatch):
         begin = runner.begin
 
@@ -104,7 +104,7 @@ class TestProcess:
             return run
 
         monkeypatch.setattr(runner, "begin", beginAndEnd)
-        assert runner.process(Request(), Request()) == "the result"
+        assert runner.wait("register", Request(), Request()) == "the result"
 
     def test_a_failure_is_raised(self, runner, monkeypatch):
         from GenRegLogic.errors import WorkerError
@@ -118,13 +118,13 @@ class TestProcess:
 
         monkeypatch.setattr(runner, "begin", beginAndEnd)
         with pytest.raises(WorkerError, match="ended"):
-            runner.process(Request(), Request())
+            runner.wait("register", Request(), Request())
         assert not runner.running
 
     def test_an_interruption_gives_the_run_up(self, runner, fakes, monkeypatch):
         monkeypatch.setattr(fakes.worker, "wait", lambda seconds: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            runner.process(Request(), Request())
+            runner.wait("register", Request(), Request())
         assert "cancel" in fakes.runs[-1].calls
         assert not runner.running
         assert fakes.worker.closed
@@ -139,10 +139,10 @@ class TestCleanup:
         assert len(outcomes) == 1
         assert fakes.worker.closed == 1
 
-    def test_a_run_that_does_not_end_is_left_behind(self, host, runner, fakes, monkeypatch, part):
+    def test_a_run_that_does_not_end_is_abandoned_after_a_second(self, host, runner, fakes, monkeypatch, part):
         from GenRegLogic.errors import Cancelled
 
-        monkeypatch.setattr(part("run.runner"), "FAREWELL_S", 0.05)
+        monkeypatch.setattr(part("run.runner"), "END_WAIT_S", 0.05)
         outcomes = []
         run = start(runner, onEnded=outcomes.append)
         monkeypatch.setattr(run, "cancel", lambda: None)

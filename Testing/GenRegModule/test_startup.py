@@ -1,4 +1,4 @@
-"""What the module offers in Slicer's Sample Data module; SampleData itself is played by a recorder."""
+"""What happens when Slicer has started: two sample pairs are offered, and fields that are loaded stay linear."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
+import numpy as np
 import pytest
+import vtk
 
-SOURCE = Path(__file__).resolve().parents[2] / "GenRegModule" / "GenRegPanel" / "sampledata.py"
+SOURCE = Path(__file__).resolve().parents[2] / "GenRegModule" / "GenRegPanel" / "startup.py"
 
 
 def _load(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
@@ -21,7 +23,7 @@ def _load(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         if "slicer" not in sys.modules:
             monkeypatch.setitem(sys.modules, "slicer", ModuleType("slicer"))
         monkeypatch.setitem(sys.modules, "slicer.i18n", i18n)
-    spec = importlib.util.spec_from_file_location("sampledata_under_test", SOURCE)
+    spec = importlib.util.spec_from_file_location("startup_under_test", SOURCE)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -68,3 +70,56 @@ def test_a_slicer_without_titles_of_categories_gets_the_pairs_too(monkeypatch):
     monkeypatch.setitem(sys.modules, "SampleData", SimpleNamespace(SampleDataLogic=logic))
     _load(monkeypatch).registerSampleData()
     assert len(registered) == 2
+
+
+def aField(scene):
+    """A transform node with a field whose values are marked as GenReg's are."""
+    from GenRegLogic.mrml.nodes.transforms import setField
+    from GenRegLogic.space.volume import Geometry
+
+    array = np.zeros((8, 9, 10, 3), np.float32)
+    array[2:-2, 2:-2, 2:-2] = 517 / 1024
+    node = scene.AddNewNodeByClass("vtkMRMLGridTransformNode", "field")
+    setField(node, array, Geometry((10, 9, 8), (2.0, 2.0, 2.0), (0.0, 0.0, 0.0), np.eye(3)))
+    return node
+
+
+def throughAFile(scene, node, path):
+    """The node, saved and loaded."""
+    node.AddDefaultStorageNode()
+    node.GetStorageNode().SetFileName(str(path))
+    assert node.GetStorageNode().WriteData(node)
+    loaded = scene.AddNewNodeByClass("vtkMRMLTransformNode", "loaded")
+    loaded.AddDefaultStorageNode()
+    loaded.GetStorageNode().SetFileName(str(path))
+    assert loaded.GetStorageNode().ReadData(loaded)
+    return loaded
+
+
+def test_a_field_is_linear_again_after_loading(slicerModule, tmp_path):
+    import slicer
+    from GenRegPanel.startup import keepFieldsLinear
+
+    keepFieldsLinear()
+    loaded = throughAFile(slicer.mrmlScene, aField(slicer.mrmlScene), tmp_path / "field.h5")
+    assert loaded.GetTransformFromParent().GetInterpolationMode() == vtk.VTK_LINEAR_INTERPOLATION
+
+
+def test_asked_twice_it_watches_once(slicerModule):
+    import slicer
+    from GenRegPanel.startup import KEEPER, keepFieldsLinear
+
+    keepFieldsLinear()
+    keeper = getattr(slicer.modules, KEEPER)
+    keepFieldsLinear()
+    assert getattr(slicer.modules, KEEPER) is keeper
+
+
+def test_the_modules_logic_is_enough(slicerModule):
+    import GenReg
+    import slicer
+    from GenRegPanel.startup import KEEPER
+
+    logic = GenReg.GenRegLogic()
+    assert hasattr(slicer.modules, KEEPER)
+    logic.cleanup()

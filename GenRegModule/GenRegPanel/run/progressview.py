@@ -1,10 +1,11 @@
-"""The objective's curve below the progress bar: Slicer's own plot, made when the first value comes."""
+"""The objective's curve below the progress bar (Slicer's own plot, made when the first value comes), and the log."""
 
 import slicer
+from slicer.i18n import tr as _
 
 from ..inputs.parameters import inScene
 
-__all__ = ["CurvePart", "Shares"]
+__all__ = ["CurvePart", "LogPart", "Shares"]
 
 VIEW_NAME = "GenRegObjective"
 
@@ -120,3 +121,37 @@ class CurvePart:
         node.SetSaveWithScene(False)
         node.SetAndObserveParentLayoutNodeID(self._ownerNode.GetID())
         return scene.AddNode(node)
+
+
+class LogPart:
+    """Collects a run's lines and shows them a few at a time.
+
+    Args:
+        ui: The panel's widgets.
+    """
+
+    def __init__(self, ui):
+        self._text = ui.logText
+        self._lines, self._shown = [], 0
+
+    def add(self, line):
+        """Note a line; it appears with the next `show`."""
+        self._lines.append(line.rstrip())
+
+    def show(self):
+        """Show the lines noted since the last time."""
+        if self._shown < len(self._lines):
+            self._text.appendPlainText("\n".join(self._lines[self._shown :]))
+            self._shown = len(self._lines)
+
+    def clear(self):
+        """Begin again."""
+        self._lines, self._shown = [], 0
+        self._text.clear()
+
+    def keep(self, transformNode):
+        """Store the log as a text node named after the transform, and return the node."""
+        name = _("{name} log").format(name=transformNode.GetName())
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTextNode", slicer.mrmlScene.GenerateUniqueName(name))
+        node.SetText("\n".join(self._lines))
+        return node

@@ -1,4 +1,4 @@
-"""Maps of a registration as volume nodes: made by the worker, kept until the transform changes, shown over the scan."""
+"""Maps of a registration as volume nodes with colors and legends: kept until the transform changes."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ import json
 import numpy as np
 import slicer
 
-from ...errors import InputError
 from ...space.margin import LPS_TO_RAS
 from ..i18n import tr as _
-from ..nodes.pair import changeToken, pairOf
-from ..nodes.parents import isIn
+from ..nodes.pair import stateToken
+from ..nodes.parents import isIn, nodesOf
 from ..nodes.snapshot import batch
 from ..nodes.volumes import setVolume, volumeFromNode
-from ..views.colors import colorNode
-from .job import TransformJob
+from .colors import colorNode
 
-__all__ = ["MAPS", "MapNodes", "MapsRun", "Place", "hideLegends", "showLegend", "stateToken"]
+__all__ = ["BODY", "MAPS", "MapNodes", "Place", "hideLegends", "showLegend", "window"]
 
 MAP_ATTRIBUTE, WORST_ATTRIBUTE, TRANSFORM_ROLE = "GenReg.Map", "GenReg.WorstPlaces", "GenReg.MapOf"
 
@@ -148,7 +146,7 @@ class MapNodes:
         self._tokens.pop(transformNode.GetID(), None)
 
     def dropOrphans(self) -> None:
-        """Remove the maps whose transform is gone, but for those that the user has asked to be saved."""
+        """Remove the maps whose transform is gone, except those that the user has asked to be saved."""
         for node in self._all():
             if node.GetNodeReference(TRANSFORM_ROLE) is None and not node.GetSaveWithScene():
                 _remove(self._scene, node)
@@ -161,9 +159,7 @@ class MapNodes:
         self._tokens.clear()
 
     def _all(self) -> list:
-        count = self._scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
-        nodes = [self._scene.GetNthNodeByClass(index, "vtkMRMLScalarVolumeNode") for index in range(count)]
-        return [node for node in nodes if node.GetAttribute(MAP_ATTRIBUTE)]
+        return [node for node in nodesOf(self._scene, "vtkMRMLScalarVolumeNode") if node.GetAttribute(MAP_ATTRIBUTE)]
 
     def _add(self, transformNode, name: str, outcome: dict, saved: bool):
         kind, geometry = MAPS[name], outcome["geometries"][name]
@@ -189,38 +185,6 @@ class MapNodes:
         _addLegend(node, kind, high)
         _setSaved(node, saved)
         return node
-
-
-class MapsRun(TransformJob):
-    """Has the worker make maps of a transform; ends with all maps of that transform, {name: volume node}.
-
-    Args:
-        mapNodes: `MapNodes`, where the maps go.
-        want: Names out of `MAPS`.
-        saved: The maps go with the scene.
-        arguments: As `TransformJob`'s.
-    """
-
-    job = "maps"
-
-    def __init__(
-        self, scene, worker, transformNode, *, mapNodes: MapNodes, want=tuple(MAPS), saved: bool = False, **arguments
-    ) -> None:
-        super().__init__(scene, worker, transformNode, **arguments)
-        unknown = set(want) - set(MAPS)
-        if unknown:
-            raise InputError(
-                _("There is no map '{name}'; there are {names}.").format(name=sorted(unknown)[0], names=", ".join(MAPS))
-            )
-        self._mapNodes, self._want, self._saved = mapNodes, [name for name in MAPS if name in want], saved
-
-    def parameters(self) -> dict:
-        """Which maps."""
-        return {"want": [*self._want, BODY]}
-
-    def take(self, outcome: dict) -> dict:
-        """Put the maps into the scene."""
-        return self._mapNodes.add(self._node, outcome, saved=self._saved)
 
 
 def window(name: str, array: np.ndarray, known: dict | None = None) -> tuple[float, float]:
@@ -250,8 +214,7 @@ def showLegend(node) -> None:
 
 def hideLegends(scene) -> None:
     """Take the legends of all maps away."""
-    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLColorLegendDisplayNode")):
-        legend = scene.GetNthNodeByClass(index, "vtkMRMLColorLegendDisplayNode")
+    for legend in nodesOf(scene, "vtkMRMLColorLegendDisplayNode"):
         owner = legend.GetDisplayableNode()
         if owner is not None and owner.GetAttribute(MAP_ATTRIBUTE):
             legend.SetVisibility(False)
@@ -278,18 +241,6 @@ def _addLegend(node, kind: Kind, end: float) -> None:
         legend.GetTitleTextProperty().SetFontSize(TITLE_SIZE)
         legend.GetLabelTextProperty().SetFontFamilyToArial()
         legend.SetVisibility(False)
-
-
-def stateToken(transformNode) -> tuple:
-    """Stays the same as long as a transform and the voxels of its scans do."""
-    token = list(changeToken(transformNode))
-    try:
-        pair = pairOf(transformNode)
-    except InputError:
-        return tuple(token)
-    for node in (pair.fixedNode, pair.movingNode):
-        token.append((node.GetID(), node.GetImageData().GetMTime() if node.GetImageData() is not None else 0))
-    return tuple(token)
 
 
 def _places(worst: list[dict]) -> str:

@@ -1,9 +1,15 @@
-"""The two sample pairs that the module registers with SampleData, from Slicer's own public sample sets.
+"""What the module does when Slicer has started: it registers two sample pairs, and keeps loaded fields linear.
 
-Nothing is downloaded here: SampleData does so when the user clicks on a pair, and keeps the files in Slicer's cache.
+The pairs are from Slicer's own public sample sets. Nothing is downloaded here: SampleData does so when the user clicks
+on a pair, and keeps the files in Slicer's cache.
 """
 
 from slicer.i18n import tr as _
+
+__all__ = ["KEEPER", "keepFieldsLinear", "registerSampleData"]
+
+KEEPER = "genRegLinearKeeper"
+"""Attribute of slicer.modules: one for the application, which a reload of the module leaves in place."""
 
 SAMPLE_CATEGORY = "GenReg"
 DOWNLOAD_ADDRESS = "https://github.com/Slicer/SlicerTestingData/releases/download/SHA256/"
@@ -47,3 +53,17 @@ def registerSampleData():
             nodeNames=nodeNames,
             checksums=[f"SHA256:{digest}" for digest in digests],
         )
+
+
+def keepFieldsLinear():
+    """Keep GenReg's fields linear when they are loaded from files, from now to the end of the application, whether or
+    not the module is opened."""
+    import slicer
+
+    from .bootstrap import makeEngineImportable
+
+    makeEngineImportable()
+    from GenRegLogic.mrml.nodes.keeplinear import LinearKeeper
+
+    if not hasattr(slicer.modules, KEEPER):
+        setattr(slicer.modules, KEEPER, LinearKeeper(slicer.mrmlScene))

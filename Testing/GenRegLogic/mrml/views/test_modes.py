@@ -1,0 +1,115 @@
+"""The modes of the slice views: what they show, and that they leave no trace."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import slicer
+
+from GenRegLogic.mrml.nodes.pair import pairOf
+from GenRegLogic.mrml.views.modes import Checkerboard, Flicker, Fusion, MapOverlay, SideBySide, ViewModes
+
+from ..conftest import FIXED, makeMaps, stateOf
+
+MODES = {
+    "checkerboard": Checkerboard,
+    "flicker": Flicker,
+    "fusion": Fusion,
+    "sideBySide": SideBySide,
+    "fixed flicker": lambda pair: Flicker(pair, "fixed"),
+}
+
+
+@pytest.fixture
+def modes(views):
+    """The modes of the three slice views; left at the end of the test."""
+    made = ViewModes(views)
+    yield made
+    made.end()
+
+
+class TestModes:
+    @pytest.mark.parametrize("name", MODES)
+    def test_leaving_puts_everything_back_exactly(self, modes, views, transform, name):
+        pair = pairOf(transform)
+        before = stateOf(views)
+        modes.enter(MODES[name](pair))
+        assert stateOf(views) != before
+        for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
+            node.JumpSliceByCentering(5.0, 6.0, 7.0)
+        modes.leave()
+        assert stateOf(views) == before
+
+    def test_leaving_after_all_modes_in_turn_puts_everything_back(self, modes, views, transform):
+        pair = pairOf(transform)
+        before = stateOf(views)
+        for kind in (*MODES.values(), *reversed(MODES.values())):
+            modes.enter(kind(pair))
+        modes.leave()
+        assert stateOf(views) == before
+
+    def test_planes_turned_by_side_by_side_do_not_stay_for_the_next_mode(self, modes, views, transform):
+        modes.enter(SideBySide(pairOf(transform)))
+        modes.enter(Fusion(pairOf(transform)))
+        assert views.GetNodeByID("vtkMRMLSliceNodeYellow").GetOrientation() == "Sagittal"
+
+    def test_side_by_side_links_three_views_of_one_plane(self, modes, views, transform):
+        modes.enter(SideBySide(pairOf(transform)))
+        nodes = [views.GetNodeByID(f"vtkMRMLSliceNode{name}") for name in ("Red", "Green", "Yellow")]
+        assert {node.GetOrientation() for node in nodes} == {"Axial"}
+        composites = [views.GetNodeByID(f"vtkMRMLSliceCompositeNode{name}") for name in ("Red", "Green", "Yellow")]
+        assert all(node.GetHotLinkedControl() for node in composites)
+        assert len({node.GetBackgroundVolumeID() for node in composites}) == 3
+
+    def test_a_mode_is_left_when_another_scene_is_added(self, modes, views, transform):
+        before = stateOf(views)
+        modes.enter(SideBySide(pairOf(transform)))
+        views.StartState(slicer.vtkMRMLScene.ImportState)
+        views.EndState(slicer.vtkMRMLScene.ImportState)
+        assert modes.present is None
+        assert stateOf(views)[:4] == before[:4]
+
+    def test_the_flicker_changes_the_upper_picture(self, modes, views, transform):
+        mode = Flicker(pairOf(transform))
+        modes.enter(mode)
+        composite = views.GetFirstNodeByClass("vtkMRMLSliceCompositeNode")
+        seen = []
+        for _ in range(4):
+            mode.flick()
+            seen.append(composite.GetForegroundOpacity())
+        assert seen == [0.0, 1.0, 0.0, 1.0]
+
+    def test_neighboring_squares_of_the_checkerboard_show_the_two_scans_in_turn(self, modes, views, transform):
+        pair = pairOf(transform)
+        for node, value in ((pair.fixedNode, 0.0), (pair.movingNode, 100.0)):
+            slicer.util.arrayFromVolume(node)[:] = value
+            node.GetDisplayNode().SetAutoWindowLevel(False)
+            node.GetDisplayNode().SetWindowLevelMinMax(0, 100)
+        mode = Checkerboard(pair, np.full(FIXED.shape, 100.0, np.float32), fields=4)
+        modes.enter(mode)
+        board = slicer.util.arrayFromVolume(slicer.util.getNode("GenReg checkerboard"))
+        assert set(np.unique(board)) == {0, 255}
+        assert 0.4 < (board == 255).mean() < 0.6
+        mode.setFields(2)
+        assert board[0, 0, 0] == 0
+
+    def test_a_map_brings_its_legend_and_takes_it_away(self, modes, views, transform):
+        _, _, made = makeMaps(views, transform)
+        legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(made["magnitude"])
+        modes.enter(MapOverlay(pairOf(transform), made["magnitude"], "magnitude", 0.5))
+        assert legend.GetVisibility()
+        modes.leave()
+        assert not legend.GetVisibility()
+
+    @pytest.mark.parametrize("name", MODES)
+    def test_the_scene_can_be_closed_in_a_mode(self, modes, views, transform, name):
+        modes.enter(MODES[name](pairOf(transform)))
+        views.Clear(False)
+        assert modes.present is None
+
+    def test_a_layout_that_another_slicer_does_not_know_is_not_saved(self, modes, views, transform):
+        layout = views.GetFirstNodeByClass("vtkMRMLLayoutNode")
+        modes.enter(SideBySide(pairOf(transform)))
+        assert not layout.GetSaveWithScene()
+        modes.leave()
+        assert layout.GetSaveWithScene()
