@@ -23,6 +23,7 @@ from .guidance.landmarks import LandmarkPull, rigid_fit
 from .guidance.masks import check_mask
 from .guidance.rigid import RigidBodies, check_rigid, rigid_field
 from .machine.device import choose_device, device_name, free_memory, plan_memory, tune_allocator
+from .machine.memory import is_out_of_memory
 from .machine.waiting import sleeping_threads
 from .network.learned import SHA256, SHOWN_DIGITS, Learned, shipped
 from .progress import Monitor, Progress, listening
@@ -45,9 +46,6 @@ from .stages.refine import Refiner
 from .stages.schedule import BOTH, DESCRIPTOR, INTENSITY, schedule
 
 __all__ = ["Progress", "Registration", "register"]
-
-OUT_OF_MEMORY_WORDS = ("allocate memory", "not enough memory", "out of memory", "alloc_failed", "bad_alloc")
-"""In the messages of the CPU's allocators (Linux, Windows), CUDA and MPS, which raise a plain RuntimeError."""
 
 INITIAL_VOXELS = 500_000
 """Of the grid on which a non-linear initial transform is sampled."""
@@ -210,12 +208,6 @@ def _wanted_voxels(inputs: _Inputs) -> int:
     if resolution is None:
         return inputs.fixed.array.size
     return int(min(np.prod(geometry.extent_mm) / resolution**3, 2**60)) + 1
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out: Python's, or that of one of torch's devices."""
-    words = str(error).lower()
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(w in words for w in OUT_OF_MEMORY_WORDS)
 
 
 def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str], monitor: Monitor) -> Registration:

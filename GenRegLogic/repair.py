@@ -19,11 +19,12 @@ from .files.points import check_landmarks
 from .guidance.landmarks import LandmarkPull
 from .guidance.region import Region, check_region, region_around
 from .machine.device import choose_device, device_name
+from .machine.memory import is_out_of_memory
 from .progress import Monitor, Progress, listening
 from .quality.findings import body_points, similarity
 from .quality.measure import foreground, tre
 from .quality.report import build_report, record_stages
-from .register import computing, is_out_of_memory
+from .register import computing
 from .registration import Registration
 from .settings import Settings
 from .space.field import AffineTransform, DisplacementField, as_points, sample_transform

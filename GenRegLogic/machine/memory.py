@@ -1,6 +1,6 @@
 """How much main memory there is, how much a registration needs, and a plan that fits; loads nothing that is large.
 
-Key names: `free_ram`, `plan_memory`, `tune_allocator`.
+Key names: `free_ram`, `plan_memory`, `is_out_of_memory`, `tune_allocator`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ try:
 except ImportError:  # Windows
     resource = None
 
-__all__ = ["MemoryPlan", "free_ram", "plan_memory", "tune_allocator"]
+__all__ = ["MemoryPlan", "free_ram", "is_out_of_memory", "plan_memory", "tune_allocator"]
 
 USABLE_SHARE = 0.8
 """Of the free memory: the rest stays for whatever else runs."""
@@ -32,6 +32,9 @@ BYTES_PER_WORKING_VOXEL = 200
 SMALLEST_PLAN, LARGEST_PLAN = 50_000, 3_000_000
 """Voxels of the finest working grid. Twice the larger changed the pairs tried by 0.005 Dice or less, in either
 direction, and took three times as long: the arrays no longer fit into the processor's cache."""
+
+OUT_OF_MEMORY_WORDS = ("allocate memory", "not enough memory", "out of memory", "alloc_failed", "bad_alloc")
+"""In the messages of the CPU's allocators (Linux, Windows), CUDA and MPS, which raise a plain RuntimeError."""
 
 # The largest that glibc accepts: blocks up to this size are kept instead of being returned to the system.
 KEPT_BLOCK_BYTES = 32 * 2**20
@@ -144,6 +147,15 @@ def plan_memory(scan_voxels: int, wanted_voxels: int, free_bytes: int) -> Memory
         notes = ("The memory that is free allowed only a coarser working grid; more free memory gives finer detail.",)
     needed = scan_voxels * BYTES_PER_SCAN_VOXEL + voxels * BYTES_PER_WORKING_VOXEL
     return MemoryPlan(voxels, needed, notes)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: Python's, or that of one of torch's devices; imports no torch."""
+    kinds: tuple[type, ...] = (MemoryError,)
+    if (torch := sys.modules.get("torch")) is not None:  # an error of torch's can't come from where it isn't loaded
+        kinds += (torch.OutOfMemoryError,)
+    text = str(error).lower()
+    return isinstance(error, kinds) or any(words in text for words in OUT_OF_MEMORY_WORDS)
 
 
 def tune_allocator() -> None:

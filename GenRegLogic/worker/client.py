@@ -41,7 +41,7 @@ EXIT_SECONDS = 2.0
 CANCELLED = "The registration was given up; nothing was changed."
 CLOSED = "The registration was given up because its process was closed; nothing was changed."
 TOO_LARGE = "There is not enough memory to hand over the scans and the result; close other programs and run it again."
-NONSENSE = "The process that registers sent something unintelligible and was ended; run it again."
+PROTOCOL_BROKEN = "The process that registers sent something unintelligible and was ended; run it again."
 
 
 @dataclasses.dataclass(eq=False)
@@ -220,7 +220,7 @@ class Worker:
                 process.lost = True
                 break
             except ProtocolError as error:
-                self._fail(WorkerError(NONSENSE), str(error))
+                self._fail(WorkerError(PROTOCOL_BROKEN), str(error))
                 break
             except MemoryError:
                 self._fail(ResourceError(TOO_LARGE))
@@ -414,11 +414,11 @@ class Worker:
             self._discard(kill=True)
             job.end = Cancelled(CANCELLED)
         elif process is not None and (process.lost or (process.exit_code is not None and not more)):
-            self._bury(process)
+            self._handle_dead_process(process)
         if job is not None and self._job is job and job.end is not None:
             self._finish(job.end)
 
-    def _bury(self, process: WorkerProcess) -> None:
+    def _handle_dead_process(self, process: WorkerProcess) -> None:
         """The process has died, or at least hung up."""
         now = time.monotonic()
         self._lost_at = now if self._lost_at is None else self._lost_at

@@ -12,7 +12,7 @@ PREVIEW_VOXELS = 200_000
 
 
 def thinned(array: np.ndarray, geometry: Geometry, voxels: int = PREVIEW_VOXELS) -> tuple[np.ndarray, Geometry]:
-    """Every so manieth voxel of a field, so that at most `voxels` are left.
+    """Subsample a field at regular steps, so that at most `voxels` are left.
 
     The axis with the closest voxels is thinned first. The voxels that stay keep their places and values, the first
     of each axis among them.

@@ -11,6 +11,7 @@ from typing import NoReturn
 import numpy as np
 
 from ..errors import Cancelled, DependencyError, GenRegError, InputError, ResourceError
+from ..machine.memory import is_out_of_memory
 from .channel import Channel, ChannelClosed, ProtocolError, send_waiting
 from .messages import CHUNK, MESSAGE, Assembly, chunks, decode, describe, encode, error_to_message
 from .preview import thinned
@@ -230,7 +231,7 @@ class Server:
     def _unexpected(self, error: Exception) -> GenRegError:
         if isinstance(error, (ChannelClosed, ProtocolError)):
             raise error
-        if isinstance(error, MemoryError) or is_out_of_memory(error):
+        if is_out_of_memory(error):
             return ResourceError(
                 "There is not enough memory for these scans; close other programs, crop the scans or "
                 "resample them to larger voxels."
@@ -270,13 +271,6 @@ def load_jobs() -> dict[str, Callable]:
         ) from error
     tune_allocator()
     return {**JOBS, "html": run_html, "maps": run_maps, "repair": run_repair}
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether torch has said with one of its own exceptions that memory ran out."""
-    from ..register import OUT_OF_MEMORY_WORDS
-
-    return any(word in str(error).lower() for word in OUT_OF_MEMORY_WORDS)
 
 
 def holds_gpu() -> bool:

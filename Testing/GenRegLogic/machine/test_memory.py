@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from GenRegLogic.errors import ResourceError
 from GenRegLogic.machine.memory import (
@@ -13,6 +14,7 @@ from GenRegLogic.machine.memory import (
     SMALLEST_PLAN,
     USABLE_SHARE,
     free_ram,
+    is_out_of_memory,
     plan_memory,
     tune_allocator,
 )
@@ -76,3 +78,28 @@ class TestPlan:
         with pytest.raises(ResourceError, match=r"need about .* GB .* are free; close other programs") as caught:
             plan_memory(300_000_000, 6_000_000, 2 * GB)
         assert str(caught.value).endswith(".")
+
+
+class TestOutOfMemory:
+    @pytest.mark.parametrize(
+        "error",
+        [
+            MemoryError(),
+            torch.OutOfMemoryError(),
+            RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"),
+            RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"),
+            RuntimeError("MPS backend out of memory"),
+            RuntimeError("std::bad_alloc"),
+        ],
+        ids=str,
+    )
+    def test_each_allocator_is_understood(self, error):
+        assert is_out_of_memory(error)
+
+    def test_another_error_is_not_taken_for_it(self):
+        assert not is_out_of_memory(RuntimeError("shapes differ"))
+
+    def test_it_works_where_torch_is_not_loaded(self, monkeypatch):
+        monkeypatch.delitem(sys.modules, "torch")
+        assert is_out_of_memory(MemoryError())
+        assert "torch" not in sys.modules

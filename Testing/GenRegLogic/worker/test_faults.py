@@ -28,7 +28,7 @@ tell(type="ready", error=None)
 """A program that speaks the language of the line by itself."""
 
 ENDED = {"type": "ended", "leaving": False, "report": {}, "geometries": {}, "arrays": []}
-NONSENSE = {
+PROTOCOL_BROKEN = {
     "no frame": "line.sendall(b'garbage, and a lot of it')",
     "no JSON": "say('J', b'garbage')",
     "an unknown kind of frame": "say('X', b'')",
@@ -169,7 +169,7 @@ class TestStopped:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the programs of these tests speak over a socket")
 class TestNonsense:
-    @pytest.mark.parametrize("words", NONSENSE.values(), ids=NONSENSE)
+    @pytest.mark.parametrize("words", PROTOCOL_BROKEN.values(), ids=PROTOCOL_BROKEN)
     def test_garbage_on_the_line_ends_the_process_with_one_sentence(self, make_worker, words):
         worker = make_worker(HELLO + f"\nline.recv(100000)\n{words}\ntime.sleep(60)")
         worker.start()
