@@ -207,7 +207,7 @@ class TestBuild:
         ]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode != 0
-        assert "volume.py" in done.stderr
+        assert "errors.py" in done.stderr
 
 
 class TestCatalogEntry:
