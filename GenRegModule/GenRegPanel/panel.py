@@ -68,7 +68,7 @@ class Panel:
         self.inspect.update()
 
     def cleanup(self):
-        """Let go of everything."""
+        """Stop all parts."""
         self.setParameters(None)
         self._soon.stop()
         for part in (self.inputs, self.result, self.inspect, self.review, self.runControl):

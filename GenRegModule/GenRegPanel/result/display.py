@@ -135,7 +135,7 @@ class ResultDisplay:
         return getattr(self.result, "confidence", None) if self._fits(transformNode) else None
 
     def forget(self):
-        """The scene has closed or is about to: put back what still can be, and let go."""
+        """The scene has closed or is about to: put back what still can be, and forget the nodes."""
         self._settle.stop()
         if self._deformation is not None:
             self._deformation.hide()
