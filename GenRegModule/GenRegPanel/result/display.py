@@ -1,4 +1,4 @@
-"""What is drawn and shown of the selected result; Review's buttons and those under Inspect work on the same one."""
+"""What is drawn and shown of the selected result; the buttons below Result and those under Inspect share it."""
 
 import slicer
 
