@@ -6,9 +6,9 @@ from .dependencies import ensureTorch, torchInstalled
 from .inputs.devices import DevicesList
 from .inputs.inputspart import InputsPart
 from .inspect.section import InspectPart
+from .result.buttons import ResultButtons
 from .result.display import ResultDisplay
 from .result.resultpart import ResultPart
-from .result.review import Review
 from .run.control import RunControl
 from .timing import Later
 
@@ -38,10 +38,10 @@ class Panel:
         self.inputs = InputsPart(ui, runner, self.devices, mayInspect)
         self.result = ResultPart(ui)
         self.display = ResultDisplay()
-        self.review = Review(ui, self.display)
-        self.runControl = RunControl(ui, runner, self.inputs, self.review, self.result, self.devices, needs)
+        self.buttons = ResultButtons(ui, self.display)
+        self.runControl = RunControl(ui, runner, self.inputs, self.buttons, self.result, self.devices, needs)
         self.inspect = InspectPart(ui, self.display, runner, self.runControl, needs)
-        self._parts = (self.devices, self.inputs, self.result, self.inspect, self.review, self.runControl)
+        self._parts = (self.devices, self.inputs, self.result, self.inspect, self.buttons, self.runControl)
 
     def setParameters(self, parameters):
         """Follow a parameter node; None while the scene closes."""
@@ -64,14 +64,14 @@ class Panel:
         self.devices.update()
         self.inputs.update()
         self.result.update()
-        self.review.update()
+        self.buttons.update()
         self.inspect.update()
 
     def cleanup(self):
-        """Let go of everything."""
+        """Stop all parts."""
         self.setParameters(None)
         self._soon.stop()
-        for part in (self.inputs, self.result, self.inspect, self.review, self.runControl):
+        for part in (self.inputs, self.result, self.inspect, self.buttons, self.runControl):
             part.cleanup()
 
     def _forget(self):

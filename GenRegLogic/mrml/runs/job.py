@@ -1,4 +1,4 @@
-"""The life of a job from nodes to nodes: started, polled, told of, ended or given up. Every kind of job has this one.
+"""The life of a job from nodes to nodes: start, polling, progress, end or cancellation, the same for every kind.
 
 Whoever owns the job calls `poll` often: a timer in the panel, a loop in a script (`runToEnd`).
 """
@@ -128,7 +128,7 @@ class Job:
         self._worker.answer("abort")
 
     def stopAndKeep(self) -> None:
-        """Stop as soon as may be. Of most jobs nothing can be kept before the end: they are given up."""
+        """Stop as soon as possible. Most jobs have no result before their end: they are canceled."""
         self.cancel()
 
     def setPreview(self, on: bool) -> None:

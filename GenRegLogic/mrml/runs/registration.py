@@ -162,7 +162,7 @@ class RegistrationRun(Job):
             raise
 
     def stopAndKeep(self) -> None:
-        """Stop as soon as may be, and keep the best so far."""
+        """Stop as soon as possible, and keep the best so far."""
         self._worker.answer("keep")
 
     def setPreview(self, on: bool) -> None:

@@ -211,19 +211,19 @@ class _PairMode(_Mode):
 
 
 class Checkerboard(_PairMode):
-    """Fixed and aligned moving scan in alternate fields.
+    """Fixed and aligned moving scan in alternate squares.
 
     Args:
         pair: The scans.
         warped: (k, j, i) moving scan on the fixed grid, where it is known already.
-        fields: Along the longest edge.
+        squares: Along the longest edge.
     """
 
     name = "checkerboard"
 
-    def __init__(self, pair: Pair, warped: np.ndarray | None = None, fields: int = 8) -> None:
+    def __init__(self, pair: Pair, warped: np.ndarray | None = None, squares: int = 8) -> None:
         super().__init__(pair)
-        self._warped, self._fields = warped, fields
+        self._warped, self._squares = warped, squares
 
     def show(self) -> None:
         """Make the board."""
@@ -238,22 +238,22 @@ class Checkerboard(_PairMode):
         board = self.volume("GenReg checkerboard", self._board(), fixed.geometry, window=(0, 255))
         setLayers(self._scene, board)
 
-    def setFields(self, fields: int) -> None:
-        """Change the fields' size."""
-        if fields == self._fields:
+    def setSquares(self, squares: int) -> None:
+        """Change the squares' size."""
+        if squares == self._squares:
             return
-        self._fields = fields
+        self._squares = squares
         if self._nodes and isIn(self._scene, self._nodes[0]):
             setVolume(self._nodes[0], self._board(), self._geometry)
 
     def leave(self) -> None:
-        """Remove the board and let go of its voxels."""
+        """Remove the checkerboard and release its voxels."""
         super().leave()
         self._gray = []
 
     def _board(self) -> np.ndarray:
         geometry = self._geometry
-        edge = float(geometry.extent_mm.max()) / self._fields
+        edge = float(geometry.extent_mm.max()) / self._squares
         i, j, k = (np.floor(np.arange(n) * s / edge).astype(int) for n, s in zip(geometry.size, geometry.spacing))
         odd = (j[:, None] + i[None, :]) % 2 == 1
         fixed, warped = self._gray

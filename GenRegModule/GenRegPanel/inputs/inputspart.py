@@ -160,7 +160,7 @@ class InputsPart:
         self._runner.idle.ask("inspect", "inspect", prepare, done)
 
     def _pair(self):
-        """What tells one pair of volumes from another, voxels included."""
+        """The identity of a pair of volumes, voxels included."""
         if self._parameters is None:
             return None
         nodes = self._parameters.fixedVolume, self._parameters.movingVolume
@@ -169,7 +169,7 @@ class InputsPart:
         return tuple((node.GetID(), node.GetImageData().GetMTime()) for node in nodes)
 
     def _listenTo(self, nodes):
-        """Hear of changes to the volumes' voxels, geometry and parents."""
+        """Observe changes to the volumes' voxels, geometry and parents."""
         nodes = [node for node in nodes if node is not None]
         if [node for node, _tags in self._observed] == nodes:
             return

@@ -46,7 +46,7 @@ class InspectMeasures:
             widget.visible = self._table is not None
 
     def cleanup(self):
-        """Let go of the table."""
+        """Forget the table."""
         self._table = None
 
     def onLandmarks(self, _checked=False):

@@ -96,7 +96,7 @@ class InspectModes:
         display = self._inspect.display
         if display.mode == "checkerboard":
             with errorsShown():
-                display.modes.present.setFields(round(self._ui.boardSlider.value))
+                display.modes.present.setSquares(round(self._ui.boardSlider.value))
 
     def _onOther(self, _checked):
         if self._inspect.display.mode == "flicker":

@@ -18,7 +18,7 @@ class InspectPart:
 
     Args:
         ui: The panel's widgets.
-        display: `ResultDisplay`, shared with Review.
+        display: `ResultDisplay`, shared with ResultButtons.
         runner: Does the jobs.
         runControl: `RunControl`: does local repairs.
         needs: See `RunControl`.

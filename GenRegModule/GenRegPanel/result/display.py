@@ -1,4 +1,4 @@
-"""What is drawn and shown of the selected result; Review's buttons and those under Inspect work on the same one."""
+"""What is drawn and shown of the selected result; the buttons below Result and those under Inspect share it."""
 
 import slicer
 
@@ -135,7 +135,7 @@ class ResultDisplay:
         return getattr(self.result, "confidence", None) if self._fits(transformNode) else None
 
     def forget(self):
-        """The scene has closed or is about to: put back what still can be, and let go."""
+        """The scene has closed or is about to: put back what still can be, and forget the nodes."""
         self._settle.stop()
         if self._deformation is not None:
             self._deformation.hide()

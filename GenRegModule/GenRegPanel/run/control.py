@@ -27,15 +27,15 @@ class RunControl:
         ui: The panel's widgets.
         runner: Does the work.
         inputs: `InputsPart`: what the Run button says while nothing runs.
-        review: `Review`: what can be done with the result.
+        buttons: `ResultButtons`: what can be done with the result.
         result: `ResultPart`: shows the verdict.
         devices: `DevicesList`: learns how long runs take.
         needs: Returns when everything a run needs is installed, or raises (`dependencies.ensureTorch`).
     """
 
-    def __init__(self, ui, runner, inputs, review, result, devices, needs=ensureTorch):
+    def __init__(self, ui, runner, inputs, buttons, result, devices, needs=ensureTorch):
         self._ui, self._runner, self._needs = ui, runner, needs
-        self._inputs, self._review, self._result, self._devices = inputs, review, result, devices
+        self._inputs, self._buttons, self._result, self._devices = inputs, buttons, result, devices
         self._curve, self._log = CurvePart(ui), LogPart(ui)
         self._parameters = None
         self._latest = self._run = self._expected = None
@@ -176,14 +176,14 @@ class RunControl:
         self._curve.clear()
         self._log.clear()
         self._latest, self._stopping, self._sceneClosed = None, False, False
-        self._review.leave()
+        self._buttons.leave()
 
     def _showStarted(self, shown):
         from GenRegLogic.mrml.views.layers import showLayers
 
         self._ui.progressBar.value = 0
         self._ui.progressLabel.text = _("Starting …")
-        self._review.began()
+        self._buttons.began()
         if shown is not None:
             showLayers(slicer.mrmlScene, shown.fixed, shown.moving, OVERLAY_OPACITY)
 
@@ -234,7 +234,7 @@ class RunControl:
         if isinstance(outcome, GenRegError):
             if self._run is not None:
                 self._run.views.restore()
-            self._review.ended()
+            self._buttons.ended()
         else:
             self._takeOver(outcome)
         self._run = None
@@ -258,7 +258,7 @@ class RunControl:
                 kept.append(self._log.keep(result.transformNode))
         if self._expected and not result.report.get("stopped_early"):
             self._devices.learn(result.report.get("seconds") or 0.0, self._expected)
-        self._review.ended(result, kept, repaired=self._repairing)
+        self._buttons.ended(result, kept, repaired=self._repairing)
         self._result.show()
 
     def _showOutcome(self, outcome):

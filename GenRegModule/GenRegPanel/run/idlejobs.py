@@ -23,7 +23,7 @@ END_S = 0.6
 
 
 class _Listener:
-    """Hears of one job's end."""
+    """Receives one job's end."""
 
     def __init__(self, ended):
         self.ended = ended

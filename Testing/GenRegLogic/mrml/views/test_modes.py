@@ -85,12 +85,12 @@ class TestModes:
             slicer.util.arrayFromVolume(node)[:] = value
             node.GetDisplayNode().SetAutoWindowLevel(False)
             node.GetDisplayNode().SetWindowLevelMinMax(0, 100)
-        mode = Checkerboard(pair, np.full(FIXED.shape, 100.0, np.float32), fields=4)
+        mode = Checkerboard(pair, np.full(FIXED.shape, 100.0, np.float32), squares=4)
         modes.enter(mode)
         board = slicer.util.arrayFromVolume(slicer.util.getNode("GenReg checkerboard"))
         assert set(np.unique(board)) == {0, 255}
         assert 0.4 < (board == 255).mean() < 0.6
-        mode.setFields(2)
+        mode.setSquares(2)
         assert board[0, 0, 0] == 0
 
     def test_a_map_brings_its_legend_and_takes_it_away(self, modes, views, transform):

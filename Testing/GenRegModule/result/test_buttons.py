@@ -137,7 +137,7 @@ class TestCheckerboard:
 
     def test_closing_the_module_takes_it_away(self, done, scene):
         done.press("checkerboardButton")
-        done.panel.review.cleanup()
+        done.panel.buttons.cleanup()
         assert scene.GetFirstNodeByName("GenReg checkerboard") is None
 
     def test_from_a_scene_the_moving_volume_is_warped_anew(self, reloaded, composite):
@@ -148,7 +148,7 @@ class TestCheckerboard:
 
 class TestUndo:
     def test_it_is_done_once(self, done):
-        undo = done.panel.review._result.undo
+        undo = done.panel.buttons._result.undo
         done.press("undoButton")
         assert undo.used == 1
         assert not done.ui.undoButton.enabled

@@ -9,10 +9,10 @@ from ..inputs.parameters import inScene
 from ..text import errorsShown
 from .display import ResultDisplay, pairOrNone
 
-__all__ = ["Review"]
+__all__ = ["ResultButtons"]
 
 
-class Review:
+class ResultButtons:
     """The buttons below the figures, each enabled only where it makes sense.
 
     After a run everything can be done; for a transform from a saved scene there is no undo.
