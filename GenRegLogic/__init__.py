@@ -25,15 +25,17 @@ from .version import __version__
 if TYPE_CHECKING:  # for editors and type checkers; at run time `__getattr__` below does it
     from .errors import Cancelled, GenRegError, InputError, ResourceError
     from .evaluate import evaluate
-    from .files.images import read_transform, read_volume, write_transform, write_volume
+    from .files.images import read_volume, write_volume
     from .files.points import read_points, write_points
+    from .files.transforms import read_transform, write_transform
     from .progress import Progress
     from .register import register
     from .registration import Registration
     from .repair import repair
     from .settings import Settings
     from .space.field import AffineTransform, CompositeTransform, DisplacementField
-    from .space.volume import Geometry, Volume
+    from .space.geometry import Geometry
+    from .space.volume import Volume
     from .space.warp import warp_image, warp_labels, warp_points
 
 __all__ = [
@@ -70,7 +72,7 @@ _HOMES = {
     "CompositeTransform": "space.field",
     "DisplacementField": "space.field",
     "GenRegError": "errors",
-    "Geometry": "space.volume",
+    "Geometry": "space.geometry",
     "InputError": "errors",
     "Progress": "progress",
     "Registration": "registration",
@@ -79,7 +81,7 @@ _HOMES = {
     "Volume": "space.volume",
     "evaluate": "evaluate",
     "read_points": "files.points",
-    "read_transform": "files.images",
+    "read_transform": "files.transforms",
     "read_volume": "files.images",
     "register": "register",
     "repair": "repair",
@@ -87,7 +89,7 @@ _HOMES = {
     "warp_labels": "space.warp",
     "warp_points": "space.warp",
     "write_points": "files.points",
-    "write_transform": "files.images",
+    "write_transform": "files.transforms",
     "write_volume": "files.images",
 }
 

@@ -34,6 +34,7 @@ MOVED = {
     "htmlreport.curve": "htmlreport.objective_plot",
     "htmlreport.figures": "htmlreport.rows",
     "htmlreport.places": "htmlreport.worst_places",
+    "htmlreport.writing": "htmlreport.page",
     "inverse": "space.inverse",
     "judge": "quality.findings",
     "landmarks": "guidance.landmarks",
@@ -69,7 +70,7 @@ MOVED = {
     "points": "files.points",
     "prepare": "stages.prepare",
     "propose": "stages.propose",
-    "quiet": "machine.quiet",
+    "quiet": "machine.runtime",
     "reading": "files.reading",
     "refine": "stages.refine",
     "region": "guidance.region",
@@ -85,6 +86,9 @@ MOVED = {
     "warp": "space.warp",
     "weights": "network.weights",
     "worker.frames": "worker.messages",
+    "worker.html_job": "worker.jobs",
+    "worker.preview": "worker.control",
+    "worker.repair_job": "worker.jobs",
 }
 """Old name -> new name, both within GenRegLogic; a module that moves again keeps its line, with the newest name."""
 

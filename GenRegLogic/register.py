@@ -33,10 +33,11 @@ from .quality.report import record_stages
 from .registration import Registration
 from .settings import Settings
 from .space.field import AffineTransform, DisplacementField, Transform, as_points, sample_transform
+from .space.geometry import Geometry
 from .space.grid import canonical_geometry, resample
 from .space.inverse import fit_affine
 from .space.split import with_linear, without_linear
-from .space.volume import Geometry, Volume, check_registrable
+from .space.volume import Volume, check_registrable
 from .stages.contrast import SAME_CONTRAST, contrast_agreement
 from .stages.finish import full_field
 from .stages.linear import Candidate, LinearLevel, align

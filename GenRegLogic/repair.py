@@ -28,11 +28,12 @@ from .register import computing
 from .registration import Registration
 from .settings import Settings
 from .space.field import AffineTransform, DisplacementField, as_points, sample_transform
+from .space.geometry import Geometry
 from .space.grid import Image, canonical_array, resample, stored_array
 from .space.inverse import accurate_inverse, fit_affine
 from .space.jacobian import jacobian_figures
 from .space.split import without_linear
-from .space.volume import Geometry, Volume, check_registrable
+from .space.volume import Volume, check_registrable
 from .stages.contrast import SAME_CONTRAST, contrast_agreement
 from .stages.finish import SAFE_DETERMINANT, bad_voxels, smoothed_near
 from .stages.linear import LinearLevel

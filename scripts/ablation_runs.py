@@ -30,7 +30,7 @@ from ablation_tables import (
 )
 from measuring import DEFAULT_DIGITS, ENGINE, Bench, fingerprint
 
-from GenRegLogic.files.images import write_transform
+from GenRegLogic.files.transforms import write_transform
 from GenRegLogic.register import _finest_spacing, _measure
 from GenRegLogic.settings import Settings
 from GenRegLogic.space.field import DisplacementField

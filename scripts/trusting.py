@@ -30,8 +30,9 @@ from GenRegLogic.quality.report import plain
 from GenRegLogic.quality.verdict import verdict
 from GenRegLogic.settings import Settings
 from GenRegLogic.space.field import DisplacementField
+from GenRegLogic.space.geometry import Geometry
 from GenRegLogic.space.grid import canonical_image, grid_over, resample
-from GenRegLogic.space.volume import Geometry, Volume
+from GenRegLogic.space.volume import Volume
 
 register_module = importlib.import_module("GenRegLogic.register")  # the package's attribute is the function
 

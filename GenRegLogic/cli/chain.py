@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from ..files.images import read_transform
+from ..files.transforms import read_transform
 from ..space.field import AffineTransform, CompositeTransform, DisplacementField, Transform
+from ..space.geometry import Geometry
 from ..space.inverse import invert as invert_field
-from ..space.volume import Geometry
 
 __all__ = ["inverted", "read_chain"]
 

@@ -34,7 +34,7 @@ def check_outputs(outputs: Iterable[Output], inputs: Iterable[str | Path | None]
     Raises:
         InputError: One of these.
     """
-    from ..files.images import check_writable
+    from ..files.atomic import check_writable
 
     read = {_identity(path) for path in inputs if path is not None}
     written: dict[Path, str] = {}
@@ -75,7 +75,7 @@ def write_outputs(jobs: Iterable[tuple[Path, Callable[[Path], None]]]) -> None:
     Raises:
         InputError, ResourceError: Writing failed; nothing was left behind.
     """
-    from ..files.images import replacing
+    from ..files.atomic import replacing
 
     with contextlib.ExitStack() as renamed_at_the_end:
         for path, write in jobs:

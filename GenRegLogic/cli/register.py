@@ -202,8 +202,8 @@ def _settings(args: argparse.Namespace):
 
 def _read_inputs(args: argparse.Namespace) -> dict:
     """The arguments of `register` that come from files."""
-    from ..files.images import read_transform
     from ..files.points import read_points
+    from ..files.transforms import read_transform
 
     def read(reader, path):
         return None if path is None else reader(path)
@@ -222,7 +222,8 @@ def _read_inputs(args: argparse.Namespace) -> dict:
 
 def _jobs(args: argparse.Namespace, scans: dict, result, report: dict) -> list:
     """Everything computed, and what is left to write: (path, writer) in the order of writing."""
-    from ..files.images import write_transform, write_volume
+    from ..files.images import write_volume
+    from ..files.transforms import write_transform
     from ..quality.report import write_report
 
     def exact(path: Path, linear, field) -> object:

@@ -124,8 +124,8 @@ def _settings(args: argparse.Namespace):
 
 def _read_inputs(args: argparse.Namespace) -> dict:
     """The arguments of `repair` that come from files; any transform becomes a field on the fixed scan's grid."""
-    from ..files.images import read_transform
     from ..files.points import read_points
+    from ..files.transforms import read_transform
     from ..space.field import DisplacementField, sample_transform
 
     fixed, transform = read_scan(args.fixed, args), read_transform(args.transform)
@@ -144,7 +144,8 @@ def _read_inputs(args: argparse.Namespace) -> dict:
 
 def _jobs(args: argparse.Namespace, result) -> list:
     """Everything computed, and what is left to write: (path, writer) in the order of writing."""
-    from ..files.images import write_transform, write_volume
+    from ..files.images import write_volume
+    from ..files.transforms import write_transform
     from ..quality.report import write_report
 
     jobs = [(args.output, lambda path: write_transform(result.forward, path))]

@@ -6,11 +6,11 @@ Nothing here registers or measures.
 from .._lazy import lazy_names
 
 _HOMES = {
-    "check_writable": "images",
-    "read_transform": "images",
+    "check_writable": "atomic",
+    "read_transform": "transforms",
     "read_volume": "images",
     "replacing": "atomic",
-    "write_transform": "images",
+    "write_transform": "transforms",
     "write_volume": "images",
 }
 

@@ -1,5 +1,7 @@
 """Files that are whole or not there: written under a temporary name and renamed when complete.
 
+`check_writable` is called before a long run, so that the run isn't for nothing.
+
 Needs no torch, so that Slicer's own process can use it.
 """
 
@@ -10,12 +12,27 @@ import errno
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import GenRegError, InputError, ResourceError
 
-__all__ = ["replacing", "writing_error"]
+__all__ = ["IMAGE_ENDINGS", "check_writable", "replacing", "writing_error"]
+
+IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
+WRITTEN_TRANSFORM_ENDINGS = (".h5", ".tfm")
+
+WRITABLE_ENDINGS = {
+    "image": IMAGE_ENDINGS,
+    "transform": (*IMAGE_ENDINGS, *WRITTEN_TRANSFORM_ENDINGS),
+    "points": (".csv", ".txt", ".fcsv", ".mrk.json", ".json"),
+    "report": (".json",),
+    "page": (".html",),
+    "report or page": (".json", ".html"),
+    "picture": (".png",),
+}
+"""What `check_writable` knows, with the endings that each kind may have."""
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -58,3 +75,34 @@ def writing_error(error: OSError, path: Path) -> GenRegError:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return InputError(f"{path} cannot be written: the folder is read-only for you; choose another folder.")
     return InputError(f"{path} cannot be written ({error.strerror or error}); choose another folder.")
+
+
+def check_writable(path: str | Path, kind: str) -> Path:
+    """Make sure, before any work is done, that a file can be written under this name.
+
+    Args:
+        path: The file to be written.
+        kind: "image", "transform", "points", "report", "page", "report or page" or "picture" (see `WRITABLE_ENDINGS`).
+
+    Returns:
+        The path as a `Path`.
+
+    Raises:
+        InputError: The ending doesn't suit the kind, the folder is missing or cannot be written to, or the path is a
+            folder.
+        ResourceError: The disk is full.
+    """
+    path = Path(path)
+    endings = WRITABLE_ENDINGS[kind]
+    if not path.name.lower().endswith(endings):
+        raise InputError(f"{path}: the ending is not one that a {kind} can have; use one of {', '.join(endings)}.")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give the name of a file.")
+    if not path.parent.is_dir():
+        raise InputError(f"The folder {path.parent} does not exist; create it first.")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent) as trial:  # only trying tells, on network and Windows folders too
+            trial.write(b"\0")
+    except OSError as error:
+        raise writing_error(error, path) from None
+    return path

@@ -23,7 +23,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
-from ..space.volume import Geometry
+from ..space.geometry import Geometry
 
 __all__ = ["check_nifti", "is_nifti", "non_finite", "write_nifti"]
 

@@ -17,8 +17,8 @@ import numpy as np
 
 from ..errors import InputError
 from ..space.field import as_points
-from ..space.volume import Geometry
-from .images import check_writable, replacing
+from ..space.geometry import Geometry
+from .atomic import check_writable, replacing
 from .reading import existing_file
 
 __all__ = ["check_landmarks", "read_points", "write_points"]

@@ -1,6 +1,6 @@
-"""Reading images with ITK, each refusal in one sentence.
+"""Reading images with ITK: a file, or the folder of a DICOM series; each refusal in one sentence.
 
-`files` is the door; this is what it uses.
+`space.volume.Volume.from_file` makes a volume of what is read here.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import GenRegError, InputError, ResourceError
-from ..space.volume import Volume, check_image_kind
+from ..machine.runtime import quiet_itk
+from ..space.geometry import check_image_kind
 from .nifti import check_nifti, is_nifti, non_finite
 
-__all__ = ["existing_file", "naming", "raise_if_memory", "read_image", "read_series"]
+__all__ = ["existing_file", "naming", "raise_if_memory", "read_image", "read_scan"]
 
 POSITION_TAG = "0020|0032"
 SAME_POSITION_MM = 1e-3
@@ -48,6 +49,19 @@ def naming(path: Path) -> Iterator[None]:
         raise (error if text.startswith(str(path)) else InputError(f"{path}: {text}")) from None
     except MemoryError:
         raise ResourceError(f"{path}: there is not enough memory to read this file.") from None
+
+
+def read_scan(path: Path, *, allow_missing_slices: bool = False) -> tuple[sitk.Image, list[str]]:
+    """The image of a file, or of the largest DICOM series of a folder, and what its reader has to warn of.
+
+    Raises:
+        InputError: Nothing that can be read is there, or slices are missing (unless that is allowed).
+        ResourceError: Not enough memory.
+    """
+    with quiet_itk():
+        if path.is_dir():
+            return read_series(path, allow_missing_slices=allow_missing_slices)
+        return read_image(existing_file(path)), []
 
 
 def read_image(path: Path, *, vector: bool = False) -> sitk.Image:
@@ -103,8 +117,8 @@ def raise_if_memory(error: RuntimeError) -> None:
         raise ResourceError("There is not enough memory to read this file.") from None
 
 
-def read_series(folder: Path, *, allow_missing_slices: bool = False) -> Volume:
-    """The largest DICOM series of a folder, sorted by position.
+def read_series(folder: Path, *, allow_missing_slices: bool = False) -> tuple[sitk.Image, list[str]]:
+    """The largest DICOM series of a folder, sorted by position, and sentences about its slices.
 
     Args:
         folder: Of the series.
@@ -119,7 +133,7 @@ def read_series(folder: Path, *, allow_missing_slices: bool = False) -> Volume:
         raise InputError("The folder holds no DICOM images.")
     names = max(series, key=len)
     if len(names) == 1:  # an enhanced (multi-frame) file is a volume by itself
-        return Volume.from_sitk(read_image(Path(names[0])))
+        return read_image(Path(names[0])), []
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(names)
     reader.MetaDataDictionaryArrayUpdateOn()
@@ -127,21 +141,21 @@ def read_series(folder: Path, *, allow_missing_slices: bool = False) -> Volume:
         image = reader.Execute()
     except RuntimeError as error:
         raise _reading_error(error) from None
-    volume = Volume.from_sitk(image)
-    warnings = _slice_warnings(reader, len(names), volume, allow_missing_slices)
+    check_image_kind(image.GetDimension(), image.GetSize(), image.GetNumberOfComponentsPerPixel())
+    warnings = _slice_warnings(reader, len(names), image, allow_missing_slices)
     if len(series) > 1:
         warnings.append(f"The folder holds {len(series)} DICOM series; the largest ({len(names)} images) was read.")
-    return Volume(volume.array, volume.geometry, (*volume.warnings, *warnings))
+    return image, warnings
 
 
-def _slice_warnings(reader: sitk.ImageSeriesReader, count: int, volume: Volume, allow_missing: bool) -> list[str]:
+def _slice_warnings(reader: sitk.ImageSeriesReader, count: int, image: sitk.Image, allow_missing: bool) -> list[str]:
     """What the slices' positions say: ITK gives uneven slices the mean spacing."""
     try:
         texts = [reader.GetMetaData(n, POSITION_TAG) for n in range(count)]
         positions = np.array([[float(x) for x in text.split("\\")] for text in texts])
     except (RuntimeError, ValueError):
         return ["The DICOM slices carry no positions; their order and spacing may be wrong."]
-    heights = positions @ volume.geometry.direction[:, 2]
+    heights = positions @ np.reshape(image.GetDirection(), (3, 3))[:, 2]
     if np.diff(np.sort(heights)).min() < SAME_POSITION_MM:
         raise InputError(
             "The DICOM series has several images at one position (a time series or several echoes); "
@@ -154,7 +168,7 @@ def _slice_warnings(reader: sitk.ImageSeriesReader, count: int, volume: Volume, 
         raise InputError(f"{lacking}; export it again, or read it as it is with --allow-missing-slices.")
     if missing:
         return [f"{lacking} and was read as evenly spaced, so anatomy near the gaps is displaced."]
-    deviation = np.abs(np.abs(np.diff(heights)) - volume.geometry.spacing[2]).max()
-    if deviation > MAX_SLICE_DEVIATION * volume.geometry.spacing[2]:
+    deviation = np.abs(np.abs(np.diff(heights)) - image.GetSpacing()[2]).max()
+    if deviation > MAX_SLICE_DEVIATION * image.GetSpacing()[2]:
         return [f"The DICOM slices are unevenly spaced (by up to {deviation:.2g} mm) but were read as evenly spaced."]
     return []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ..space.volume import Geometry
+from ..space.geometry import Geometry
 from ..stages.similarity import smooth
 
 __all__ = ["LandmarkPull", "rigid_fit"]

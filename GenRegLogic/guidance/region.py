@@ -7,8 +7,9 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..space.field import AffineTransform, Transform
+from ..space.geometry import Geometry
 from ..space.grid import canonical_array, canonical_geometry
-from ..space.volume import Geometry, Volume
+from ..space.volume import Volume
 from ..space.warp import warp_labels
 
 __all__ = ["Region", "check_region", "region_around"]

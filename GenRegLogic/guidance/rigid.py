@@ -17,9 +17,10 @@ import torch
 
 from ..errors import InputError
 from ..space.field import AffineTransform, DisplacementField
+from ..space.geometry import Geometry
 from ..space.grid import Image, canonical_array, canonical_geometry, resample
 from ..space.split import with_linear
-from ..space.volume import Geometry, Volume
+from ..space.volume import Volume
 from ..space.warp import warp_labels
 from ..stages.finish import SAFE_DETERMINANT, bad_voxels, check_orientation, smoothed_near
 

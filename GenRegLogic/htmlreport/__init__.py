@@ -1,7 +1,6 @@
 """A registration on paper: one self-contained HTML page with verdict, figures, pictures and provenance."""
 
-from .page import build_html
+from .page import build_html, write_html
 from .reports import check_report, measured_report, read_report
-from .writing import write_html
 
 __all__ = ["build_html", "check_report", "measured_report", "read_report", "write_html"]

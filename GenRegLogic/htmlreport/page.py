@@ -5,10 +5,12 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from pathlib import Path
 
 import numpy as np
 import torch
 
+from ..files.atomic import check_writable, replacing
 from ..space.field import DisplacementField
 from ..space.volume import Volume, check_registrable
 from ..version import __version__
@@ -30,7 +32,7 @@ from .rows import (
 from .style import STYLE
 from .worst_places import PlaceToSee, body_of, places_to_see
 
-__all__ = ["MAX_BYTES", "build_html"]
+__all__ = ["MAX_BYTES", "build_html", "write_html"]
 
 MAX_BYTES = 3_000_000
 PIXELS_TO_TRY = (96_000, 56_000, 32_000, 18_000)
@@ -244,3 +246,16 @@ def _foot(names: Sequence[str] | None) -> str:
         "<footer>Positions are of the fixed scan, in mm; the transform maps fixed points to moving points. This page "
         f"is complete in itself and loads nothing.{private} Page made {made} UTC.</footer>\n"
     )
+
+
+def write_html(page: str, path: str | Path) -> None:
+    """Write a page; the file appears only when it is complete.
+
+    Raises:
+        InputError: The ending is not .html, or the folder is missing or read-only.
+        ResourceError: The disk is full.
+    """
+    path = check_writable(path, "page")
+    content = page.encode("utf-8")
+    with replacing(path, len(content)) as temporary:
+        temporary.write_bytes(content)

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 
 from ..space.field import Transform, apply_matrix, world_to_unit
+from ..space.geometry import Geometry
 from ..space.grid import canonical_geometry, sample
-from ..space.volume import Geometry, Volume
+from ..space.volume import Volume
 
 __all__ = ["ORIENTATIONS", "Cut", "Orientation", "Scan", "crop", "tilt_degrees", "whole"]
 

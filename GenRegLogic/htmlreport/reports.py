@@ -13,8 +13,9 @@ from ..evaluate import evaluate
 from ..files.reading import existing_file
 from ..quality.report import plain, verdict, versions
 from ..space.field import DisplacementField
+from ..space.geometry import Geometry
 from ..space.inverse import fit_affine
-from ..space.volume import Geometry, Volume
+from ..space.volume import Volume
 from .worst_places import body_of, inside_body
 
 __all__ = ["check_report", "measured_report", "read_report"]

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from ..space.field import DisplacementField
+from ..space.geometry import Geometry
 from ..space.grid import canonical_axes
-from ..space.volume import Geometry
 from .planes import tilt_degrees
 
 __all__ = [

@@ -10,8 +10,9 @@ import torch
 
 from ..quality.maps import worst_places
 from ..space.field import apply_matrix, voxel_centers, world_to_unit
+from ..space.geometry import Geometry
 from ..space.grid import sample
-from ..space.volume import Geometry, Volume
+from ..space.volume import Volume
 from ..stages.prepare import prepare
 from .planes import Scan
 

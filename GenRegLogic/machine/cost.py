@@ -11,7 +11,7 @@ import dataclasses
 import numpy as np
 
 from ..settings import DEFAULT_ITERATIONS, Settings
-from ..space.volume import Geometry
+from ..space.geometry import Geometry
 from .memory import LARGEST_PLAN, free_ram, plan_memory
 
 __all__ = ["Estimate", "estimate", "working_voxels"]

@@ -1,10 +1,17 @@
-"""What torch and its thread library read from the environment when they are loaded; imports nothing that is large."""
+"""How the libraries behave in this process: how torch's threads wait, and that ITK writes nothing to the terminal.
+
+Imports nothing that is large.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
+import threading
+from collections.abc import Iterator
 
-__all__ = ["RUNTIME_VARIABLES", "set_runtime_variables"]
+__all__ = ["RUNTIME_VARIABLES", "quiet_itk", "set_runtime_variables"]
 
 RUNTIME_VARIABLES = {
     "OMP_WAIT_POLICY": "passive",  # threads that wait sleep: spinning ones starve each other on a busy machine
@@ -16,3 +23,50 @@ def set_runtime_variables() -> None:
     """Set them where nobody has set them otherwise; call it before torch is imported."""
     for name, value in RUNTIME_VARIABLES.items():
         os.environ.setdefault(name, value)
+
+
+STDERR = 2
+_lock = threading.Lock()
+_depth = 0
+_restore = contextlib.ExitStack()
+
+
+@contextlib.contextmanager
+def quiet_itk() -> Iterator[None]:
+    """Silence ITK's warnings and its libraries' messages on standard error for the time being.
+
+    MetaIO, NrrdIO, VNL and HDF5 write to the file descriptor itself, so it is that which is turned away. Safe to nest
+    and to use in several threads at once; the last one out restores everything.
+    """
+    global _depth
+    with _lock:
+        if _depth == 0:
+            _silence()
+        _depth += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _depth -= 1
+            if _depth == 0:
+                _restore.close()
+
+
+def _silence() -> None:
+    import SimpleITK as sitk
+
+    warnings_shown = sitk.ProcessObject.GetGlobalWarningDisplay()
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    _restore.callback(sitk.ProcessObject.SetGlobalWarningDisplay, warnings_shown)
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.flush()
+    try:
+        saved = os.dup(STDERR)
+    except OSError:
+        return  # a program without standard error, such as a windowed one on Windows: nothing to silence
+    _restore.callback(os.close, saved)
+    _restore.callback(os.dup2, saved, STDERR)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, STDERR)
+    os.close(nowhere)

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ..space.geometry import Geometry
 from ..space.grid import Image, resample
-from ..space.volume import Geometry
 from ..stages.linear import LinearLevel
 from ..stages.propose import Proposal
 from .model import STRIDES, Network, compose_voxels

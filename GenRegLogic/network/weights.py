@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from ..errors import InputError
-from ..files.images import replacing
+from ..files.atomic import replacing
 from .model import Network
 
 __all__ = ["checksum", "load_weights", "save_weights"]

@@ -15,7 +15,8 @@ from typing import NamedTuple
 import numpy as np
 import SimpleITK as sitk
 
-from ..space.volume import Geometry, Volume
+from ..space.geometry import Geometry
+from ..space.volume import Volume
 
 __all__ = ["Torso", "paint_torso", "smooth_noise"]
 

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import Cancelled, InputError
-from ..files.images import check_writable, write_transform, write_volume
+from ..files.atomic import check_writable
+from ..files.images import write_volume
+from ..files.transforms import write_transform
 from ..quality.measure import tre
 from ..quality.report import write_report
 from ..register import register

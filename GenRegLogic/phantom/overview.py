@@ -11,9 +11,10 @@ from typing import NamedTuple
 import numpy as np
 import SimpleITK as sitk
 
-from ..files.images import check_writable, replacing
+from ..files.atomic import check_writable, replacing
 from ..space.field import AffineTransform, DisplacementField, Transform, sample_transform
-from ..space.volume import Geometry, Volume
+from ..space.geometry import Geometry
+from ..space.volume import Volume
 from ..space.warp import warp_image
 
 __all__ = ["write_overview"]

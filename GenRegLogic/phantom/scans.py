@@ -14,7 +14,8 @@ import SimpleITK as sitk
 import torch
 
 from ..space.field import DisplacementField, as_points, sample_transform
-from ..space.volume import Geometry, Volume
+from ..space.geometry import Geometry
+from ..space.volume import Volume
 from .anatomy import Torso, paint_torso, smooth_noise
 
 __all__ = ["Flow", "PhantomPair", "make_pair"]

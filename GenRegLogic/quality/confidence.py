@@ -20,10 +20,11 @@ import torch
 from ..progress import SHARES, Monitor
 from ..settings import Settings
 from ..space.field import DisplacementField
+from ..space.geometry import Geometry
 from ..space.grid import Image, Sampler, resample, sample
 from ..space.inverse import fit_affine
 from ..space.split import without_linear
-from ..space.volume import Geometry, Volume, check_registrable
+from ..space.volume import Volume, check_registrable
 from ..stages.describe import mind_ssc
 from ..stages.linear import LinearLevel, chance_mismatch
 from ..stages.prepare import Prepared, prepare, working_grid

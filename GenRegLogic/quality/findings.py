@@ -9,10 +9,11 @@ import torch
 
 from ..guidance.rigid import rigid_figures
 from ..space.field import DisplacementField
+from ..space.geometry import Geometry
 from ..space.grid import Image, canonical_geometry, resample
 from ..space.inverse import accurate_inverse, invert
 from ..space.jacobian import jacobian_figures
-from ..space.volume import Geometry, Volume
+from ..space.volume import Volume
 from ..stages.linear import Candidate, LinearLevel
 from ..stages.prepare import Prepared, mask_on
 from ..stages.propose import Proposal

@@ -20,9 +20,10 @@ from ..space.field import (
     voxel_centers,
     world_to_unit,
 )
+from ..space.geometry import Geometry
 from ..space.grid import Image, canonical_geometry, grid_over, resample, sample, stored_array
 from ..space.jacobian import MIN_DETERMINANT_FOR_LOG, determinants
-from ..space.volume import Geometry, Volume
+from ..space.volume import Volume
 from ..stages.describe import mind_ssc
 from ..stages.linear import chance_mismatch
 from ..stages.prepare import Prepared, mask_on, prepare

@@ -14,8 +14,9 @@ import torch
 
 from ..errors import InputError
 from ..space.field import Transform, as_points, voxel_centers
+from ..space.geometry import Geometry
 from ..space.inverse import InverseError
-from ..space.volume import Geometry, Volume, as_mask
+from ..space.volume import Volume, as_mask
 from ..stages.similarity import box_sum
 
 __all__ = ["dice", "foreground", "inverse_error", "lncc", "nmi", "tre"]

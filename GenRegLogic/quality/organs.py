@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
-from ..space.volume import Geometry
+from ..space.geometry import Geometry
 
 __all__ = ["Overlap", "VolumeChange", "determinants_in", "overlap", "sampled", "volume_change"]
 

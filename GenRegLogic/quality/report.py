@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..files.images import check_writable, replacing
-from ..space.volume import Geometry
+from ..files.atomic import check_writable, replacing
+from ..space.geometry import Geometry
 from ..version import __version__
 from .verdict import verdict
 

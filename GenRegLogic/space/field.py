@@ -17,8 +17,8 @@ import SimpleITK as sitk
 import torch
 
 from ..errors import InputError
+from .geometry import Geometry
 from .grid import sample
-from .volume import Geometry
 
 __all__ = [
     "AffineTransform",

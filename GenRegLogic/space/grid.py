@@ -20,7 +20,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .volume import Geometry, Volume
+from .geometry import Geometry
+from .volume import Volume
 
 # Width, in new voxels, of the Gaussian before a coarser sampling; of a wave as long as the new spacing 5 % pass.
 ANTIALIAS_SIGMA = 0.42

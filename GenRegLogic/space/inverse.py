@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from .field import AffineTransform, DisplacementField, apply_matrix, as_slab, voxel_centers, world_to_unit
+from .geometry import Geometry
 from .grid import sample
-from .volume import Geometry
 
 __all__ = ["InverseError", "accurate_inverse", "fit_affine", "invert"]
 

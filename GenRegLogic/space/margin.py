@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .volume import Geometry
+from .geometry import Geometry
 
 __all__ = ["LPS_TO_RAS", "MAX_NODE_VOXELS", "nodeGeometry", "withMargin"]
 

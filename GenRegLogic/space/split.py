@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from .field import DisplacementField, Transform, sample_transform
+from .geometry import Geometry
 from .grid import Image, canonical_geometry, resample, stored_array
-from .volume import Geometry
 
 __all__ = ["with_linear", "without_linear"]
 

@@ -11,7 +11,8 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from .field import Transform, sample_transform
-from .volume import Geometry, Volume
+from .geometry import Geometry
+from .volume import Volume
 
 __all__ = ["warp_image", "warp_labels", "warp_points"]
 

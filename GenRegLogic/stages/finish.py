@@ -9,10 +9,10 @@ import torch
 
 from ..errors import GenRegError
 from ..space.field import DisplacementField
+from ..space.geometry import Geometry
 from ..space.grid import Image, canonical_array, canonical_geometry, resample
 from ..space.jacobian import determinants
 from ..space.split import with_linear
-from ..space.volume import Geometry
 from .similarity import box_sum, smooth
 
 __all__ = ["bad_voxels", "check_orientation", "full_field", "smoothed_near"]

@@ -17,8 +17,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
+from ..space.geometry import Geometry
 from ..space.grid import Sampler, resample, sample
-from ..space.volume import Geometry
 from .describe import mind_ssc
 from .prepare import Prepared, mask_on, moving_level, turned_axes, working_grid
 from .similarity import gradient

@@ -12,8 +12,9 @@ import SimpleITK as sitk
 import torch
 
 from ..errors import InputError
+from ..space.geometry import Geometry
 from ..space.grid import Image, Sampler, canonical_image, grid_over, resample, sample, subgrid
-from ..space.volume import Geometry, Volume
+from ..space.volume import Volume
 
 # 0.5 % clamps flatten CBCT; no clamp lets one hot voxel ruin a descriptor.
 CLAMP_PERCENTILES = (0.01, 99.99)

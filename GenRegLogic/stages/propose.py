@@ -14,8 +14,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ..space.geometry import Geometry
 from ..space.grid import Image, resample
-from ..space.volume import Geometry
 from .linear import LinearLevel, chance_mismatch
 from .search import search
 from .similarity import smooth

@@ -20,8 +20,8 @@ import torch
 
 from ..guidance.landmarks import LandmarkPull
 from ..progress import Monitor, MonitorPart
+from ..space.geometry import Geometry
 from ..space.grid import Image, Sampler, resample, sample
-from ..space.volume import Geometry
 from .describe import mind_ssc
 from .prepare import Prepared, mask_on, moving_level, turned_axes, working_grid
 from .schedule import BOTH, DESCRIPTOR, INTENSITY, NETWORK, Level

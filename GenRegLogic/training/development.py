@@ -27,8 +27,9 @@ from ..files.atomic import replacing
 from ..files.images import read_volume
 from ..files.points import read_points
 from ..network.model import Network, double, sample_places
+from ..space.geometry import Geometry
 from ..space.grid import resample
-from ..space.volume import Geometry, check_registrable
+from ..space.volume import check_registrable
 from ..stages.linear import align
 from ..stages.prepare import prepare
 

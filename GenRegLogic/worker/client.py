@@ -21,7 +21,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..errors import Cancelled, GenRegError, InputError, ResourceError, WorkerError
-from ..space.volume import Geometry
+from ..space.geometry import Geometry
 from .channel import ChannelClosed, ProtocolError
 from .listener import Listener, call
 from .messages import CHUNK, CREDITS, MESSAGE, Assembly, chunks, decode, describe, encode, error_from_message

@@ -1,25 +1,30 @@
 """The jobs that a worker does. This module loads torch: it is imported in the worker's process only.
 
-Each job takes the parameters that came as JSON, the arrays by name and a `server.JobControl`, and returns an `Outcome`.
+Each job takes the parameters that came as JSON, the arrays by name and a `JobControl`, and returns an `Outcome`.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import torch
 
+from ..htmlreport import build_html, measured_report
 from ..machine.device import list_devices
 from ..register import register
 from ..registration import Registration
+from ..repair import repair
 from ..settings import Settings
 from ..space.field import AffineTransform, DisplacementField, Transform
-from ..space.volume import Geometry, Volume, check_registrable
+from ..space.geometry import Geometry
+from ..space.margin import nodeGeometry, withMargin
+from ..space.volume import Volume, check_registrable
 from ..stages.contrast import SAME_CONTRAST, contrast_agreement
 from ..stages.linear import align
 from ..stages.prepare import prepare
-from .server import JobControl
+from .control import JobControl
 
 __all__ = ["JOBS", "Outcome", "outcome_of"]
 
@@ -39,6 +44,18 @@ class Outcome:
     geometries: dict[str, Geometry] = dataclasses.field(default_factory=dict)
 
 
+def _readers(parameters: dict, arrays: dict[str, np.ndarray]) -> tuple[Callable, Callable]:
+    """Two functions that give a job's volumes and points, LPS mm, by name; None for what was not sent."""
+
+    def volume(name: str) -> Volume | None:
+        return Volume(arrays[name], Geometry.from_dict(parameters[name])) if parameters.get(name) else None
+
+    def points(name: str) -> np.ndarray | None:
+        return None if parameters.get(name) is None else np.array(parameters[name], np.float64)
+
+    return volume, points
+
+
 def run_register(parameters: dict, arrays: dict[str, np.ndarray], control: JobControl) -> Outcome:
     """Register two scans.
 
@@ -47,7 +64,7 @@ def run_register(parameters: dict, arrays: dict[str, np.ndarray], control: JobCo
             wherever there is more: "fixed_mask", "moving_mask", "keep_rigid" (grids), "initial" ({"matrix": 4x4} or
             {"geometry": grid}; LPS mm, fixed -> moving), "fixed_landmarks", "moving_landmarks" ((n, 3) LPS mm);
             "want_inverse", "want_warped" and "margin" (true: forward and inverse become Slicer's grids, see
-            `mrml.grids.withMargin`).
+            `space.margin.withMargin`).
         arrays: "fixed", "moving" (k, j, i) and, as the parameters say, "fixed_mask", "moving_mask", "keep_rigid"
             and "initial", (k, j, i, 3) mm.
         control: Answers and ears.
@@ -58,12 +75,7 @@ def run_register(parameters: dict, arrays: dict[str, np.ndarray], control: JobCo
     """
     settings = Settings(**parameters["settings"])
 
-    def volume(name: str) -> Volume | None:
-        return Volume(arrays[name], Geometry.from_dict(parameters[name])) if parameters.get(name) else None
-
-    def points(name: str) -> np.ndarray | None:
-        return None if parameters.get(name) is None else np.array(parameters[name], np.float64)
-
+    volume, points = _readers(parameters, arrays)
     result = register(
         volume("fixed"),
         volume("moving"),
@@ -106,8 +118,6 @@ def outcome_of(result: Registration, parameters: dict, control: JobControl) -> O
 
 def _for_slicer(field: DisplacementField) -> tuple[np.ndarray, Geometry]:
     """A field as a transform node holds it; a huge one on a coarser grid."""
-    from ..space.margin import nodeGeometry, withMargin
-
     geometry = nodeGeometry(field.geometry)
     if geometry is not field.geometry:
         field = field.resampled(geometry).rounded()
@@ -164,4 +174,75 @@ def run_devices(parameters: dict, arrays: dict[str, np.ndarray], control: JobCon
     return Outcome({"devices": [dataclasses.asdict(device) for device in list_devices()], "torch": torch.__version__})
 
 
-JOBS = {"register": run_register, "inspect": run_inspect, "devices": run_devices}
+def run_repair(parameters: dict, arrays: dict[str, np.ndarray], control: JobControl) -> Outcome:
+    """Refine a transform where it is wrong.
+
+    Args:
+        parameters: As for "register", and "field" (grid); "region" (grid) unless there are landmarks.
+        arrays: "fixed", "moving" (k, j, i), "field" (k, j, i, 3) mm, LPS, fixed -> moving, and "region" (k, j, i),
+            nonzero inside.
+        control: Answers and ears.
+
+    Returns:
+        As "register"; there is no "confidence".
+    """
+
+    volume, points = _readers(parameters, arrays)
+    result = repair(
+        volume("fixed"),
+        volume("moving"),
+        DisplacementField(arrays["field"], Geometry.from_dict(parameters["field"])),
+        region=volume("region"),
+        fixed_landmarks=points("fixed_landmarks"),
+        moving_landmarks=points("moving_landmarks"),
+        settings=Settings(**parameters["settings"]),
+        on_progress=control.on_progress,
+        cancel=control.cancel,
+    )
+    return outcome_of(result, parameters, control)
+
+
+def run_html(parameters: dict, arrays: dict[str, np.ndarray], control: JobControl) -> Outcome:
+    """Make the page about a registration.
+
+    Args:
+        parameters: "fixed", "moving" and "field" (grids, as `Geometry.to_dict` writes them); "report", as `register`
+            made it, or else the figures are measured; perhaps "confidence" (its grid), "worst" (as the job "maps"
+            lists them) and "names" ([fixed, moving], which the page names only then).
+        arrays: "fixed" and "moving" (k, j, i), "field" (k, j, i, 3), LPS mm, fixed -> moving, on any grid; perhaps
+            "confidence" (k, j, i) mm.
+        control: Answers.
+
+    Returns:
+        A report of "html", the page.
+
+    Raises:
+        InputError: A scan is constant or not finite.
+    """
+    fixed, moving, confidence = (
+        Volume(arrays[name], Geometry.from_dict(parameters[name])) if name in arrays else None
+        for name in ("fixed", "moving", "confidence")
+    )
+    field = DisplacementField(arrays["field"], Geometry.from_dict(parameters["field"]))
+    control.check()
+    report = parameters.get("report") or measured_report(fixed, moving, field, confidence=confidence)
+    control.check()
+    page = build_html(
+        fixed,
+        moving,
+        field,
+        report,
+        confidence=confidence,
+        worst=parameters.get("worst"),
+        names=parameters.get("names"),
+    )
+    return Outcome({"html": page})
+
+
+JOBS = {
+    "register": run_register,
+    "inspect": run_inspect,
+    "devices": run_devices,
+    "repair": run_repair,
+    "html": run_html,
+}

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from ..errors import GenRegError
-from ..space.volume import Geometry
+from ..space.geometry import Geometry
 
 __all__ = ["Listener", "call"]
 

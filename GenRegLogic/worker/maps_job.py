@@ -14,11 +14,12 @@ from ..quality.confidence import confidence_of
 from ..quality.maps import confidence_on, displacement_magnitude, local_similarity, log_jacobian, map_grid, worst_places
 from ..quality.measure import foreground
 from ..space.field import AffineTransform, DisplacementField, apply_matrix, voxel_centers, world_to_unit
+from ..space.geometry import Geometry
 from ..space.grid import sample
-from ..space.volume import Geometry, Volume
+from ..space.volume import Volume
 from ..stages.prepare import prepare
+from .control import JobControl
 from .jobs import Outcome
-from .server import JobControl
 
 __all__ = ["MAPS", "run_maps"]
 

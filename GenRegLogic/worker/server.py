@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from typing import NoReturn
@@ -13,99 +12,10 @@ import numpy as np
 from ..errors import Cancelled, DependencyError, GenRegError, InputError, ResourceError
 from ..machine.memory import is_out_of_memory
 from .channel import Channel, ChannelClosed, ProtocolError, send_waiting
+from .control import JobControl
 from .messages import CHUNK, MESSAGE, Assembly, chunks, decode, describe, encode, error_to_message
-from .preview import thinned
 
-__all__ = ["JobControl", "Server"]
-
-PROGRESS_SECONDS = 0.05
-"""Between two reports of progress, unless the stage or the objective has changed."""
-
-PREVIEW_SECONDS = 0.5
-"""Between two previews, at the least."""
-
-LOGGED_ITERATIONS = 10
-"""Between two lines of the log."""
-
-
-class JobControl:
-    """What a running job has of the program: its answers, its wish for previews, and its ear.
-
-    Args:
-        server: To send with.
-        parameters: Of the job: "preview" and "log" are heeded here.
-        clock: Seconds.
-    """
-
-    def __init__(self, server: Server, parameters: dict, clock: Callable[[], float] = time.monotonic) -> None:
-        self.answer: str | None = None
-        self._server, self._clock = server, clock
-        self._preview_wanted = bool(parameters.get("preview"))
-        self._talkative = bool(parameters.get("log"))
-        self._preview_pending = False
-        self._previewed_at = self._told_at = -1e9
-        self._stage = ""
-
-    def cancel(self) -> str | None:
-        """None, "keep" or "abort", as the program says by now; does not wait."""
-        for kind, payload in self._server.pending():
-            if kind == MESSAGE:
-                self.note(decode(payload))
-        return self.answer
-
-    def check(self) -> None:
-        """Raise `Cancelled` if the program has given up."""
-        if self.cancel() == "abort":
-            raise Cancelled("The registration was given up; nothing was changed.")
-
-    def note(self, message: dict) -> None:
-        """Take in what the program says in the middle of a job."""
-        if message["type"] == "answer":
-            self.answer = "abort" if "abort" in (self.answer, message["word"]) else message["word"]
-        elif message["type"] == "preview":
-            self._preview_wanted = message["wanted"]
-        elif message["type"] == "previewed":
-            self._preview_pending = False
-
-    def log(self, line: str) -> None:
-        """A line of the log, if it is wanted."""
-        if self._talkative:
-            self._server.send({"type": "log", "line": line})
-
-    def on_progress(self, progress) -> None:
-        """Pass a `Progress` on, and now and then the field that belongs to it."""
-        now = self._clock()
-        new_stage = progress.stage != self._stage
-        if not new_stage and progress.objective is None and now - self._told_at < PROGRESS_SECONDS:
-            return
-        if not new_stage and not self._server.heeded:
-            return
-        self._stage, self._told_at = progress.stage, now
-        objective = None
-        if progress.objective is not None:
-            objective = {"level": progress.level, "iteration": progress.iteration, "objective": progress.objective}
-            if progress.iteration % LOGGED_ITERATIONS == 0:
-                self.log("level {level}, iteration {iteration}: {objective:.5g}".format(**objective))
-        if new_stage:
-            self.log(f"stage: {progress.stage}")
-        self._server.send(
-            {
-                "type": "progress",
-                "stage": progress.stage,
-                "fraction": progress.fraction,
-                "seconds_left": progress.seconds_left,
-                "objective": objective,
-            }
-        )
-        if self._preview_wanted and not self._preview_pending and now - self._previewed_at >= PREVIEW_SECONDS:
-            self._send_preview(progress.field())
-
-    def _send_preview(self, field) -> None:
-        if field is None:
-            return
-        self._preview_pending, self._previewed_at = True, self._clock()
-        array, geometry = thinned(field.array, field.geometry)
-        self._server.send({"type": "preview", "geometry": geometry.to_dict()}, {"field": array})
+__all__ = ["Server"]
 
 
 class Server:
@@ -260,17 +170,15 @@ def load_jobs() -> dict[str, Callable]:
         raise DependencyError("PyTorch is installed but does not load; install it again.") from error
     try:
         from ..machine.device import tune_allocator
-        from .html_job import run_html
         from .jobs import JOBS
         from .maps_job import run_maps
-        from .repair_job import run_repair
     except ImportError as error:
         raise DependencyError(
             f"A package that GenReg needs does not load ({error.name or error}); install it and "
             "run the registration again."
         ) from error
     tune_allocator()
-    return {**JOBS, "html": run_html, "maps": run_maps, "repair": run_repair}
+    return {**JOBS, "maps": run_maps}
 
 
 def holds_gpu() -> bool:

@@ -9,7 +9,8 @@ import pytest
 from GenRegLogic.phantom.scans import Flow
 from GenRegLogic.register import register
 from GenRegLogic.space.field import AffineTransform, DisplacementField
-from GenRegLogic.space.volume import Geometry, Volume
+from GenRegLogic.space.geometry import Geometry
+from GenRegLogic.space.volume import Volume
 
 
 def rotation(*angles):

@@ -8,8 +8,9 @@ import pytest
 
 from GenRegLogic.errors import InputError
 from GenRegLogic.evaluate import evaluate
-from GenRegLogic.files.images import read_transform, read_volume, write_transform, write_volume
+from GenRegLogic.files.images import read_volume, write_volume
 from GenRegLogic.files.points import read_points, write_points
+from GenRegLogic.files.transforms import read_transform, write_transform
 from GenRegLogic.space.field import AffineTransform, DisplacementField
 from GenRegLogic.space.volume import Volume
 

@@ -5,7 +5,8 @@ import pytest
 
 from GenRegLogic.register import register
 from GenRegLogic.space.field import AffineTransform
-from GenRegLogic.space.volume import Geometry, Volume
+from GenRegLogic.space.geometry import Geometry
+from GenRegLogic.space.volume import Volume
 
 from .conftest import FIXED_GRID, rotation, stored_otherwise
 

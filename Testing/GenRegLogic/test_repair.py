@@ -10,8 +10,9 @@ from GenRegLogic.register import register
 from GenRegLogic.repair import repair
 from GenRegLogic.settings import Settings
 from GenRegLogic.space.field import DisplacementField
+from GenRegLogic.space.geometry import Geometry
 from GenRegLogic.space.jacobian import jacobian_figures
-from GenRegLogic.space.volume import Geometry, Volume
+from GenRegLogic.space.volume import Volume
 
 from .conftest import FIXED_GRID, stored_otherwise
 

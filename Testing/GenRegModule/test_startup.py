@@ -75,7 +75,7 @@ def test_a_slicer_without_titles_of_categories_gets_the_pairs_too(monkeypatch):
 def aField(scene):
     """A transform node with a field whose values are marked as GenReg's are."""
     from GenRegLogic.mrml.nodes.transforms import setField
-    from GenRegLogic.space.volume import Geometry
+    from GenRegLogic.space.geometry import Geometry
 
     array = np.zeros((8, 9, 10, 3), np.float32)
     array[2:-2, 2:-2, 2:-2] = 517 / 1024

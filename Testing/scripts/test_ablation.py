@@ -358,7 +358,8 @@ def pair():
 
         from GenRegLogic.network.learned import Learned
         from GenRegLogic.network.model import Network
-        from GenRegLogic.space.volume import Geometry, Volume
+        from GenRegLogic.space.geometry import Geometry
+        from GenRegLogic.space.volume import Volume
 
         geometry = Geometry(size=(32, 32, 32), spacing=(2.0, 2.0, 2.0), origin=(0.0, 0.0, 0.0))
         scans = [Volume(ball(bulge), geometry) for bulge in (0.0, 1.5)]
@@ -428,7 +429,7 @@ def scored(tmp_path):
     from measuring import BENCH, load_bench
 
     from GenRegLogic.space.field import DisplacementField
-    from GenRegLogic.space.volume import Geometry
+    from GenRegLogic.space.geometry import Geometry
 
     if not (BENCH / "score.py").is_file():
         pytest.skip("the referee isn't here (../shared/bench)")
@@ -457,7 +458,7 @@ class TestReferee:
     def test_scores_are_those_of_the_referee(self, scored, tmp_path):
         from ablation_runs import Referee
 
-        from GenRegLogic.files.images import write_transform
+        from GenRegLogic.files.transforms import write_transform
 
         bench, field = scored
         write_transform(field, tmp_path / "field.nii")

@@ -14,7 +14,8 @@ from GenRegLogic.quality import confidence
 from GenRegLogic.quality.maps import confidence_on
 from GenRegLogic.settings import Settings
 from GenRegLogic.space.field import DisplacementField
-from GenRegLogic.space.volume import Geometry, Volume
+from GenRegLogic.space.geometry import Geometry
+from GenRegLogic.space.volume import Volume
 
 from ..GenRegLogic.conftest import FIXED_GRID, STRAIGHT_GRID, Scene, make_scene_pair
 

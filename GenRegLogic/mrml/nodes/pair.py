@@ -11,8 +11,9 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 from ...errors import InputError
 from ...quality.organs import sampled
+from ...space.geometry import ORTHONORMAL_TOLERANCE, Geometry
 from ...space.margin import LPS_TO_RAS, nodeGeometry
-from ...space.volume import ORTHONORMAL_TOLERANCE, Geometry, Volume
+from ...space.volume import Volume
 from ..i18n import tr as _
 from .parents import nonLinearAbove, worldMatrix
 from .transforms import fieldOfNode, initialFromNode

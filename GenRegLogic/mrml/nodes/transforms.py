@@ -15,8 +15,8 @@ import vtk
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from ...errors import InputError
+from ...space.geometry import Geometry
 from ...space.margin import LPS_TO_RAS, ROUNDING, nodeGeometry
-from ...space.volume import Geometry
 from .volumes import RAS_TO_LPS, matrixToNumpy
 
 __all__ = [

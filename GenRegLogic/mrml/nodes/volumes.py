@@ -9,7 +9,8 @@ import vtk
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from ...errors import InputError
-from ...space.volume import ORTHONORMAL_TOLERANCE, Geometry, Volume
+from ...space.geometry import ORTHONORMAL_TOLERANCE, Geometry
+from ...space.volume import Volume
 from .parents import worldMatrix
 
 __all__ = [

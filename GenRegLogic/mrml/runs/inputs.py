@@ -8,7 +8,7 @@ import numpy as np
 
 from ...errors import InputError
 from ...settings import Settings
-from ...space.volume import Geometry
+from ...space.geometry import Geometry
 from ..i18n import tr as _
 from ..nodes.parents import chain, nonLinearAbove, worldMatrix
 from ..nodes.volumes import RAS_TO_LPS, geometryFromMatrix, ijkToRas, nodeArray, volumeFromNode

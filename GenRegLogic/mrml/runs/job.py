@@ -11,7 +11,7 @@ import numpy as np
 import slicer
 
 from ...errors import Cancelled, GenRegError, InputError
-from ...space.volume import Geometry
+from ...space.geometry import Geometry
 from ..i18n import tr as _
 
 __all__ = ["Job"]

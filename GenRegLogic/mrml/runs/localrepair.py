@@ -10,8 +10,9 @@ import vtk
 
 from ...errors import InputError
 from ...settings import Settings
+from ...space.geometry import Geometry
 from ...space.margin import LPS_TO_RAS
-from ...space.volume import Geometry, Volume
+from ...space.volume import Volume
 from ..nodes.masks import maskFromNode
 from ..nodes.pair import changeToken, fieldInWorld, pairOf
 from ..nodes.parents import chain, worldMatrix

@@ -13,8 +13,9 @@ import numpy as np
 import slicer
 
 from ...errors import GenRegError, InputError
+from ...space.geometry import Geometry
 from ...space.margin import withMargin
-from ...space.volume import Geometry, Volume
+from ...space.volume import Volume
 from ..nodes.masks import landmarkPairs, maskFromNode
 from ..nodes.parents import Placement, chain, worldMatrix
 from ..nodes.snapshot import Snapshot, batch

@@ -130,7 +130,7 @@ class InputsPart:
     @staticmethod
     def _geometry(node):
         """Of a volume on its own, no parents: size and spacing are all that an estimate needs."""
-        from GenRegLogic.space.volume import Geometry
+        from GenRegLogic.space.geometry import Geometry
 
         return Geometry(node.GetImageData().GetDimensions(), node.GetSpacing())
 

@@ -9,7 +9,8 @@ import SimpleITK as sitk
 
 from GenRegLogic.files.images import write_volume
 from GenRegLogic.files.points import write_points
-from GenRegLogic.space.volume import Geometry, Volume
+from GenRegLogic.space.geometry import Geometry
+from GenRegLogic.space.volume import Volume
 
 from .conftest import SHAPE, SPACING, blob, is_one_sentence, names
 

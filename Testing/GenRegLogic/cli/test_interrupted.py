@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from GenRegLogic.files.images import read_transform
+from GenRegLogic.files.transforms import read_transform
 
 from .conftest import is_one_sentence
 

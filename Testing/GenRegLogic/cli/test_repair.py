@@ -7,8 +7,9 @@ import pytest
 import SimpleITK as sitk
 
 from GenRegLogic.cli.exit_codes import BAD_INPUT, DONE, NOT_TRUSTWORTHY
-from GenRegLogic.files.images import read_transform, read_volume, write_transform, write_volume
+from GenRegLogic.files.images import read_volume, write_volume
 from GenRegLogic.files.points import write_points
+from GenRegLogic.files.transforms import read_transform, write_transform
 from GenRegLogic.space.field import DisplacementField, sample_transform
 from GenRegLogic.space.jacobian import jacobian_figures
 from GenRegLogic.space.volume import Volume

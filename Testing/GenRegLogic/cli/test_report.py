@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from GenRegLogic.files.images import read_volume, write_transform, write_volume
+from GenRegLogic.files.images import read_volume, write_volume
+from GenRegLogic.files.transforms import write_transform
 from GenRegLogic.htmlreport import measured_report, page
 from GenRegLogic.space.volume import Volume
 

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from GenRegLogic.files.images import read_volume, write_transform, write_volume
+from GenRegLogic.files.images import read_volume, write_volume
 from GenRegLogic.files.points import read_points, write_points
+from GenRegLogic.files.transforms import write_transform
 from GenRegLogic.space.field import DisplacementField
-from GenRegLogic.space.volume import Geometry, Volume
+from GenRegLogic.space.geometry import Geometry
+from GenRegLogic.space.volume import Volume
 
 from .conftest import is_one_sentence, names
 

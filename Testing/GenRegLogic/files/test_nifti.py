@@ -9,7 +9,7 @@ import SimpleITK as sitk
 
 from GenRegLogic.errors import InputError
 from GenRegLogic.files.nifti import check_nifti, non_finite, write_nifti
-from GenRegLogic.space.volume import Geometry
+from GenRegLogic.space.geometry import Geometry
 
 GEOMETRY = Geometry((9, 8, 7), (1.0, 1.5, 2.0))
 

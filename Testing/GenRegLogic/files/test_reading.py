@@ -8,8 +8,10 @@ import pytest
 import SimpleITK as sitk
 
 from GenRegLogic.errors import InputError
-from GenRegLogic.files.images import read_transform, read_volume
-from GenRegLogic.space.volume import Geometry, Volume
+from GenRegLogic.files.images import read_volume
+from GenRegLogic.files.transforms import read_transform
+from GenRegLogic.space.geometry import Geometry
+from GenRegLogic.space.volume import Volume
 
 PIXDIM, SFORM_CODE, QFORM_CODE, SROW_X = 76, 254, 252, 280
 """Offsets in the NIfTI-1 header."""

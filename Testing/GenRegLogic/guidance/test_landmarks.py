@@ -8,7 +8,7 @@ from GenRegLogic.errors import InputError
 from GenRegLogic.guidance.landmarks import LandmarkPull, rigid_fit
 from GenRegLogic.register import register
 from GenRegLogic.settings import Settings
-from GenRegLogic.space.volume import Geometry
+from GenRegLogic.space.geometry import Geometry
 
 from ..conftest import FIXED_GRID, Scene, rotation
 

@@ -5,7 +5,8 @@ import pytest
 
 from GenRegLogic.errors import InputError
 from GenRegLogic.guidance.masks import check_mask
-from GenRegLogic.space.volume import Geometry, Volume
+from GenRegLogic.space.geometry import Geometry
+from GenRegLogic.space.volume import Volume
 
 
 @pytest.fixture

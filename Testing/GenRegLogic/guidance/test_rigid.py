@@ -11,9 +11,10 @@ from GenRegLogic.guidance.rigid import RigidBodies, check_rigid, rigid_field, ri
 from GenRegLogic.register import register
 from GenRegLogic.settings import Settings
 from GenRegLogic.space.field import DisplacementField
+from GenRegLogic.space.geometry import Geometry
 from GenRegLogic.space.grid import Image, canonical_geometry
 from GenRegLogic.space.jacobian import jacobian_figures
-from GenRegLogic.space.volume import Geometry, Volume
+from GenRegLogic.space.volume import Volume
 from GenRegLogic.stages.finish import full_field
 
 from ..conftest import FIXED_GRID, centered, make_scene_pair, motion, rotation

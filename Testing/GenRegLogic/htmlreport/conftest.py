@@ -11,7 +11,8 @@ from PIL import Image
 from GenRegLogic.htmlreport import page
 from GenRegLogic.quality.report import build_report
 from GenRegLogic.space.field import DisplacementField
-from GenRegLogic.space.volume import Geometry, Volume
+from GenRegLogic.space.geometry import Geometry
+from GenRegLogic.space.volume import Volume
 
 VOID = {"meta", "img", "br"}
 SELF_CLOSED = {"line", "path", "circle", "polyline"}

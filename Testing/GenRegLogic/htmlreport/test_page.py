@@ -9,7 +9,8 @@ from GenRegLogic.errors import InputError
 from GenRegLogic.htmlreport import build_html, page
 from GenRegLogic.quality.maps import Place
 from GenRegLogic.space.field import DisplacementField
-from GenRegLogic.space.volume import Geometry, Volume
+from GenRegLogic.space.geometry import Geometry
+from GenRegLogic.space.volume import Volume
 
 from .conftest import Page
 

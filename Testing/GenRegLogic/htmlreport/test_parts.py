@@ -11,7 +11,8 @@ from GenRegLogic.htmlreport.objective_plot import curve_svg, shares
 from GenRegLogic.htmlreport.rows import figure_rows, geometry_rows, length, motion_rows, number
 from GenRegLogic.htmlreport.worst_places import body_of, inside_body, letters, places_to_see
 from GenRegLogic.space.field import AffineTransform, sample_transform
-from GenRegLogic.space.volume import Geometry, Volume
+from GenRegLogic.space.geometry import Geometry
+from GenRegLogic.space.volume import Volume
 
 from ..conftest import rotation
 from .conftest import Page

@@ -10,7 +10,8 @@ from GenRegLogic.htmlreport import pictures
 from GenRegLogic.htmlreport.planes import ORIENTATIONS, whole
 from GenRegLogic.htmlreport.png import data_uri, encode
 from GenRegLogic.space.field import AffineTransform
-from GenRegLogic.space.volume import Geometry, Volume
+from GenRegLogic.space.geometry import Geometry
+from GenRegLogic.space.volume import Volume
 
 from .conftest import decoded
 

@@ -8,7 +8,8 @@ from GenRegLogic.htmlreport.planes import ORIENTATIONS, Scan, crop, tilt_degrees
 from GenRegLogic.htmlreport.plates import Plates
 from GenRegLogic.htmlreport.worst_places import body_of
 from GenRegLogic.space.field import AffineTransform, sample_transform
-from GenRegLogic.space.volume import Geometry, Volume
+from GenRegLogic.space.geometry import Geometry
+from GenRegLogic.space.volume import Volume
 
 from ..conftest import rotation, stored_otherwise
 

@@ -11,7 +11,7 @@ from GenRegLogic.errors import ResourceError
 from GenRegLogic.machine.cost import estimate, working_voxels
 from GenRegLogic.machine.memory import LARGEST_PLAN
 from GenRegLogic.settings import Settings
-from GenRegLogic.space.volume import Geometry
+from GenRegLogic.space.geometry import Geometry
 
 BENCHMARK = Path(__file__).parents[3] / "Resources" / "benchmark" / "benchmark.json"
 GB = 2**30

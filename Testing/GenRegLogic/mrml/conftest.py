@@ -8,7 +8,7 @@ import pytest
 slicer = pytest.importorskip("slicer", reason="Slicer's MRML runtime (slicer-core) is not installed")
 pytest.importorskip("slicer.util", reason="slicer without its Python utilities")
 
-from GenRegLogic.space.volume import Geometry  # noqa: E402
+from GenRegLogic.space.geometry import Geometry  # noqa: E402
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ from GenRegLogic.network.learned import Learned, shipped
 from GenRegLogic.network.model import Network, Output
 from GenRegLogic.network.weights import save_weights
 from GenRegLogic.phantom.scans import make_pair
+from GenRegLogic.space.geometry import Geometry
 from GenRegLogic.space.grid import Image
-from GenRegLogic.space.volume import Geometry, Volume
+from GenRegLogic.space.volume import Volume
 from GenRegLogic.stages.linear import LinearLevel
 from GenRegLogic.stages.prepare import prepare
 from GenRegLogic.stages.propose import Proposal

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from GenRegLogic.errors import Cancelled, InputError
-from GenRegLogic.files.images import read_transform, read_volume
+from GenRegLogic.files.images import read_volume
+from GenRegLogic.files.transforms import read_transform
 from GenRegLogic.phantom.demo import KINDS, PICTURE, TRANSFORM, WARPED, make_folder, run_demo
 from GenRegLogic.phantom.scans import make_pair
 from GenRegLogic.quality.measure import tre

@@ -13,7 +13,8 @@ from GenRegLogic.quality.maps import (
     worst_places,
 )
 from GenRegLogic.space.field import AffineTransform, DisplacementField, sample_transform
-from GenRegLogic.space.volume import Geometry, Volume
+from GenRegLogic.space.geometry import Geometry
+from GenRegLogic.space.volume import Volume
 
 from ..conftest import GRIDS
 

@@ -5,7 +5,7 @@ import pytest
 import SimpleITK as sitk
 
 from GenRegLogic.quality.organs import determinants_in, overlap, volume_change
-from GenRegLogic.space.volume import Geometry
+from GenRegLogic.space.geometry import Geometry
 
 TURNED = np.array([[0.8, -0.6, 0.0], [0.6, 0.8, 0.0], [0.0, 0.0, 1.0]])
 GRID = Geometry((40, 44, 36), (1.5, 1.0, 2.0), (3.0, -4.0, 5.0), TURNED)

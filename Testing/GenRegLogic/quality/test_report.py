@@ -8,7 +8,7 @@ import pytest
 
 from GenRegLogic.errors import InputError
 from GenRegLogic.quality.report import SCHEMA_VERSION, build_report, plain, write_report
-from GenRegLogic.space.volume import Geometry
+from GenRegLogic.space.geometry import Geometry
 
 SCHEMA = json.loads((Path(__file__).parents[3] / "GenRegLogic" / "quality" / "report.schema.json").read_text())
 TYPES = {

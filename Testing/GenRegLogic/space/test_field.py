@@ -15,7 +15,7 @@ from GenRegLogic.space.field import (
     rounding_step,
     sample_transform,
 )
-from GenRegLogic.space.volume import Geometry
+from GenRegLogic.space.geometry import Geometry
 
 FLOAT32_MM = 2e-4
 """What single precision loses at 100 mm from the origin, with a factor of ten to spare."""

@@ -8,6 +8,7 @@ import SimpleITK as sitk
 import torch
 
 from GenRegLogic.space.field import AffineTransform, DisplacementField
+from GenRegLogic.space.geometry import Geometry
 from GenRegLogic.space.grid import (
     Image,
     Sampler,
@@ -20,7 +21,7 @@ from GenRegLogic.space.grid import (
     stored_array,
     subgrid,
 )
-from GenRegLogic.space.volume import Geometry, Volume
+from GenRegLogic.space.volume import Volume
 
 from ..conftest import rotation
 

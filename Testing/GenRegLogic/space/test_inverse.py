@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from GenRegLogic.space.field import AffineTransform, DisplacementField, compose, sample_transform
+from GenRegLogic.space.geometry import Geometry
 from GenRegLogic.space.inverse import accurate_inverse, fit_affine, invert
-from GenRegLogic.space.volume import Geometry
 
 TOLERANCE_VOXELS = 0.01
 

@@ -8,8 +8,8 @@ import pytest
 from GenRegLogic.errors import InputError
 from GenRegLogic.quality.measure import foreground
 from GenRegLogic.space.field import AffineTransform, DisplacementField, sample_transform
+from GenRegLogic.space.geometry import Geometry
 from GenRegLogic.space.jacobian import jacobian_figures
-from GenRegLogic.space.volume import Geometry
 
 
 def plain_jacobian_figures(field, mask):

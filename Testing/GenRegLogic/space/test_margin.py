@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from GenRegLogic.space.geometry import Geometry
 from GenRegLogic.space.margin import nodeGeometry, withMargin
-from GenRegLogic.space.volume import Geometry
 
 from ..mrml.conftest import GEOMETRIES, field, rigid, waves
 

@@ -6,9 +6,9 @@ import SimpleITK as sitk
 import torch
 
 from GenRegLogic.space.field import AffineTransform, CompositeTransform, DisplacementField
+from GenRegLogic.space.geometry import Geometry
 from GenRegLogic.space.grid import Image, canonical_geometry
 from GenRegLogic.space.split import with_linear, without_linear
-from GenRegLogic.space.volume import Geometry
 
 from ..conftest import rotation, stored_otherwise
 

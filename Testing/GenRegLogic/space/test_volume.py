@@ -7,7 +7,8 @@ import pytest
 import SimpleITK as sitk
 
 from GenRegLogic.errors import InputError
-from GenRegLogic.space.volume import Geometry, Volume, check_registrable
+from GenRegLogic.space.geometry import Geometry
+from GenRegLogic.space.volume import Volume, check_registrable
 
 
 class TestGeometry:

@@ -6,7 +6,8 @@ import SimpleITK as sitk
 
 from GenRegLogic.errors import InputError
 from GenRegLogic.space.field import AffineTransform, CompositeTransform
-from GenRegLogic.space.volume import Geometry, Volume
+from GenRegLogic.space.geometry import Geometry
+from GenRegLogic.space.volume import Volume
 from GenRegLogic.space.warp import warp_image, warp_labels, warp_points
 
 ITK = {"linear": sitk.sitkLinear, "cubic": sitk.sitkBSpline, "nearest": sitk.sitkNearestNeighbor}

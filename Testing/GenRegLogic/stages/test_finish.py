@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from GenRegLogic.errors import Cancelled, GenRegError
+from GenRegLogic.space.geometry import Geometry
 from GenRegLogic.space.grid import Image, canonical_geometry
 from GenRegLogic.space.jacobian import jacobian_figures
 from GenRegLogic.space.split import with_linear
-from GenRegLogic.space.volume import Geometry
 from GenRegLogic.stages.finish import full_field
 
 from ..conftest import FIXED_GRID, MOVING_GRID, Scene, rotation, stored_otherwise

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from GenRegLogic.space.volume import Geometry, Volume
+from GenRegLogic.space.geometry import Geometry
+from GenRegLogic.space.volume import Volume
 from GenRegLogic.stages.prepare import mask_on, moving_level, prepare, turned_axes, working_grid
 
 from ..conftest import FIXED_GRID, MOVING_GRID, Scene, centered, rotation

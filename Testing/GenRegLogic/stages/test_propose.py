@@ -9,8 +9,8 @@ import torch
 
 from GenRegLogic.register import register
 from GenRegLogic.settings import Settings
+from GenRegLogic.space.geometry import Geometry
 from GenRegLogic.space.grid import Image
-from GenRegLogic.space.volume import Geometry
 from GenRegLogic.stages import propose as propose_module
 from GenRegLogic.stages.linear import LinearLevel
 from GenRegLogic.stages.prepare import prepare

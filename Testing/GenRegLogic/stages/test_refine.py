@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from GenRegLogic.progress import Monitor
+from GenRegLogic.space.geometry import Geometry
 from GenRegLogic.space.grid import Image
 from GenRegLogic.space.jacobian import jacobian_figures
 from GenRegLogic.space.split import with_linear
-from GenRegLogic.space.volume import Geometry
 from GenRegLogic.stages.prepare import prepare, working_grid
 from GenRegLogic.stages.refine import MAX_STEP, Composer, Refiner
 from GenRegLogic.stages.schedule import BOTH, DESCRIPTOR, INTENSITY, NETWORK, schedule

@@ -14,7 +14,8 @@ from GenRegLogic.errors import InputError
 from GenRegLogic.files.images import write_volume
 from GenRegLogic.files.points import write_points
 from GenRegLogic.network.model import STRIDES, Network, Output
-from GenRegLogic.space.volume import Geometry, Volume
+from GenRegLogic.space.geometry import Geometry
+from GenRegLogic.space.volume import Volume
 from GenRegLogic.training import development
 from GenRegLogic.training.development import DevelopmentPair, load_pairs, validate
 from GenRegLogic.training.loop import Recipe, Trainer

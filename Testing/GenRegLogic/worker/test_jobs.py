@@ -8,9 +8,10 @@ from GenRegLogic.errors import Cancelled, InputError
 from GenRegLogic.register import register
 from GenRegLogic.settings import Settings
 from GenRegLogic.space.field import AffineTransform, DisplacementField
-from GenRegLogic.space.volume import Geometry, Volume
+from GenRegLogic.space.geometry import Geometry
+from GenRegLogic.space.volume import Volume
 from GenRegLogic.worker import jobs
-from GenRegLogic.worker.preview import PREVIEW_VOXELS
+from GenRegLogic.worker.control import PREVIEW_VOXELS
 
 from .conftest import STAND_IN, Ear, do, make_job
 

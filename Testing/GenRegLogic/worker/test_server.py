@@ -6,10 +6,10 @@ import pytest
 from GenRegLogic.errors import Cancelled, DependencyError
 from GenRegLogic.progress import Progress
 from GenRegLogic.space.field import DisplacementField
-from GenRegLogic.space.volume import Geometry
+from GenRegLogic.space.geometry import Geometry
 from GenRegLogic.worker import server
+from GenRegLogic.worker.control import PREVIEW_SECONDS, PROGRESS_SECONDS, JobControl
 from GenRegLogic.worker.messages import CHUNK, MESSAGE, encode
-from GenRegLogic.worker.server import PREVIEW_SECONDS, PROGRESS_SECONDS, JobControl
 
 GRID = Geometry((4, 5, 6))
 

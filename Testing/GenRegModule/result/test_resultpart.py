@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from GenRegLogic.space.volume import Geometry
+from GenRegLogic.space.geometry import Geometry
 
 from ..conftest import REPORT, makeResult
 

@@ -10,7 +10,7 @@ from vtk.util.numpy_support import numpy_to_vtk
 
 from GenRegLogic.errors import InputError
 from GenRegLogic.mrml.nodes.volumes import setVolume, volumeFromNode
-from GenRegLogic.space.volume import Geometry
+from GenRegLogic.space.geometry import Geometry
 
 from ..conftest import GEOMETRIES, rigid
 

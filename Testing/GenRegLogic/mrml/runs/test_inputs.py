@@ -7,7 +7,7 @@ import pytest
 
 from GenRegLogic.errors import InputError
 from GenRegLogic.mrml.runs.inputs import RunInputs, RunOutputs, checkNodes, coarsened, nonLinearParents, understand
-from GenRegLogic.space.volume import Geometry
+from GenRegLogic.space.geometry import Geometry
 
 from ..conftest import GEOMETRIES, rigid
 

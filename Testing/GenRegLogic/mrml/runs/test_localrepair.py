@@ -13,8 +13,8 @@ from GenRegLogic.mrml.runs.localrepair import RepairRun, regionFromNode
 from GenRegLogic.mrml.runs.registration import RegistrationRun, RunInputs
 from GenRegLogic.settings import Settings
 from GenRegLogic.space.field import DisplacementField
+from GenRegLogic.space.geometry import Geometry
 from GenRegLogic.space.margin import withMargin
-from GenRegLogic.space.volume import Geometry
 from GenRegLogic.space.warp import warp_image
 from GenRegLogic.worker.client import Worker
 

@@ -14,7 +14,7 @@ from GenRegLogic.mrml.nodes.parents import chain
 from GenRegLogic.mrml.nodes.transforms import fieldOfNode
 from GenRegLogic.mrml.runs.registration import RegistrationRun, RunInputs, RunOutputs, RunResult
 from GenRegLogic.settings import Settings
-from GenRegLogic.space.volume import Geometry
+from GenRegLogic.space.geometry import Geometry
 
 from ..conftest import GEOMETRIES, field, rigid
 

@@ -19,7 +19,8 @@ from GenRegLogic.mrml.runs.registration import RegistrationRun, RunInputs, RunOu
 from GenRegLogic.register import register
 from GenRegLogic.settings import Settings
 from GenRegLogic.space.field import DisplacementField
-from GenRegLogic.space.volume import Geometry, Volume
+from GenRegLogic.space.geometry import Geometry
+from GenRegLogic.space.volume import Volume
 from GenRegLogic.space.warp import warp_image
 from GenRegLogic.worker.client import Worker
 

@@ -8,8 +8,8 @@ import pytest
 from GenRegLogic.errors import InputError
 from GenRegLogic.htmlreport import page
 from GenRegLogic.space.field import DisplacementField
-from GenRegLogic.space.volume import Geometry
-from GenRegLogic.worker.html_job import run_html
+from GenRegLogic.space.geometry import Geometry
+from GenRegLogic.worker.jobs import run_html
 
 from .conftest import do
 from .test_jobs import Control

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from GenRegLogic.worker.preview import PREVIEW_VOXELS, thinned
+from GenRegLogic.worker.control import PREVIEW_VOXELS, thinned
 
 
 class TestThinning:
@@ -29,7 +29,7 @@ class TestThinning:
         assert geometry.is_close(grid, 1e-9)
 
     def test_the_closest_voxels_go_first(self, make_field):
-        from GenRegLogic.space.volume import Geometry
+        from GenRegLogic.space.geometry import Geometry
 
         grid = Geometry((40, 40, 10), (1.0, 1.0, 4.0))
         _, geometry = thinned(make_field(grid).array, grid, 4000)

@@ -1,0 +1,118 @@
+"""Transforms to files and back."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from GenRegLogic.errors import InputError
+from GenRegLogic.files.images import write_volume
+from GenRegLogic.files.transforms import read_transform, write_transform
+from GenRegLogic.space.field import AffineTransform, CompositeTransform, DisplacementField, sample_transform
+
+IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
+HEADER_TOLERANCE = 1e-4
+"""Of a voxel: NIfTI keeps its geometry in single precision."""
+
+
+class TestFields:
+    @pytest.mark.parametrize("ending", IMAGE_ENDINGS)
+    def test_a_file_holds_exactly_the_rounded_field(self, tmp_path, grid, make_field, ending):
+        field = make_field(grid)
+        write_transform(field, tmp_path / f"t{ending}")
+        back = read_transform(tmp_path / f"t{ending}")
+        assert back.geometry.is_close(grid, HEADER_TOLERANCE)
+        np.testing.assert_array_equal(back.array, field.rounded().array)
+
+    @pytest.mark.parametrize("ending", [*IMAGE_ENDINGS, ".h5", ".tfm"])
+    def test_simpleitk_moves_points_alike_with_every_file(self, tmp_path, grid, make_field, make_points, ending):
+        field = make_field(grid).rounded()
+        path = str(tmp_path / f"t{ending}")
+        write_transform(field, path)
+        if ending in IMAGE_ENDINGS:
+            itk = sitk.DisplacementFieldTransform(sitk.ReadImage(path, sitk.sitkVectorFloat64))
+        else:
+            itk = sitk.ReadTransform(path)
+        points = make_points(grid, margin=0.5)
+        expected = [itk.TransformPoint(p) for p in points.tolist()]
+        np.testing.assert_allclose(field(points), expected, atol=1e-3 * min(grid.spacing))
+
+    @pytest.mark.parametrize("ending", [".h5", ".tfm"])
+    def test_an_itk_transform_file_gives_the_field_back(self, tmp_path, grid, make_field, ending):
+        field = make_field(grid)
+        write_transform(field, tmp_path / f"t{ending}")
+        np.testing.assert_array_equal(read_transform(tmp_path / f"t{ending}").array, field.array)
+
+    def test_a_nifti_field_is_byte_for_byte_what_itk_writes(self, tmp_path, grid, make_field):
+        field = make_field(grid).rounded()
+        write_transform(field, tmp_path / "ours.nii")
+        sitk.WriteImage(field.to_image(), str(tmp_path / "itk.nii"))
+        assert (tmp_path / "ours.nii").read_bytes() == (tmp_path / "itk.nii").read_bytes()
+
+    def test_a_compressed_field_of_several_blocks_is_whole(self, tmp_path, oblique_grid, make_field, monkeypatch):
+        monkeypatch.setattr("GenRegLogic.files.nifti.GZIP_BLOCK_BYTES", 5000)
+        field = make_field(oblique_grid)
+        write_transform(field, tmp_path / "t.nii.gz")
+        image = sitk.ReadImage(str(tmp_path / "t.nii.gz"), sitk.sitkVectorFloat32)
+        assert image.GetMetaData("intent_code") == "1007"  # NIfTI's code for a vector at each voxel
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(image), field.rounded().array)
+        np.testing.assert_array_equal(read_transform(tmp_path / "t.nii.gz").array, field.rounded().array)
+
+    def test_the_same_field_gives_the_same_file(self, tmp_path, oblique_grid, make_field):
+        for name in ("a", "b"):
+            write_transform(make_field(oblique_grid), tmp_path / f"{name}.nii.gz")
+        assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
+
+    def test_a_scalar_image_is_no_field(self, tmp_path, oblique_grid, make_volume):
+        write_volume(make_volume(oblique_grid), tmp_path / "v.nii.gz")
+        with pytest.raises(InputError, match="not a displacement field"):
+            read_transform(tmp_path / "v.nii.gz")
+
+    def test_a_text_file_is_no_transform(self, tmp_path):
+        (tmp_path / "t.tfm").write_text("hello\n")
+        with pytest.raises(InputError, match="no transform that ITK can read"):
+            read_transform(tmp_path / "t.tfm")
+
+    def test_a_missing_transform_is_named(self, tmp_path):
+        with pytest.raises(InputError, match=r"t\.h5 does not exist"):
+            read_transform(tmp_path / "t.h5")
+
+
+class TestLinearTransforms:
+    @pytest.mark.parametrize("ending", [".h5", ".tfm"])
+    def test_a_linear_transform_survives_a_file(self, tmp_path, affine, ending):
+        write_transform(affine, tmp_path / f"t{ending}")
+        np.testing.assert_allclose(read_transform(tmp_path / f"t{ending}").matrix, affine.matrix, atol=1e-9)
+
+    def test_a_composite_survives_a_file(self, tmp_path, affine, oblique_grid, make_field, make_points):
+        both = CompositeTransform((make_field(oblique_grid), affine))
+        write_transform(both, tmp_path / "t.h5")
+        points = make_points(oblique_grid)
+        np.testing.assert_allclose(read_transform(tmp_path / "t.h5")(points), both(points), atol=1e-9)
+
+    def test_without_a_grid_it_is_not_written_as_an_image(self, tmp_path, affine):
+        with pytest.raises(InputError, match="has no grid"):
+            write_transform(affine, tmp_path / "t.nii.gz")
+        assert not list(tmp_path.iterdir())
+
+    def test_with_a_grid_it_is_sampled(self, tmp_path, affine, oblique_grid):
+        write_transform(affine, tmp_path / "t.nii.gz", geometry=oblique_grid)
+        expected = sample_transform(affine, oblique_grid).rounded()
+        np.testing.assert_array_equal(read_transform(tmp_path / "t.nii.gz").array, expected.array)
+
+
+def test_a_field_with_a_nan_in_its_file_is_refused(tmp_path, oblique_grid, make_field):
+    image = make_field(oblique_grid).to_image()
+    image[1, 2, 3] = (np.nan, 0.0, 0.0)
+    sitk.WriteImage(image, str(tmp_path / "t.nrrd"))
+    with pytest.raises(InputError, match=r"t\.nrrd: The displacement field holds NaN"):
+        read_transform(tmp_path / "t.nrrd")
+
+
+def test_identity_is_written_and_read(tmp_path):
+    write_transform(AffineTransform.identity(), tmp_path / "t.tfm")
+    np.testing.assert_array_equal(read_transform(tmp_path / "t.tfm").matrix, np.eye(4))
+
+
+def test_the_kind_of_a_transform_does_not_change_in_a_file(tmp_path, oblique_grid, make_field):
+    write_transform(make_field(oblique_grid), tmp_path / "t.h5")
+    assert isinstance(read_transform(tmp_path / "t.h5"), DisplacementField)
