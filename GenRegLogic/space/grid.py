@@ -236,11 +236,11 @@ def sample(image: torch.Tensor, coordinates: torch.Tensor) -> torch.Tensor:
     """Trilinear samples of an image; past the outer voxel centers the border value holds.
 
     Args:
-        image: ``(C, D, H, W)`` float32, any strides.
+        image: ``(C, D, H, W)``, any strides.
         coordinates: ``(3, ...)`` along (x, y, z), -1 and 1 at the outer voxel centers.
 
     Returns:
-        ``(C, ...)`` float32.
+        ``(C, ...)`` of the image's type.
 
     Example:
         >>> image = torch.arange(8.0).reshape(1, 2, 2, 2)
@@ -248,7 +248,7 @@ def sample(image: torch.Tensor, coordinates: torch.Tensor) -> torch.Tensor:
         [[0.0, 5.0]]
     """
     shape = coordinates.shape[1:]
-    points = coordinates.reshape(3, -1).float()
+    points = coordinates.reshape(3, -1).to(image.dtype)
     count = points.shape[1]
     batches = min(torch.get_num_threads(), max(count, 1))  # torch runs 3D sampling in parallel over the batch only
     if count % batches:
