@@ -18,8 +18,8 @@ from ...space.margin import withMargin
 from ...space.volume import Volume
 from ..nodes.masks import landmarkPairs, maskFromNode
 from ..nodes.parents import Placement, chain, worldMatrix
-from ..nodes.snapshot import Snapshot, batch
 from ..nodes.transforms import initialFromNode, setField, setProvenance
+from ..nodes.undo import Snapshot, batch
 from ..nodes.volumes import ijkToRas, setVolume, volumeFromNode
 from ..views.layers import SliceViewState, showAlike
 from .inputs import RunInputs, RunOutputs, checkNodes, nonLinearParents, placedNodes

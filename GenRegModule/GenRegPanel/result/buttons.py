@@ -116,7 +116,7 @@ class ResultButtons:
         pair = pairOrNone(transform)
         with errorsShown():
             if checked and pair is not None:
-                from GenRegLogic.mrml.views.modes import Checkerboard
+                from GenRegLogic.mrml.views.comparison import Checkerboard
 
                 warped, fields = self._display.warped(transform), self._parameters.boardFields
                 self._display.enter(Checkerboard(pair, warped, fields))

@@ -57,7 +57,7 @@ class ResultDisplay:
     def modes(self):
         """`ViewModes` of the scene."""
         if self._modes is None:
-            from GenRegLogic.mrml.views.modes import ViewModes
+            from GenRegLogic.mrml.views.comparison import ViewModes
 
             self._modes = ViewModes(slicer.mrmlScene)
         return self._modes
