@@ -250,7 +250,7 @@ class RegistrationRun(Job):
     # From the worker to nodes.
 
     def take(self, outcome: dict) -> RunResult:
-        """Put the result into the scene, all of it or nothing."""
+        """Put the worker's answer into the scene, all of it or nothing; `ended` passes the result on to `onEnded`."""
         with batch(self._scene):
             return self._apply(outcome)
 
