@@ -9,7 +9,7 @@ import contextlib
 import sys
 
 import slicer
-from GenRegPanel.inspect.logic import InspectLogic
+from GenRegPanel.inspect.scripting import InspectLogic
 from GenRegPanel.selftest import tests
 from slicer.i18n import tr as _
 from slicer.i18n import translate

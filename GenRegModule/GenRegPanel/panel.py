@@ -6,8 +6,7 @@ from .dependencies import ensureTorch, torchInstalled
 from .inputs.devices import DevicesList
 from .inputs.inputspart import InputsPart
 from .inspect.section import InspectPart
-from .result.buttons import ResultButtons
-from .result.display import ResultDisplay
+from .result.display import ResultButtons, ResultDisplay
 from .result.resultpart import ResultPart
 from .run.control import RunControl
 from .timing import Later

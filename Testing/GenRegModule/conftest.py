@@ -139,7 +139,7 @@ class FakeRun:
         inputs,
         outputs,
         *,
-        onEnded,
+        onEnded=None,
         preview=True,
         keepWarm=False,
         onProgress=None,
@@ -150,6 +150,11 @@ class FakeRun:
         self.preview, self.keepWarm = preview, keepWarm
         self.tell, self.log, self._onEnded = onProgress, onLog, onEnded
         self.calls, self.polls, self.coming, self.onCancel = [], 0, [], None
+        self.outcome = None
+
+    @property
+    def finished(self):
+        return self.outcome is not None
 
     def start(self):
         from GenRegLogic.mrml.views.layers import SliceViewState
@@ -181,8 +186,14 @@ class FakeRun:
     def setPreview(self, on):
         self.calls.append(("preview", on))
 
+    def ended(self, outcome):
+        if not self.finished:
+            self.end(outcome)
+
     def end(self, outcome):
-        self._onEnded(outcome)
+        self.outcome = outcome
+        if self._onEnded is not None:
+            self._onEnded(outcome)
 
     def succeed(self, report=REPORT, *, apply=True):
         """End with a result in the scene, as a real run would leave it."""

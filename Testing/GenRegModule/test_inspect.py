@@ -19,10 +19,14 @@ def jobs(fakes, scene):
     made = SimpleNamespace(made=[], error=None, refusal=None, page="<!DOCTYPE html>")
 
     class Job:
-        def __init__(self, kind, scene, worker, transform, *, onEnded, **options):
+        def __init__(self, kind, scene, worker, transform, *, onEnded=lambda outcome: None, **options):
             self.kind, self.transform, self.onEnded, self.options = kind, transform, onEnded, options
-            self.views = SliceViewState(scene)
+            self.views, self.outcome = SliceViewState(scene), None
             made.made.append((kind, options))
+
+        @property
+        def finished(self):
+            return self.outcome is not None
 
         def start(self):
             error, made.refusal = made.refusal, None
@@ -31,8 +35,13 @@ def jobs(fakes, scene):
 
         def poll(self):
             self.options.get("onProgress", lambda *_: None)("maps", 0.5, 3.0, None)
-            self.onEnded(made.error or self.result())
+            self.ended(made.error or self.result())
             return False
+
+        def ended(self, outcome):
+            if not self.finished:
+                self.outcome = outcome
+                self.onEnded(outcome)
 
         def cancel(self):
             from GenRegLogic.errors import Cancelled

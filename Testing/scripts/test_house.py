@@ -427,3 +427,9 @@ def test_it_runs_without_the_projects_packages():
     command = [sys.executable, "-S", "-B", str(SCRIPTS / "house"), "--help"]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("name", ["joined files", "allowed rooms"])
+def test_an_exception_names_what_is_there(house, name):
+    listed = {path for pair in house.JOINED for path in pair} if name == "joined files" else house.ALLOWED_ROOMS
+    assert [path for path in listed if not (SCRIPTS.parent / path).exists()] == []

@@ -150,7 +150,10 @@ class Job:
             self._onLog(line)
 
     def ended(self, outcome: dict | GenRegError) -> None:
-        """The job is over: the result goes into the scene, or the scene becomes what it was."""
+        """The job is over: the result goes into the scene, or the scene becomes what it was; then the owner is told.
+        Called again, it does nothing."""
+        if self.finished:
+            return
         self._unwatchScene()
         try:
             self.closePreview()

@@ -18,8 +18,8 @@ from ...space.margin import withMargin
 from ...space.volume import Volume
 from ..nodes.masks import landmarkPairs, maskFromNode
 from ..nodes.parents import Placement, chain, worldMatrix
-from ..nodes.snapshot import Snapshot, batch
 from ..nodes.transforms import initialFromNode, setField, setProvenance
+from ..nodes.undo import Snapshot, batch
 from ..nodes.volumes import ijkToRas, setVolume, volumeFromNode
 from ..views.layers import SliceViewState, showAlike
 from .inputs import RunInputs, RunOutputs, checkNodes, nonLinearParents, placedNodes
@@ -250,7 +250,7 @@ class RegistrationRun(Job):
     # From the worker to nodes.
 
     def take(self, outcome: dict) -> RunResult:
-        """Put the result into the scene, all of it or nothing."""
+        """Put the worker's answer into the scene, all of it or nothing; `ended` passes the result on to `onEnded`."""
         with batch(self._scene):
             return self._apply(outcome)
 

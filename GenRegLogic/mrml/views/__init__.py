@@ -1,4 +1,4 @@
-"""What the slice views show of a result: layers, modes, the drawn deformation, colors, the chart."""
+"""What the slice views show of a result: layers, ways to compare, the drawn deformation, colors, the chart."""
 
 from ..._lazy import lazy_names
 

@@ -12,7 +12,7 @@ from ...space.margin import LPS_TO_RAS
 from ..i18n import tr as _
 from ..nodes.pair import stateToken
 from ..nodes.parents import isIn, nodesOf
-from ..nodes.snapshot import batch
+from ..nodes.undo import batch
 from ..nodes.volumes import setVolume, volumeFromNode
 from .colors import colorNode
 

@@ -1,4 +1,4 @@
-"""The line that says what was understood of the inputs, the estimate, and the text of the Run button."""
+"""The line that says what was understood of the inputs, and the estimate; the Run button follows (`run.runbutton`)."""
 
 import slicer
 import vtk
@@ -7,6 +7,7 @@ from slicer.i18n import tr as _
 from GenRegLogic.errors import GenRegError
 
 from .. import text as words
+from ..run.runbutton import showRunButton
 from ..timing import Later
 from .parameters import inputsOf, outputsOf, settingsOf
 
@@ -61,16 +62,13 @@ class InputsPart:
             try:
                 understanding = self._understand()
             except GenRegError as error:
-                self._show(False, _("Check the inputs"), str(error))
+                self._show(None, str(error), refused=True)
                 return
-        if understanding is None:
-            self._show(False, _("Select the fixed and moving volumes"), "")
-            return
-        sentence = understanding.sentence
-        if understanding.ready:
+        sentence = understanding.sentence if understanding is not None else ""
+        if understanding is not None and understanding.ready:
             sentence = " ".join(part for part in (sentence, self._contrasts.get(self._pair(), "")) if part)
             self._inspection.ask()
-        self._show(understanding.ready, understanding.missing, sentence)
+        self._show(understanding, sentence)
 
     def expectedSeconds(self):
         """The estimated time of a run as it is set up, without what past runs have taught; None if unknown."""
@@ -86,11 +84,9 @@ class InputsPart:
 
         return understand(inputsOf(self._parameters), outputsOf(self._parameters))
 
-    def _show(self, ready, missing, sentence):
-        self.ready = ready
+    def _show(self, understanding, sentence, refused=False):
         ui = self._ui
-        ui.runButton.enabled = ready
-        ui.runButton.text = _("Run") if ready else missing
+        self.ready = ready = showRunButton(ui.runButton, understanding, refused)
         ui.inputsLabel.text = sentence
         ui.inputsLabel.visible = bool(sentence)
         estimate = self._estimate() if ready else ""

@@ -50,7 +50,7 @@ class InspectPlaces:
         transform = self._inspect.transform
 
         def step(_made):
-            from GenRegLogic.mrml.views.tour import PlacesTour
+            from GenRegLogic.mrml.views.worstplaces import PlacesTour
 
             display = self._inspect.display
             if self._inspect.transform is not transform:  # another one was selected meanwhile

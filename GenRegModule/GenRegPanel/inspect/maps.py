@@ -102,7 +102,7 @@ class InspectMaps:
         self._inspect.update()
 
     def _put(self, name, made, transform):
-        from GenRegLogic.mrml.views.modes import MapOverlay
+        from GenRegLogic.mrml.views.comparison import MapOverlay
 
         pair = self._inspect.pair
         if pair is not None and pair.transformNode is transform and name in made:  # else another one is selected by now

@@ -64,7 +64,7 @@ class InspectMeasures:
     def onCell(self, row, _column):
         """Go to the place of a row."""
         from GenRegLogic.mrml.nodes.tables import pointsOf
-        from GenRegLogic.mrml.views.tour import goTo
+        from GenRegLogic.mrml.views.worstplaces import goTo
 
         if inScene(self._table) is None:
             return

@@ -80,17 +80,17 @@ class InspectModes:
         return enter
 
     def _make(self, name):
-        from GenRegLogic.mrml.views import modes
+        from GenRegLogic.mrml.views import comparison
 
         pair, parameters = self._inspect.pair, self._inspect.parameters
         if pair is None:
             return None
         if name == "checkerboard":
             warped = self._inspect.display.warped(pair.transformNode)
-            return modes.Checkerboard(pair, warped, parameters.boardFields)
+            return comparison.Checkerboard(pair, warped, parameters.boardFields)
         if name == "flicker":
-            return modes.Flicker(pair, "fixed" if parameters.flickerFixed else "before")
-        return {"fusion": modes.Fusion, "sideBySide": modes.SideBySide}[name](pair)
+            return comparison.Flicker(pair, "fixed" if parameters.flickerFixed else "before")
+        return {"fusion": comparison.Fusion, "sideBySide": comparison.SideBySide}[name](pair)
 
     def _onBoard(self):
         display = self._inspect.display

@@ -1,9 +1,6 @@
 """The section Inspect, closed until somebody wants more than the verdict: its parts, and what they have in common."""
 
-from GenRegLogic.mrml.nodes.transforms import reportOf
-
-from ..inputs.parameters import inScene
-from ..result.display import pairOrNone
+from ..result.selection import pairOrNone, selectedResult
 from .actions import InspectPlaces, InspectRepair, InspectReport
 from .job import InspectJob
 from .maps import InspectMaps
@@ -52,8 +49,7 @@ class InspectPart:
     @property
     def transform(self):
         """The selected transform if it holds a result, else None."""
-        node = inScene(self._parameters.outputTransform) if self._parameters is not None else None
-        return node if reportOf(node) is not None else None
+        return selectedResult(self._parameters)
 
     @property
     def pair(self):

@@ -9,6 +9,7 @@ from GenRegLogic.mrml.nodes.transforms import reportOf
 from .. import text as words
 from ..inputs.parameters import inScene
 from ..timing import Later
+from .selection import scanOf
 
 __all__ = ["ResultPart"]
 
@@ -83,9 +84,7 @@ class ResultPart:
     @staticmethod
     def _pairRows(node):
         """Which volume was brought onto which, as far as they are still in the scene."""
-        kind = slicer.vtkMRMLTransformNode
-        fixed = node.GetNodeReference(kind.GetFixedNodeReferenceRole())
-        moving = node.GetNodeReference(kind.GetMovingNodeReferenceRole())
+        fixed, moving = scanOf(node, "fixed"), scanOf(node, "moving")
         if fixed is None or moving is None:
             return []
         return [(_("Registered"), _("{moving} onto {fixed}").format(moving=moving.GetName(), fixed=fixed.GetName()))]

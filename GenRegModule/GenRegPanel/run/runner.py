@@ -67,16 +67,19 @@ class Runner:
 
     Attributes:
         idle: Small jobs for the same worker while nothing runs.
-        run: The present job, or None.
     """
 
     def __init__(self, jobFactory=makeJob, workerFactory=makeWorker, clock=time.monotonic):
-        self.run = None
+        self._run = None
         self.idle = IdleJobs(self)
         self._makeJob, self._makeWorker, self._clock = jobFactory, workerFactory, clock
         self._worker = None
         self._timer = repeating(self._tick, POLL_MS)
-        self._onEnded = None
+
+    @property
+    def run(self):
+        """The present job, or None; a job is over once it is `finished`, and then tells its owner itself."""
+        return self._run if self._run is not None and not self._run.finished else None
 
     @property
     def running(self):
@@ -105,7 +108,7 @@ class Runner:
         Args:
             kind: See `makeJob`.
             arguments: What the kind takes: for "register" `RunInputs` and `RunOutputs`, else the transform's node.
-            onEnded: Receives the result or a `GenRegError`, once.
+            onEnded: Receives the result or a `GenRegError`, once; the job itself calls it (`Job.ended`).
             timed: A timer polls; False: the caller does.
             options: What the kind takes: preview, keepWarm, onProgress, onPreview, onLog, ...
 
@@ -114,12 +117,12 @@ class Runner:
         """
         self.checkFree()
         self.idle.end()
-        run = self._makeJob(kind, slicer.mrmlScene, self.worker, *arguments, onEnded=self._ended, **options)
-        self._onEnded, self.run = onEnded, run
+        run = self._makeJob(kind, slicer.mrmlScene, self.worker, *arguments, onEnded=onEnded, **options)
+        self._run = run
         try:
             run.start()
         except BaseException:
-            self.run = self._onEnded = None
+            self._run = None
             raise
         if timed and self.running:
             self._timer.setInterval(BUSY_POLL_MS)
@@ -132,18 +135,18 @@ class Runner:
         Raises:
             GenRegError: What it ended with.
         """
-        outcome = []
-        run = self.begin(kind, *arguments, onEnded=outcome.append, timed=False, **options)
+        run = self.begin(kind, *arguments, timed=False, **options)
         try:
-            while not outcome:
-                if not run.poll() and not outcome:
+            while not run.finished:
+                if not run.poll() and not run.finished:
                     self.worker.wait(WAIT_S)
         except BaseException:
             self.cleanup()
             raise
-        if isinstance(outcome[0], GenRegError):
-            raise outcome[0]
-        return outcome[0]
+        self._run = None  # its arrays are not kept
+        if isinstance(run.outcome, GenRegError):
+            raise run.outcome
+        return run.outcome
 
     def cancel(self):
         """Give the present run up, if there is one; the scene becomes what it was."""
@@ -164,9 +167,12 @@ class Runner:
         """End everything: the run, the timer, the worker. Can be called twice; a later start begins afresh."""
         self._timer.stop()
         self.idle.forget()
-        if self.run is not None:
-            self._endRun()
+        run = self.run
+        if run is not None:
+            self._endRun(run)
         self.dropWorker()
+        if run is not None:
+            run.ended(Cancelled(_("The registration was given up.")))  # unless it has ended by now
 
     def dropWorker(self):
         """End the worker's process; what comes next starts a new one."""
@@ -174,22 +180,21 @@ class Runner:
         if worker is not None:
             worker.close()
 
-    def _endRun(self):
-        run, deadline = self.run, self._clock() + END_WAIT_S
+    def _endRun(self, run):
+        deadline = self._clock() + END_WAIT_S
         try:
             run.cancel()
-            while self.run is not None and self._clock() < deadline:
-                if not run.poll() and self.run is not None:
+            while not run.finished and self._clock() < deadline:
+                if not run.poll() and not run.finished:
                     self.worker.wait(WAIT_S)
         except Exception as error:  # nobody is left to be told
             asGenRegError(error)
-        if self.run is not None:
-            self._ended(Cancelled(_("The registration was given up.")))
 
     def _tick(self):
         run = self.run
         if run is None:
             self._timer.stop()
+            self._run = None  # its arrays are not kept
             return
         try:
             more = run.poll()
@@ -210,11 +215,4 @@ class Runner:
             asGenRegError(another)
         if self._worker is not None:
             self._worker.close()
-        if self.run is run:
-            self._ended(error)
-
-    def _ended(self, outcome):
-        self._timer.stop()
-        onEnded, self.run, self._onEnded = self._onEnded, None, None
-        if onEnded is not None:
-            onEnded(outcome)
+        run.ended(error)  # unless the worker's end has ended it

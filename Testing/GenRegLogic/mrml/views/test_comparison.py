@@ -7,7 +7,7 @@ import pytest
 import slicer
 
 from GenRegLogic.mrml.nodes.pair import pairOf
-from GenRegLogic.mrml.views.modes import Checkerboard, Flicker, Fusion, MapOverlay, SideBySide, ViewModes
+from GenRegLogic.mrml.views.comparison import Checkerboard, Flicker, Fusion, MapOverlay, SideBySide, ViewModes
 
 from ..conftest import FIXED, makeMaps, stateOf
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from GenRegLogic.mrml.views.modes import ViewModes
-from GenRegLogic.mrml.views.tour import PlacesTour
+from GenRegLogic.mrml.views.comparison import ViewModes
+from GenRegLogic.mrml.views.worstplaces import PlacesTour
 
 from ..conftest import makeMaps, stateOf
 

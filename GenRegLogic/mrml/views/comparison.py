@@ -12,7 +12,7 @@ import slicer
 
 from ..nodes.pair import Pair, warpedOnto
 from ..nodes.parents import isIn, nodesOf
-from ..nodes.snapshot import batch
+from ..nodes.undo import batch
 from ..nodes.volumes import setVolume
 from .colors import FUSION_FIXED, FUSION_MOVING, colorNode
 from .layers import ViewsState, setLayers, showAlike

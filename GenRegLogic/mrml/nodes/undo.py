@@ -1,4 +1,4 @@
-"""Remembers nodes before a run changes them, so that Undo brings them back exactly."""
+"""What Undo puts back: the nodes as they were before a run changed them."""
 
 from __future__ import annotations
 

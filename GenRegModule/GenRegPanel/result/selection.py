@@ -1,0 +1,39 @@
+"""The result that is selected in the panel: its transform, and the two scans that it was made of."""
+
+import slicer
+
+from GenRegLogic.mrml.nodes.transforms import reportOf
+
+from ..inputs.parameters import inScene
+
+__all__ = ["pairOrNone", "scanOf", "selectedResult"]
+
+
+def selectedResult(parameters):
+    """The selected output transform if it holds a result, else None.
+
+    Args:
+        parameters: The parameter node, or None.
+    """
+    node = inScene(parameters.outputTransform) if parameters is not None else None
+    return node if reportOf(node) is not None else None
+
+
+def scanOf(transformNode, role):
+    """The "fixed" or the "moving" volume that a transform was made of, if it is still there; else None."""
+    if transformNode is None:
+        return None
+    kind = slicer.vtkMRMLTransformNode
+    name = kind.GetFixedNodeReferenceRole() if role == "fixed" else kind.GetMovingNodeReferenceRole()
+    return inScene(transformNode.GetNodeReference(name))
+
+
+def pairOrNone(transformNode):
+    """The `Pair` of a transform, or None where it or one of its scans is missing."""
+    from GenRegLogic.errors import InputError
+    from GenRegLogic.mrml.nodes.pair import pairOf
+
+    try:
+        return pairOf(transformNode)
+    except InputError:
+        return None
