@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .exit_codes import DONE, EXIT_CODES_HELP, INTERRUPTED, NOT_TRUSTWORTHY
+from .common import DONE, EXIT_CODES_HELP, INTERRUPTED, NOT_TRUSTWORTHY
 from .progress import Interruption, Meter
 
 __all__ = ["add_command", "run"]

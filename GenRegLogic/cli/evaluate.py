@@ -7,8 +7,7 @@ import json
 from pathlib import Path
 
 from ..errors import InputError
-from .exit_codes import DONE
-from .scans import add_reading_option, read_scan
+from .common import DONE, add_reading_option, read_scan
 
 __all__ = ["add_command", "run"]
 

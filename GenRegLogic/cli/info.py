@@ -8,7 +8,7 @@ import platform
 from collections.abc import Iterator
 from pathlib import Path
 
-from .exit_codes import DONE
+from .common import DONE
 
 __all__ = ["add_command", "run"]
 

@@ -18,7 +18,7 @@ from ..machine.runtime import set_runtime_variables
 from ..version import __version__
 from . import demo, evaluate, info, register, repair, warp
 from . import report as html
-from .exit_codes import BAD_INPUT, EXIT_CODES_HELP, INTERRUPTED, UNEXPECTED
+from .common import BAD_INPUT, EXIT_CODES_HELP, INTERRUPTED, UNEXPECTED
 
 __all__ = ["build_parser", "main"]
 

@@ -7,10 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import Cancelled, InputError
-from .exit_codes import DONE, EXIT_CODES_HELP, INTERRUPTED, NOT_TRUSTWORTHY
+from .common import DONE, EXIT_CODES_HELP, INTERRUPTED, NOT_TRUSTWORTHY, add_reading_option, read_scan
 from .outputs import Output, check_outputs, check_space, write_outputs
 from .progress import Interruption, Meter
-from .scans import add_reading_option, read_scan
 
 __all__ = ["add_command", "run"]
 

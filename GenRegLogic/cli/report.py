@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .exit_codes import DONE, EXIT_CODES_HELP, NOT_TRUSTWORTHY
+from .common import DONE, EXIT_CODES_HELP, NOT_TRUSTWORTHY, add_reading_option, read_scan
 from .outputs import Output, check_outputs
 from .progress import Meter
-from .scans import add_reading_option, read_scan
 
 __all__ = ["add_command", "run"]
 

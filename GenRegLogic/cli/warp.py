@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .exit_codes import DONE
+from .common import DONE, add_reading_option, read_scan
 from .outputs import Output, check_outputs
-from .scans import add_reading_option, read_scan
 
 __all__ = ["add_image_command", "add_points_command", "run_image", "run_points"]
 

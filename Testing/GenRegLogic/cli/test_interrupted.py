@@ -67,7 +67,7 @@ def test_interrupted_before_the_work_it_says_so_and_leaves_nothing(folder):
     heard = "import signal, GenRegLogic.files.images\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
     program = heard + STALL_BEFORE_RENAMING.replace(
         "os.replace = stall",
-        "GenRegLogic.files.images.read_volume = lambda path: signal.raise_signal(signal.SIGINT)",
+        "GenRegLogic.files.images.read_volume = lambda path, **options: signal.raise_signal(signal.SIGINT)",
     )
     process = start(folder, *REGISTER, program=program)
     _out, err = process.communicate(timeout=END_SECONDS)

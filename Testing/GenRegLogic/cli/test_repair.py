@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from GenRegLogic.cli.exit_codes import BAD_INPUT, DONE, NOT_TRUSTWORTHY
+from GenRegLogic.cli.common import BAD_INPUT, DONE, NOT_TRUSTWORTHY
 from GenRegLogic.files.images import read_volume, write_volume
 from GenRegLogic.files.points import write_points
 from GenRegLogic.files.transforms import read_transform, write_transform

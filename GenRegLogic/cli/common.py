@@ -1,4 +1,4 @@
-"""Reading scans for a command: what the reader has to say goes to standard error."""
+"""What the commands of `genreg` share: exit codes, which scripts rely on, the end of their help, and reading scans."""
 
 from __future__ import annotations
 
@@ -6,7 +6,31 @@ import argparse
 import sys
 from pathlib import Path
 
-__all__ = ["add_reading_option", "read_scan"]
+__all__ = [
+    "BAD_INPUT",
+    "DONE",
+    "EXIT_CODES_HELP",
+    "INTERRUPTED",
+    "NOT_TRUSTWORTHY",
+    "UNEXPECTED",
+    "add_reading_option",
+    "read_scan",
+]
+
+DONE = 0
+UNEXPECTED = 1
+BAD_INPUT = 2
+NOT_TRUSTWORTHY = 3
+INTERRUPTED = 130
+
+EXIT_CODES_HELP = """\
+exit codes:
+  0    done
+  1    an error in GenReg itself
+  2    bad input, or no room left on disk or in memory; nothing was written
+  3    done and written, but the verdict is "failed": don't trust the result
+  130  interrupted; after one Ctrl-C the best result so far was written, after two nothing
+"""
 
 
 def add_reading_option(parser) -> None:
@@ -19,7 +43,7 @@ def add_reading_option(parser) -> None:
 
 
 def read_scan(path: Path | None, args: argparse.Namespace):
-    """Read a `Volume` and print its warnings; None where no path is given.
+    """Read a `Volume` and print its warnings, on standard error; None where no path is given.
 
     Raises:
         InputError: As `files.images.read_volume`; slices of a DICOM series are missing and the option is not given.
