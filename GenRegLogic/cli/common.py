@@ -14,6 +14,7 @@ __all__ = [
     "NOT_TRUSTWORTHY",
     "UNEXPECTED",
     "add_reading_option",
+    "help_end",
     "read_scan",
 ]
 
@@ -31,6 +32,13 @@ exit codes:
   3    done and written, but the verdict is "failed": don't trust the result
   130  interrupted; after one Ctrl-C the best result so far was written, after two nothing
 """
+
+
+def help_end(*examples: str, exit_codes: bool = False) -> str:
+    """The end of a command's help: the exit codes where they say more than done or not, and examples to copy."""
+    lines = "".join(f"  genreg {example}\n" for example in examples)
+    heading = "example" if len(examples) == 1 else "examples"
+    return (f"{EXIT_CODES_HELP}\n" if exit_codes else "") + f"{heading}:\n{lines}"
 
 
 def add_reading_option(parser) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import Cancelled, InputError
-from .common import DONE, EXIT_CODES_HELP, INTERRUPTED, NOT_TRUSTWORTHY, add_reading_option, read_scan
+from .common import DONE, INTERRUPTED, NOT_TRUSTWORTHY, add_reading_option, help_end, read_scan
 from .outputs import Output, check_outputs, check_space, write_outputs
 from .progress import Interruption, Meter
 
@@ -31,7 +31,11 @@ def add_command(commands) -> None:
         "register",
         help="register two scans",
         description=DESCRIPTION,
-        epilog=EXIT_CODES_HELP,
+        epilog=help_end(
+            "register ct.nii.gz mr.nii.gz -o t.nii.gz --warped mr_on_ct.nii.gz --report page.html",
+            "register followup/ baseline/ -o t.h5 --linear-only",
+            exit_codes=True,
+        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run)

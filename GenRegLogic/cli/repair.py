@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..errors import Cancelled, InputError
-from .common import DONE, EXIT_CODES_HELP, INTERRUPTED, NOT_TRUSTWORTHY, add_reading_option, read_scan
+from .common import DONE, INTERRUPTED, NOT_TRUSTWORTHY, add_reading_option, help_end, read_scan
 from .outputs import Output, check_outputs, check_space, write_outputs
 from .progress import Interruption, Meter
 from .register import BYTES_PER_VECTOR, print_summary
@@ -28,7 +28,9 @@ def add_command(commands) -> None:
         "repair",
         help="refine a transform in a region",
         description=DESCRIPTION,
-        epilog=EXIT_CODES_HELP,
+        epilog=help_end(
+            "repair ct.nii.gz mr.nii.gz -t t.nii.gz --region wrong_here.nii.gz -o better.nii.gz", exit_codes=True
+        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run)

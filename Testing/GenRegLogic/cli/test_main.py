@@ -1,5 +1,7 @@
 """The entry point: help, exit codes, and failures that nobody foresaw."""
 
+import re
+import shlex
 import subprocess
 import sys
 
@@ -7,10 +9,11 @@ import pytest
 
 from GenRegLogic.cli import main
 from GenRegLogic.cli import warp as warp_command
+from GenRegLogic.cli.main import build_parser
 
 from .conftest import is_one_sentence
 
-COMMANDS = ("register", "warp", "warp-points", "evaluate", "report", "demo", "info")
+COMMANDS = ("register", "repair", "warp", "warp-points", "evaluate", "report", "demo", "info")
 
 
 @pytest.mark.parametrize("words", [["--help"], *([command, "--help"] for command in COMMANDS)])
@@ -28,6 +31,25 @@ def test_help_documents_the_exit_codes(words, capsys):
     text = capsys.readouterr().out
     for code in ("  0 ", "  2 ", "  3 ", "  130 "):
         assert code in text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_ends_with_examples_that_can_be_copied(command, capsys):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    _before, heading, lines = re.split(r"^(examples?:)\n", capsys.readouterr().out, flags=re.MULTILINE)
+    examples = [shlex.split(line) for line in lines.strip().splitlines()]
+    assert (heading == "examples:") == (len(examples) > 1)
+    for program, *words in examples:
+        assert (program, words[0]) == ("genreg", command)
+        assert callable(build_parser().parse_args(words).run)
+
+
+def test_every_command_is_among_those_tested(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    listed = re.findall(r"^    ([a-z-]+)(?: |$)", capsys.readouterr().out, flags=re.MULTILINE)
+    assert sorted(listed) == sorted(COMMANDS)
 
 
 def test_help_loads_nothing_heavy():
