@@ -147,16 +147,19 @@ def run(args: argparse.Namespace) -> int:
     check_space(outputs, BYTES_PER_VECTOR * scans["fixed"].array.size)
 
     from ..machine.device import tune_allocator
+    from ..progress import WRITING
     from ..register import register
 
     tune_allocator()
-    with Interruption() as interruption, Meter(quiet=args.quiet) as meter:
-        result = register(**scans, settings=settings, on_progress=meter, cancel=interruption)
-        report = result.report_with_inverse() if _samples_inverse(args) else result.report
-        jobs = _jobs(args, scans, result, report)
-        if interruption.answer == "abort":
-            raise Cancelled("The registration was given up; nothing was written.")
-    write_outputs(jobs)
+    with Meter(quiet=args.quiet) as meter:
+        with Interruption() as interruption:
+            result = register(**scans, settings=settings, on_progress=meter, cancel=interruption)
+            meter(WRITING)
+            report = result.report_with_inverse() if _samples_inverse(args) else result.report
+            jobs = _jobs(args, scans, result, report)
+            if interruption.answer == "abort":
+                raise Cancelled("The registration was given up; nothing was written.")
+        write_outputs(jobs)
     if not args.quiet:
         print_summary(report, [output.path for output in outputs])
     if interruption.answer is not None:

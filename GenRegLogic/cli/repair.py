@@ -95,15 +95,18 @@ def run(args: argparse.Namespace) -> int:
     check_space(outputs, BYTES_PER_VECTOR * inputs["fixed"].array.size)
 
     from ..machine.device import tune_allocator
+    from ..progress import WRITING
     from ..repair import repair
 
     tune_allocator()
-    with Interruption() as interruption, Meter(quiet=args.quiet) as meter:
-        result = repair(**inputs, settings=settings, on_progress=meter, cancel=interruption)
-        jobs = _jobs(args, result)
-        if interruption.answer == "abort":
-            raise Cancelled("The repair was given up; nothing was written.")
-    write_outputs(jobs)
+    with Meter(quiet=args.quiet) as meter:
+        with Interruption() as interruption:
+            result = repair(**inputs, settings=settings, on_progress=meter, cancel=interruption)
+            meter(WRITING)
+            jobs = _jobs(args, result)
+            if interruption.answer == "abort":
+                raise Cancelled("The repair was given up; nothing was written.")
+        write_outputs(jobs)
     if not args.quiet:
         print_summary(result.report, [output.path for output in outputs])
     if interruption.answer is not None:

@@ -34,6 +34,14 @@ def ready(folder):
     return folder
 
 
+def test_it_says_when_it_writes(genreg, ready):
+    done = genreg(
+        *("repair", "fixed.nii.gz", "moving.nii.gz", "-t", "t.nii.gz", "--region", "region.nii.gz"),
+        *("-o", "out/new.nii.gz", "--iterations", "1", "--threads", "1"),
+    )
+    assert done.err.splitlines()[-1] == "100 %  writing"
+
+
 def test_a_region_is_refined_and_the_rest_stays(genreg, ready):
     done = genreg(
         "repair",
