@@ -21,7 +21,9 @@ PACKAGE = __name__.rpartition(".")[0]
 MOVED = {
     "anatomy": "phantom.anatomy",
     "checks": "guidance.masks",
+    "cli.exit_codes": "cli.common",
     "cli.html": "cli.report",
+    "cli.scans": "cli.common",
     "confidence": "quality.confidence",
     "contrast": "stages.contrast",
     "demo": "phantom.demo",
@@ -49,7 +51,7 @@ MOVED = {
     "mrml.grids": "space.margin",
     "mrml.htmlrun": "mrml.runs.transformjobs",
     "mrml.inputs": "mrml.runs.inputs",
-    "mrml.maps": "mrml.runs.transformjobs",
+    "mrml.maps": "mrml.views.maps",
     "mrml.masks": "mrml.nodes.masks",
     "mrml.modes": "mrml.views.comparison",
     "mrml.pair": "mrml.nodes.pair",

@@ -13,7 +13,7 @@ from .errors import Cancelled, InputError
 from .machine.device import peak_memory_mb
 from .space.field import DisplacementField
 
-__all__ = ["BAR", "Monitor", "MonitorPart", "Progress", "listening"]
+__all__ = ["BAR", "WRITING", "Monitor", "MonitorPart", "Progress", "listening"]
 
 BAR = "bar"
 """What `on_progress` may be besides a function."""
@@ -47,6 +47,10 @@ class Progress:
     field: Callable[[], DisplacementField | None] = lambda: None
     level: int | None = None
     iteration: int | None = None
+
+
+WRITING = Progress("writing", 1.0, None)
+"""What a program reports that writes files after the run: they take seconds too, and no share of the run's time."""
 
 
 @contextlib.contextmanager

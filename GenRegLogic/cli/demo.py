@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .exit_codes import DONE, EXIT_CODES_HELP, INTERRUPTED, NOT_TRUSTWORTHY
+from .common import DONE, INTERRUPTED, NOT_TRUSTWORTHY, help_end
 from .progress import Interruption, Meter
 
 __all__ = ["add_command", "run"]
@@ -20,7 +20,7 @@ def add_command(commands) -> None:
         help="register a made-up CT and MR and show the result",
         description="Make a CT-like and an MR-like torso with a known deformation between them, register them, and "
         "compare the result with the truth.",
-        epilog=EXIT_CODES_HELP,
+        epilog=help_end("demo --output my-demo", exit_codes=True),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run)

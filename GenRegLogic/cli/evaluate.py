@@ -7,8 +7,7 @@ import json
 from pathlib import Path
 
 from ..errors import InputError
-from .exit_codes import DONE
-from .scans import add_reading_option, read_scan
+from .common import DONE, add_reading_option, help_end, read_scan
 
 __all__ = ["add_command", "run"]
 
@@ -33,6 +32,9 @@ def add_command(commands) -> None:
         "evaluate",
         help="measure a transform",
         description=DESCRIPTION,
+        epilog=help_end(
+            "evaluate --fixed ct.nii.gz --moving mr.nii.gz -t t.nii.gz --fixed-labels a.nii.gz --moving-labels b.nii.gz"
+        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run)

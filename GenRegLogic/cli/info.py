@@ -8,7 +8,7 @@ import platform
 from collections.abc import Iterator
 from pathlib import Path
 
-from .exit_codes import DONE
+from .common import DONE, help_end
 
 __all__ = ["add_command", "run"]
 
@@ -19,6 +19,8 @@ def add_command(commands) -> None:
         "info",
         help="show version, devices, weights and dependencies",
         description="Show the version, the devices with their memory, the network's weights and the dependencies.",
+        epilog=help_end("info"),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run)
 

@@ -10,7 +10,8 @@ import errno
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from ..errors import Cancelled, GenRegError, InputError
@@ -18,11 +19,12 @@ from ..machine.runtime import set_runtime_variables
 from ..version import __version__
 from . import demo, evaluate, info, register, repair, warp
 from . import report as html
-from .exit_codes import BAD_INPUT, EXIT_CODES_HELP, INTERRUPTED, UNEXPECTED
+from .common import BAD_INPUT, EXIT_CODES_HELP, INTERRUPTED, UNEXPECTED
 
 __all__ = ["build_parser", "main"]
 
 DEBUG_VARIABLE = "GENREG_DEBUG"
+SHELLS = ("bash", "zsh")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -36,6 +38,33 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message.rstrip('.')}; see '{self.prog} --help'.")
+
+
+class _PrintCompletion(argparse.Action):
+    """Prints the script with which a shell completes commands, options and file names, and ends."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> NoReturn:
+        try:
+            import shtab
+        except ImportError:
+            raise InputError("Shell completion needs the package shtab; install it with 'pip install shtab'.") from None
+
+        for action in _all_actions(parser):
+            if action.type is Path:
+                action.complete = shtab.FILE
+            if ":" in str(action.metavar):
+                action.metavar = None  # zsh would take the colon for the end of the description
+        print(shtab.complete(parser, values))
+        parser.exit()
+
+
+def _all_actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """Of the parser and of its commands."""
+    for action in parser._actions:  # there is no public way to them
+        yield action
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield from _all_actions(command)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -73,6 +102,12 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"genreg {__version__}")
+    parser.add_argument(
+        "--print-completion",
+        action=_PrintCompletion,
+        choices=SHELLS,
+        help="print a script for completion in this shell",
+    )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_Parser)
     register.add_command(commands)
     repair.add_command(commands)

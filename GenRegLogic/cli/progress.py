@@ -112,7 +112,7 @@ class Interruption(contextlib.AbstractContextManager):
 
 
 def _time_left(seconds: float | None) -> str:
-    if seconds is None:
+    if seconds is None or round(seconds) == 0:
         return ""
     minutes, seconds = divmod(round(seconds), 60)
     return f"{minutes} min {seconds:02d} s left" if minutes else f"{seconds} s left"

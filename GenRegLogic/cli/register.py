@@ -7,10 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import Cancelled, InputError
-from .exit_codes import DONE, EXIT_CODES_HELP, INTERRUPTED, NOT_TRUSTWORTHY
+from .common import DONE, INTERRUPTED, NOT_TRUSTWORTHY, add_reading_option, help_end, read_scan
 from .outputs import Output, check_outputs, check_space, write_outputs
 from .progress import Interruption, Meter
-from .scans import add_reading_option, read_scan
 
 __all__ = ["add_command", "run"]
 
@@ -32,7 +31,11 @@ def add_command(commands) -> None:
         "register",
         help="register two scans",
         description=DESCRIPTION,
-        epilog=EXIT_CODES_HELP,
+        epilog=help_end(
+            "register ct.nii.gz mr.nii.gz -o t.nii.gz --warped mr_on_ct.nii.gz --report page.html",
+            "register followup/ baseline/ -o t.h5 --linear-only",
+            exit_codes=True,
+        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run)
@@ -144,16 +147,19 @@ def run(args: argparse.Namespace) -> int:
     check_space(outputs, BYTES_PER_VECTOR * scans["fixed"].array.size)
 
     from ..machine.device import tune_allocator
+    from ..progress import WRITING
     from ..register import register
 
     tune_allocator()
-    with Interruption() as interruption, Meter(quiet=args.quiet) as meter:
-        result = register(**scans, settings=settings, on_progress=meter, cancel=interruption)
-        report = result.report_with_inverse() if _samples_inverse(args) else result.report
-        jobs = _jobs(args, scans, result, report)
-        if interruption.answer == "abort":
-            raise Cancelled("The registration was given up; nothing was written.")
-    write_outputs(jobs)
+    with Meter(quiet=args.quiet) as meter:
+        with Interruption() as interruption:
+            result = register(**scans, settings=settings, on_progress=meter, cancel=interruption)
+            meter(WRITING)
+            report = result.report_with_inverse() if _samples_inverse(args) else result.report
+            jobs = _jobs(args, scans, result, report)
+            if interruption.answer == "abort":
+                raise Cancelled("The registration was given up; nothing was written.")
+        write_outputs(jobs)
     if not args.quiet:
         print_summary(report, [output.path for output in outputs])
     if interruption.answer is not None:

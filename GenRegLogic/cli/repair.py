@@ -6,11 +6,10 @@ import argparse
 from pathlib import Path
 
 from ..errors import Cancelled, InputError
-from .exit_codes import DONE, EXIT_CODES_HELP, INTERRUPTED, NOT_TRUSTWORTHY
+from .common import DONE, INTERRUPTED, NOT_TRUSTWORTHY, add_reading_option, help_end, read_scan
 from .outputs import Output, check_outputs, check_space, write_outputs
 from .progress import Interruption, Meter
 from .register import BYTES_PER_VECTOR, print_summary
-from .scans import add_reading_option, read_scan
 
 __all__ = ["add_command", "run"]
 
@@ -29,7 +28,9 @@ def add_command(commands) -> None:
         "repair",
         help="refine a transform in a region",
         description=DESCRIPTION,
-        epilog=EXIT_CODES_HELP,
+        epilog=help_end(
+            "repair ct.nii.gz mr.nii.gz -t t.nii.gz --region wrong_here.nii.gz -o better.nii.gz", exit_codes=True
+        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run)
@@ -94,15 +95,18 @@ def run(args: argparse.Namespace) -> int:
     check_space(outputs, BYTES_PER_VECTOR * inputs["fixed"].array.size)
 
     from ..machine.device import tune_allocator
+    from ..progress import WRITING
     from ..repair import repair
 
     tune_allocator()
-    with Interruption() as interruption, Meter(quiet=args.quiet) as meter:
-        result = repair(**inputs, settings=settings, on_progress=meter, cancel=interruption)
-        jobs = _jobs(args, result)
-        if interruption.answer == "abort":
-            raise Cancelled("The repair was given up; nothing was written.")
-    write_outputs(jobs)
+    with Meter(quiet=args.quiet) as meter:
+        with Interruption() as interruption:
+            result = repair(**inputs, settings=settings, on_progress=meter, cancel=interruption)
+            meter(WRITING)
+            jobs = _jobs(args, result)
+            if interruption.answer == "abort":
+                raise Cancelled("The repair was given up; nothing was written.")
+        write_outputs(jobs)
     if not args.quiet:
         print_summary(result.report, [output.path for output in outputs])
     if interruption.answer is not None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .exit_codes import DONE, EXIT_CODES_HELP, NOT_TRUSTWORTHY
+from .common import DONE, NOT_TRUSTWORTHY, add_reading_option, help_end, read_scan
 from .outputs import Output, check_outputs
 from .progress import Meter
-from .scans import add_reading_option, read_scan
 
 __all__ = ["add_command", "run"]
 
@@ -33,7 +32,7 @@ def add_command(commands) -> None:
         "report",
         help="write a page about a registration",
         description=DESCRIPTION,
-        epilog=EXIT_CODES_HELP,
+        epilog=help_end("report ct.nii.gz mr.nii.gz -t t.nii.gz --json report.json -o page.html", exit_codes=True),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .exit_codes import DONE
+from .common import DONE, add_reading_option, help_end, read_scan
 from .outputs import Output, check_outputs
-from .scans import add_reading_option, read_scan
 
 __all__ = ["add_image_command", "add_points_command", "run_image", "run_points"]
 
@@ -32,10 +31,16 @@ scan, and with --invert the other way round. Files: .csv (x,y,z in LPS mm), .fcs
 
 {CHAIN}"""
 
+IMAGE_EXAMPLES = (
+    "warp mr_labels.nii.gz -t t.nii.gz -r ct.nii.gz --labels -o labels_on_ct.nii.gz",
+    "warp ct.nii.gz -t t.nii.gz --invert -r mr.nii.gz -o ct_on_mr.nii.gz",
+)
+POINTS_EXAMPLE = "warp-points points.csv -t t.nii.gz -o points_in_mr.csv"
+
 
 def add_image_command(commands) -> None:
     """Add `warp` to the parser."""
-    parser = _add(commands, "warp", "carry an image or labels through transforms", IMAGE_DESCRIPTION)
+    parser = _add(commands, "warp", "carry an image or labels through transforms", IMAGE_DESCRIPTION, *IMAGE_EXAMPLES)
     parser.set_defaults(run=run_image)
     parser.add_argument("image", metavar="IMAGE", type=Path, help="the image to be carried over")
     _add_chain(parser)
@@ -51,7 +56,7 @@ def add_image_command(commands) -> None:
 
 def add_points_command(commands) -> None:
     """Add `warp-points` to the parser."""
-    parser = _add(commands, "warp-points", "carry points through transforms", POINTS_DESCRIPTION)
+    parser = _add(commands, "warp-points", "carry points through transforms", POINTS_DESCRIPTION, POINTS_EXAMPLE)
     parser.set_defaults(run=run_points)
     parser.add_argument("points", metavar="POINTS", type=Path, help="the points")
     _add_chain(parser)
@@ -90,9 +95,13 @@ def run_points(args: argparse.Namespace) -> int:
     return DONE
 
 
-def _add(commands, name: str, summary: str, description: str) -> argparse.ArgumentParser:
+def _add(commands, name: str, summary: str, description: str, *examples: str) -> argparse.ArgumentParser:
     return commands.add_parser(
-        name, help=summary, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        name,
+        help=summary,
+        description=description,
+        epilog=help_end(*examples),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
 
 

@@ -13,6 +13,7 @@ from ..errors import Cancelled, InputError
 from ..files.atomic import check_writable
 from ..files.images import write_volume
 from ..files.transforms import write_transform
+from ..progress import WRITING
 from ..quality.measure import tre
 from ..quality.report import write_report
 from ..register import register
@@ -79,7 +80,7 @@ def run_demo(
         folder: An existing folder (see `make_folder`).
         seed: Of the pair.
         settings: Of the registration; the defaults are those for any pair.
-        on_progress: As in `register`.
+        on_progress: As in `register`; at the end it receives `progress.WRITING`.
         cancel: As in `register`.
         pair: Take this pair instead of making one.
 
@@ -89,6 +90,8 @@ def run_demo(
     """
     pair = make_pair(seed) if pair is None else pair
     result = register(pair.fixed, pair.moving, settings, on_progress=on_progress, cancel=cancel)
+    if callable(on_progress):
+        on_progress(WRITING)
     warped = result.warped()
     if cancel is not None and cancel() == "abort":
         raise Cancelled("The demo was given up; nothing was written.")

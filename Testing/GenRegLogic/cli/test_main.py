@@ -1,5 +1,8 @@
 """The entry point: help, exit codes, and failures that nobody foresaw."""
 
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 
@@ -7,10 +10,11 @@ import pytest
 
 from GenRegLogic.cli import main
 from GenRegLogic.cli import warp as warp_command
+from GenRegLogic.cli.main import SHELLS, build_parser
 
 from .conftest import is_one_sentence
 
-COMMANDS = ("register", "warp", "warp-points", "evaluate", "report", "demo", "info")
+COMMANDS = ("register", "repair", "warp", "warp-points", "evaluate", "report", "demo", "info")
 
 
 @pytest.mark.parametrize("words", [["--help"], *([command, "--help"] for command in COMMANDS)])
@@ -30,13 +34,32 @@ def test_help_documents_the_exit_codes(words, capsys):
         assert code in text
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_ends_with_examples_that_can_be_copied(command, capsys):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    _before, heading, lines = re.split(r"^(examples?:)\n", capsys.readouterr().out, flags=re.MULTILINE)
+    examples = [shlex.split(line) for line in lines.strip().splitlines()]
+    assert (heading == "examples:") == (len(examples) > 1)
+    for program, *words in examples:
+        assert (program, words[0]) == ("genreg", command)
+        assert callable(build_parser().parse_args(words).run)
+
+
+def test_every_command_is_among_those_tested(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    listed = re.findall(r"^    ([a-z-]+)(?: |$)", capsys.readouterr().out, flags=re.MULTILINE)
+    assert sorted(listed) == sorted(COMMANDS)
+
+
 def test_help_loads_nothing_heavy():
     program = (
         "import sys\n"
         "from GenRegLogic.cli import main\n"
         "try: main(['register', '--help'])\n"
         "except SystemExit: pass\n"
-        "heavy = {'torch', 'SimpleITK', 'numpy', 'matplotlib', 'tqdm'} & set(sys.modules)\n"
+        "heavy = {'torch', 'SimpleITK', 'numpy', 'matplotlib', 'tqdm', 'shtab'} & set(sys.modules)\n"
         "sys.exit(', '.join(heavy) or 0)\n"
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
@@ -97,6 +120,60 @@ def test_other_failures_have_their_own_code_and_one_sentence(broken, capsys, err
     assert is_one_sentence(message)
     assert said in message
     assert "second line" not in message
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+class TestCompletion:
+    @pytest.fixture
+    def script(self, shell, capsys):
+        with pytest.raises(SystemExit) as stopped:
+            main(["--print-completion", shell])
+        assert stopped.value.code == 0
+        return capsys.readouterr().out
+
+    def test_the_script_knows_every_command_and_its_options(self, script):
+        for word in (*COMMANDS, "--keep-rigid", "--linear-only", "describe"):
+            assert word in script
+
+    def test_no_description_is_cut_by_a_colon_in_it(self, script, shell):
+        assert "cuda[:N]" not in script
+
+    def test_the_shell_understands_the_script(self, script, shell):
+        if shutil.which(shell) is None:
+            pytest.skip(f"{shell} is not installed")
+        ran = subprocess.run([shell, "-n"], input=script, capture_output=True, text=True)
+        assert (ran.returncode, ran.stderr) == (0, "")
+
+    def test_without_the_package_that_makes_it_one_sentence_says_so(self, shell, monkeypatch, capsys):
+        monkeypatch.setitem(sys.modules, "shtab", None)
+        assert main(["--print-completion", shell]) == 2
+        error = capsys.readouterr().err
+        assert is_one_sentence(error)
+        assert "pip install shtab" in error
+
+
+def test_bash_completes_commands_options_and_files(tmp_path, capsys):
+    if shutil.which("bash") is None:
+        pytest.skip("bash is not installed")
+    with pytest.raises(SystemExit):
+        main(["--print-completion", "bash"])
+    (tmp_path / "genreg.sh").write_text(capsys.readouterr().out)
+    (tmp_path / "scan.nii.gz").touch()
+
+    def completed(*words):
+        line = f"source ./genreg.sh; COMP_WORDS=({' '.join(shlex.quote(word) for word in words)})"
+        line += f'; COMP_CWORD={len(words) - 1}; "$(complete -p genreg | sed "s/.*-F \\([^ ]*\\).*/\\1/")" genreg'
+        ran = subprocess.run(
+            ["bash", "-c", f"{line}; printf '%s\\n' \"${{COMPREPLY[@]}}\""],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        return ran.stdout.split()
+
+    assert completed("genreg", "warp") == ["warp", "warp-points"]
+    assert completed("genreg", "register", "--lin") == ["--linear-only"]
+    assert "scan.nii.gz" in completed("genreg", "register", "sc")
 
 
 def test_the_program_can_be_run_as_a_module():

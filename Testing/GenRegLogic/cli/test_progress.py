@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from GenRegLogic.cli.progress import Meter
+from GenRegLogic.progress import WRITING
 
 
 class Terminal(io.StringIO):
@@ -26,12 +27,12 @@ def test_plain_lines_come_once_per_stage_and_tenth():
     assert shares == [0, 10, 15, 20, 30, 40, 50, 60, 70, 80, 90, 100]
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(5.4, "5 s left"), (125, "2 min 05 s left")])
+@pytest.mark.parametrize(("seconds", "text"), [(5.4, "  5 s left"), (125, "  2 min 05 s left"), (0.2, "")])
 def test_the_time_left_is_told(seconds, text):
     stream = io.StringIO()
     with Meter(stream=stream) as meter:
         meter(report("refine", 0.5, seconds))
-    assert stream.getvalue() == f" 50 %  refine  {text}\n"
+    assert stream.getvalue() == f" 50 %  refine{text}\n"
 
 
 def test_a_terminal_gets_one_bar_with_stage_and_time():
@@ -43,6 +44,16 @@ def test_a_terminal_gets_one_bar_with_stage_and_time():
     assert "42 %" in text
     assert "12 s left" in text
     assert "\n" not in text.strip("\r\n \x1b[A")
+
+
+@pytest.mark.parametrize("stream", [io.StringIO(), Terminal()], ids=["plain", "terminal"])
+def test_writing_takes_the_place_of_the_last_stage(stream):
+    with Meter(stream=stream) as meter:
+        meter(report("finish", 1.0, 0.0))
+        meter(WRITING)
+    text = stream.getvalue()
+    assert "writing" in text[text.index("finish") :]
+    assert "0 s left" not in text
 
 
 def test_quiet_shows_nothing():

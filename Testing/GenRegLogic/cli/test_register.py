@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import signal
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -82,6 +83,22 @@ def test_every_option_reaches_the_engine(genreg, engine, folder):
 def test_the_verdict_and_the_files_are_told_at_the_end(genreg, engine):
     out = genreg("register", "fixed.nii.gz", "moving.nii.gz", "-o", "out/t.h5").out
     assert out.splitlines() == ["Verdict: trustworthy", "  A reason.", "  A warning.", "Wrote out/t.h5"]
+
+
+def test_it_says_that_it_writes_before_anything_is_written(genreg, engine, folder, monkeypatch):
+    from GenRegLogic.cli import register as command
+
+    real, found = command.write_outputs, []
+
+    def write_outputs(jobs):
+        found.extend(names(folder / "out"))
+        print("the files", file=sys.stderr)
+        real(jobs)
+
+    monkeypatch.setattr(command, "write_outputs", write_outputs)
+    ran = genreg("register", "fixed.nii.gz", "moving.nii.gz", *RESULTS)
+    assert (ran.code, found) == (0, [])
+    assert ran.err.splitlines()[-2:] == ["100 %  writing", "the files"]
 
 
 def test_quiet_says_nothing_at_all(genreg, engine):

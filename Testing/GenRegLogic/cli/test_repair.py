@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from GenRegLogic.cli.exit_codes import BAD_INPUT, DONE, NOT_TRUSTWORTHY
+from GenRegLogic.cli.common import BAD_INPUT, DONE, NOT_TRUSTWORTHY
 from GenRegLogic.files.images import read_volume, write_volume
 from GenRegLogic.files.points import write_points
 from GenRegLogic.files.transforms import read_transform, write_transform
@@ -32,6 +32,14 @@ def ready(folder):
     for name, shift in (("f.csv", 0.0), ("m.csv", 1.0)):
         write_points(fixed.geometry.center[None] + shift, folder / name)
     return folder
+
+
+def test_it_says_when_it_writes(genreg, ready):
+    done = genreg(
+        *("repair", "fixed.nii.gz", "moving.nii.gz", "-t", "t.nii.gz", "--region", "region.nii.gz"),
+        *("-o", "out/new.nii.gz", "--iterations", "1", "--threads", "1"),
+    )
+    assert done.err.splitlines()[-1] == "100 %  writing"
 
 
 def test_a_region_is_refined_and_the_rest_stays(genreg, ready):

@@ -11,6 +11,9 @@ from GenRegLogic.phantom.demo import KINDS, PICTURE, TRANSFORM, WARPED, make_fol
 from GenRegLogic.phantom.scans import make_pair
 from GenRegLogic.quality.measure import tre
 
+STAGES = []
+"""That the one run told of, in order."""
+
 
 @pytest.fixture(scope="module")
 def pair():
@@ -21,12 +24,16 @@ def pair():
 def demo(pair, tmp_path_factory):
     """Folder and outcome of one run."""
     folder = make_folder(tmp_path_factory.mktemp("demo") / "results")
-    return folder, run_demo(folder, pair=pair)
+    return folder, run_demo(folder, pair=pair, on_progress=lambda progress: STAGES.append(progress.stage))
 
 
 def test_the_landmarks_come_closer_by_more_than_half(demo):
     _folder, outcome = demo
     assert outcome.tre_after_mm < 0.5 * outcome.tre_before_mm
+
+
+def test_the_last_that_is_told_is_that_it_writes(demo):
+    assert STAGES.index("writing") == len(STAGES) - 1
 
 
 def test_every_promised_file_is_there_and_no_other(demo):
