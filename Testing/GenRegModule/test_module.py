@@ -66,7 +66,7 @@ class TestTheUiFile:
         ]
         assert silent == []
 
-    def test_every_selector_hears_of_the_scene(self, widgets):
+    def test_every_selector_gets_the_scene(self, widgets):
         tree = ElementTree.parse(FOLDER / "Resources" / "UI" / "GenReg.ui")
         connected = {connection.findtext("receiver") for connection in tree.getroot().iter("connection")}
         assert connected == {widget.get("name") for widget in widgets if widget.get("class") == "qMRMLNodeComboBox"}
