@@ -167,7 +167,7 @@ class TestTheLogicForScripts:
 
 
 class TestThePanelsLife:
-    def test_closing_it_in_mid_run_cancels_and_closes_the_worker(self, running, host, slicerModule):
+    def test_closing_it_during_a_run_cancels_and_closes_the_worker(self, running, host, slicerModule):
         run = running.run
         host.closeWidget(slicerModule)
         assert run.calls == ["cancel"]
