@@ -80,7 +80,7 @@ class GenRegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.initializeParameterNode()
 
     def cleanup(self):
-        """The application or the module ends, maybe in the middle of a run."""
+        """The application or the module ends, possibly during a run."""
         self.removeObservers()
         try:
             if self.logic is not None:
@@ -104,7 +104,7 @@ class GenRegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.initializeParameterNode()
 
     def onSceneEndImport(self, caller=None, event=None):
-        """A scene was loaded, and with it maybe another state of the panel."""
+        """A scene was loaded, possibly with another state of the panel."""
         if self.panel.parameters is not None or self.parent.isEntered:
             self.initializeParameterNode()
 

@@ -32,7 +32,7 @@ def makeEngineImportable(moduleFolder=None, searchPath=None):
     for folder in (moduleFolder, moduleFolder.parent):
         if (folder / ENGINE / "__init__.py").is_file():
             if str(folder) not in searchPath:
-                # First, so that a copy from pip, maybe of another version, does not take the place of the module's own.
+                # First, so that a copy from pip, perhaps another version, does not take the place of the module's own.
                 searchPath.insert(0, str(folder))
                 importlib.invalidate_caches()
             return folder

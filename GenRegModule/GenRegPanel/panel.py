@@ -15,7 +15,7 @@ __all__ = ["Panel"]
 
 
 class Panel:
-    """Keeps the parts in step with the parameter node.
+    """Keeps the parts up to date with the parameter node.
 
     Args:
         ui: The widgets of GenReg.ui.

@@ -32,7 +32,7 @@ SAMPLE_PAIRS = (
         ),
     },
 )
-"""Of each pair: the file's name, the name in the scene and the SHA-256 of the fixed and of the moving volume."""
+"""For each pair: the file's name, the name in the scene and the SHA-256 of the fixed and of the moving volume."""
 
 
 def registerSampleData():

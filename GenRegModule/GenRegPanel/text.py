@@ -22,7 +22,7 @@ __all__ = [
 MINUTE, HOUR = 60, 3600
 ALMOST_DONE_S = 2.0
 EXACT_MINUTES = 10
-"""From here on minutes are exact enough."""
+"""From this many minutes on, times are rounded to five minutes."""
 
 
 def duration(seconds):

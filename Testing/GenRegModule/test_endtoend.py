@@ -254,7 +254,7 @@ class TestThingsGoWrong:
         assert user.moving.GetParentTransformNode() is None
         assert user.transforms() == transforms
 
-    def test_closing_the_scene_in_mid_run_is_safe(self, user, scene):
+    def test_closing_the_scene_during_a_run_is_safe(self, user, scene):
         user.choose(iterations=200)
         transforms = user.transforms()
         user.click("runButton")
@@ -266,7 +266,7 @@ class TestThingsGoWrong:
         assert user.ui.runButton.text == "Select the fixed and moving volumes"
 
     @pytest.mark.parametrize("role", ["fixed", "moving"])
-    def test_removing_a_volume_in_mid_run_is_one_message(self, user, scene, role):
+    def test_removing_a_volume_during_a_run_is_one_message(self, user, scene, role):
         user.choose(iterations=200)
         user.click("runButton")
         user.waitForStage("Refining")
@@ -277,7 +277,7 @@ class TestThingsGoWrong:
         assert "was removed" in user.texts()[0]
         assert not user.ui.runButton.enabled
 
-    def test_closing_the_module_in_mid_run_ends_the_worker(self, user, host, slicerModule):
+    def test_closing_the_module_during_a_run_ends_the_worker(self, user, host, slicerModule):
         user.choose(iterations=200)
         user.click("runButton")
         user.waitForStage("Refining")

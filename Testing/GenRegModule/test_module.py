@@ -66,7 +66,7 @@ class TestTheUiFile:
         ]
         assert silent == []
 
-    def test_every_selector_hears_of_the_scene(self, widgets):
+    def test_every_selector_gets_the_scene(self, widgets):
         tree = ElementTree.parse(FOLDER / "Resources" / "UI" / "GenReg.ui")
         connected = {connection.findtext("receiver") for connection in tree.getroot().iter("connection")}
         assert connected == {widget.get("name") for widget in widgets if widget.get("class") == "qMRMLNodeComboBox"}
@@ -167,7 +167,7 @@ class TestTheLogicForScripts:
 
 
 class TestThePanelsLife:
-    def test_closing_it_in_mid_run_cancels_and_closes_the_worker(self, running, host, slicerModule):
+    def test_closing_it_during_a_run_cancels_and_closes_the_worker(self, running, host, slicerModule):
         run = running.run
         host.closeWidget(slicerModule)
         assert run.calls == ["cancel"]

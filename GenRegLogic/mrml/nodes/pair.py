@@ -22,7 +22,7 @@ from .volumes import RAS_TO_LPS, geometryFromMatrix, imageOfArray, volumeFromNod
 __all__ = ["Pair", "changeToken", "fieldInWorld", "pairOf", "stateToken", "warpedOnto"]
 
 LINEAR_VOXELS = 8
-"""Of a linear transform written as a field: two along each axis say everything."""
+"""Number of voxels of a linear transform written as a field: two along each axis describe it completely."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -56,7 +56,7 @@ def worldMatrix(node, role: str, *, ignoring=None) -> np.ndarray:
 
 
 class Placement:
-    """Hangs a scan below a transform of the world, and takes it off again, exactly as it was.
+    """Puts a scan below a transform that lies in the world, and takes it off again, exactly as it was.
 
     A scan without parents observes the transform itself. Linear transforms above the scan stay in force: the topmost
     goes below the transform. Where other nodes share them (they must not move), the scan gets one linear transform of
@@ -90,7 +90,7 @@ class Placement:
         return not np.array_equal(worldMatrix(self._node, "moving", ignoring=self._parents[-1][1]), self._matrix)
 
     def put(self, transformNode) -> None:
-        """Hang the scan below a transform node, which itself lies in the world."""
+        """Put the scan below a transform node, which itself has no parent."""
         if not self._chain:
             self._node.SetAndObserveTransformNodeID(transformNode.GetID())
         elif not self._shared():
@@ -101,7 +101,7 @@ class Placement:
             copy.SetAndObserveTransformNodeID(transformNode.GetID())
 
     def takeOff(self, *, replaced=None) -> None:
-        """Give every node the parent that it had; nodes that are gone are passed over.
+        """Give every node the parent that it had; nodes that no longer exist are skipped.
 
         Args:
             replaced: A transform node that holds something else by now: what lay below it goes to the world.

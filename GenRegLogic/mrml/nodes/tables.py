@@ -27,7 +27,7 @@ MEASURE_ATTRIBUTE, TRANSFORM_ROLE = "GenReg.Measure", "GenReg.MeasureOf"
 LANDMARKS, SEGMENTS = "landmarks", "segments"
 
 DECIMALS = 4
-"""Of what is written; finer is noise."""
+"""Decimals in the tables; more would be noise."""
 
 
 def landmarkTable(transformNode, fixedNode, movingNode):
@@ -196,7 +196,7 @@ def _labels(node, count: int) -> list[str]:
 
 
 def _table(pair, kind: str, name: str, columns: list[tuple]):
-    """The transform's table of that kind, filled anew."""
+    """The transform's table of that kind, filled again."""
     scene = pair.transformNode.GetScene()
     node = None
     for other in nodesOf(scene, "vtkMRMLTableNode"):

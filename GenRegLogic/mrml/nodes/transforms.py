@@ -34,11 +34,11 @@ __all__ = [
 
 REPORT_ATTRIBUTE, FINGERPRINT_ATTRIBUTE = "GenReg.Report", "GenReg.Fingerprint"
 INITIAL_VOXELS = 100_000
-"""Of the grid on which a non-linear initial transform is sampled: the inverse of a field costs 2 us a point, and the
-window waits meanwhile."""
+"""Size of the grid on which a non-linear initial transform is sampled: inverting a field takes 2 us a point, and the
+window does not react meanwhile."""
 
 PROBED_VALUES = 3000
-"""Of a grid, to see whether it is one of GenReg's."""
+"""How many values of a grid are examined to see whether it is one of GenReg's."""
 
 
 def gridTransform(field: np.ndarray, geometry: Geometry):
@@ -55,7 +55,7 @@ def gridTransform(field: np.ndarray, geometry: Geometry):
     image.SetDimensions(geometry.size)
     image.SetSpacing(geometry.spacing)
     image.SetOrigin(tuple(np.array(geometry.origin) * LPS_TO_RAS))
-    # As scalars: vectors set as such are passed over, and the transform is the identity without a word.
+    # As scalars: vectors set as such are ignored, and the transform is then the identity, without an error.
     image.GetPointData().SetScalars(numpy_to_vtk(np.ascontiguousarray(field, np.float32).reshape(-1, 3)))
     direction = np.eye(4)
     direction[:3, :3] = LPS_TO_RAS[:, None] * geometry.direction
@@ -140,7 +140,7 @@ def isAsReported(node) -> bool:
 
 
 def _fingerprint(node) -> str:
-    """Of the values of a field, in a form that files keep."""
+    """Checksum of the values of a field, rounded as they are in files."""
     found = fieldOfNode(node)
     if found is None:
         return ""

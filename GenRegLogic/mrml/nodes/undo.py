@@ -40,7 +40,7 @@ class NodeSnapshot:
         return isIn(self._scene, self._node)
 
     def restore(self) -> None:
-        """Bring the node back; one that is gone is passed over."""
+        """Bring the node back; one that no longer exists is skipped."""
         node = self._node
         if not self.intact:
             return
@@ -59,7 +59,7 @@ class NodeSnapshot:
                 node.SetAndObserveImageData(self._image)
 
     def _removeNewDisplays(self, node) -> None:
-        """Display nodes that the node has got since would stay behind without an owner."""
+        """Remove display nodes that were made since; they would stay in the scene without an owner."""
         had = self._references.get("display", [])
         for nodeID in _references(node).get("display", []):
             if nodeID not in had and self._scene.GetNodeByID(nodeID) is not None:

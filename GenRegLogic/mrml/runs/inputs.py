@@ -25,14 +25,14 @@ __all__ = [
 ]
 
 INSPECTED_VOXELS = 300_000
-"""Of a scan whose contrast is compared before a run (`coarsened`)."""
+"""Voxels of a scan whose contrast is compared before a run (`coarsened`)."""
 
 OVERLAP_POINTS = 16
-"""Along each axis of the fixed scan, for the share that the moving one covers."""
+"""Points along each axis of the fixed scan at which it is tested whether the moving scan covers it."""
 
 
 NOT_SCALAR = ("vtkMRMLLabelMapVolumeNode", "vtkMRMLTensorVolumeNode")
-"""Scalar volumes by their class only: labels, vectors, diffusion."""
+"""Subclasses of the scalar volume that hold no intensities: labels, vectors, diffusion."""
 
 
 @dataclasses.dataclass(eq=False)
@@ -72,7 +72,7 @@ class RunOutputs:
         transform: Transform node to be overwritten, or None for a new one.
         warpedVolume: Scalar volume node for the moving scan on the fixed grid, True for a new one, None for none.
         inverseTransform: The same for the transform from moving to fixed.
-        applyToMoving: Hang the moving scan below the transform.
+        applyToMoving: Put the moving scan below the transform.
     """
 
     transform: object = None
@@ -213,7 +213,7 @@ def coarsened(node, *, ignoring=None) -> tuple[np.ndarray, Geometry]:
 
 
 def _geometry(node, role: str, outputs: RunOutputs) -> Geometry | None:
-    """Of a scan, in the world; None under a non-linear transform or one that shears (nothing is resampled here)."""
+    """Geometry of a scan in the world; None under a non-linear or a shearing transform (nothing is resampled here)."""
     ignoring = outputs.transform if role == "moving" else None
     if nonLinearAbove(node, ignoring=ignoring):
         return None

@@ -35,7 +35,7 @@ class Job:
     """
 
     job = ""
-    """The worker's word for it."""
+    """The worker's name of the job."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class Job:
             self._watchScene()
 
     def poll(self) -> bool:
-        """Carry the job on for a moment; True if more is waiting and it should be called again at once."""
+        """Process what has arrived; True if more is waiting and it should be called again at once."""
         return self._worker.poll() if not self.finished else False
 
     def runToEnd(self):

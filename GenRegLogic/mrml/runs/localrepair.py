@@ -136,7 +136,7 @@ class RepairRun(RegistrationRun):
         return None
 
     def request(self) -> tuple[dict, dict[str, np.ndarray]]:
-        """Of a registration, with the transform to be repaired and the region."""
+        """As of a registration, with the transform to be repaired and the region."""
         parameters, arrays = super().request()
         field, grid = fieldInWorld(self._transformNode, self._fixedGeometry)
         parameters["field"], arrays["field"] = grid.to_dict(), field

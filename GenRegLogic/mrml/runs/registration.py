@@ -1,6 +1,6 @@
 """One registration from nodes to nodes: checked, computed in the worker process, shown while it runs, applied at once.
 
-The scene changes only at the end, when everything has arrived, or not at all (a preview hangs the moving scan below a
+The scene changes only at the end, when everything has arrived, or not at all (a preview puts the moving scan below a
 temporary node and takes it off again). How a run is started, polled and given up is in `job`.
 """
 
@@ -90,7 +90,7 @@ class RunResult:
             self.placement.takeOff(replaced=self.transformNode)
 
     def showAfter(self) -> None:
-        """Hang the moving scan below the transform."""
+        """Put the moving scan below the transform."""
         if self._usable and self.transformNode.GetScene() is not None:
             self.placement.put(self.transformNode)
 
@@ -120,7 +120,7 @@ class RegistrationRun(Job):
     """
 
     job = "register"
-    """The worker's word for it."""
+    """The worker's name of the job."""
 
     def __init__(
         self,
@@ -174,7 +174,7 @@ class RegistrationRun(Job):
             self.closePreview()
 
     def preview(self, field: np.ndarray, geometry: Geometry) -> None:
-        """Hang the moving scan below the displacement so far."""
+        """Put the moving scan below the displacement so far."""
         if not self._preview or self._sceneError is not None or not self._placement.intact:
             return
         node = self._previewNode()

@@ -68,7 +68,7 @@ class TransformJob(Job):
         raise NotImplementedError
 
     def failed(self, error: GenRegError) -> GenRegError:
-        """Nothing was changed; the worker's own sentence speaks of a registration."""
+        """The worker's own sentence on cancellation is about a registration; nothing has to be put back."""
         return Cancelled(_("It was given up.")) if isinstance(error, Cancelled) else error
 
 

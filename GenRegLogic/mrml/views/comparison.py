@@ -127,7 +127,7 @@ class _Mode:
 
     name = ""
     turnsViews = False
-    """The views show other planes than before, which the next mode shall not keep."""
+    """The views show other planes than before, which the next mode does not keep."""
 
     def __init__(self) -> None:
         self._nodes: list = []

@@ -26,7 +26,7 @@ STEPS = (1.0, 2.0, 5.0)
 """Distances between lines, times a power of ten: mm."""
 
 SUBDIVISION = 4
-"""Of the way from line to line, so that lines bend."""
+"""Steps in which the stretch between two crossings of lines is computed, so that lines bend."""
 
 LEAST_SHARE, LEAST_MM = 0.03, 0.05
 """What moves less than this share of the most that moves (or than so much) is not drawn."""
@@ -154,7 +154,7 @@ class Deformation:
 
     def _update(self, sliceNode) -> None:
         model = self._models.get(sliceNode.GetID())
-        # Slicer's logic looks for the display node's transform without a doubt that there is one.
+        # Slicer's logic does not check whether the display node still has a transform.
         if not all(isIn(self._scene, node) for node in (model, self._display, self.pair.transformNode)):
             return
         spacing = self.spacing(sliceNode)

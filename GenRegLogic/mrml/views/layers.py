@@ -19,7 +19,7 @@ class SliceViewState:
         self._slices = {node.GetID(): _sliceOf(node) for node in nodesOf(scene, "vtkMRMLSliceNode")}
 
     def restore(self, *, places: bool = True) -> None:
-        """Put everything back, or all but the places; views and volumes that are gone are passed over."""
+        """Put everything back, or all but the places; views and volumes that no longer exist are skipped."""
         for nodeID, values in self._layers.items():
             node = self._scene.GetNodeByID(nodeID)
             if node is not None:
@@ -28,7 +28,7 @@ class SliceViewState:
             self.restorePlaces()
 
     def restorePlaces(self) -> None:
-        """Put position and zoom back."""
+        """Put position and zoom of the views back."""
         for nodeID, (matrix, fieldOfView, origin) in self._slices.items():
             node = self._scene.GetNodeByID(nodeID)
             if node is None:
@@ -59,7 +59,7 @@ class ViewsState(SliceViewState):
         super().restore(places=places)
 
     def restorePlaces(self) -> None:
-        """The crosshair counts as a place."""
+        """Put the crosshair back too."""
         super().restorePlaces()
         crosshair = self._scene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
         if crosshair is not None:
@@ -132,7 +132,7 @@ SETTINGS = (
     "LinkedControl",
     "HotLinkedControl",
 )
-"""Of a composite node, besides its volumes."""
+"""Properties of a composite node that are put back, besides its volumes."""
 
 
 def _layersOf(node) -> tuple:

@@ -21,7 +21,7 @@ __all__ = ["BODY", "MAPS", "MapNodes", "Place", "hideLegends", "showLegend", "wi
 MAP_ATTRIBUTE, WORST_ATTRIBUTE, TRANSFORM_ROLE = "GenReg.Map", "GenReg.WorstPlaces", "GenReg.MapOf"
 
 NICE = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
-"""Ends of a legend, times a power of ten."""
+"""Numbers at which a legend may end, times a power of ten."""
 
 LEGEND_SIZE, LEGEND_POSITION = (0.13, 0.42), (0.97, 0.5)
 LABEL_SIZE, TITLE_SIZE = 13, 14
@@ -32,8 +32,8 @@ class Kind:
     """How one kind of map is shown.
 
     Attributes:
-        title: Of the legend.
-        name: Of the node.
+        title: Title of the legend.
+        name: Name of the node.
         colors: Name of the color table.
         unit: "ratio" (a logarithm, its window around 0), "mm" or "share".
     """
@@ -51,16 +51,16 @@ MAPS = {
     "similarity_before": Kind(_("Similarity before"), _("Similarity before"), "similarity", "share"),
     "similarity_after": Kind(_("Similarity after"), _("Similarity after"), "similarity", "share"),
 }
-"""By the worker's name."""
+"""The kinds by the names that the worker gives them."""
 
 BODY = "body"
 """The worker's name for the mask of the fixed body: outside it a map is 0 and is not drawn."""
 
 LEAST_SIMILARITY = 1e-3
-"""Inside the body, so that what is as unlike as can be differs from what lies outside."""
+"""Lowest similarity inside the body, so that the least similar voxels differ from those outside, which are 0."""
 
 LEAST_RATIO, MOST_RATIO = 0.1, 1.5
-"""Ends of the log-Jacobian's window: 10 % and fourfold."""
+"""Limits of the log-Jacobian's window, natural logarithm: 10 % and about fourfold."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ __all__ = ["Device", "DevicesList"]
 AUTO, CPU = "auto", "cpu"
 
 SPEED_KEY = "GenReg/Speed/{device}"
-"""In the application's settings, as it belongs to the machine: measured over estimated time of past runs."""
+"""In the application's settings, as it belongs to the machine: the ratio of measured to estimated time of past runs."""
 
 NEWS_SHARE = 0.5
 """Weight of the latest run in the remembered speed."""
@@ -32,7 +32,7 @@ class Device:
 
 
 class DevicesList:
-    """Fills the combo box of devices and keeps it in step with the parameter node.
+    """Fills the combo box of devices and keeps it up to date with the parameter node.
 
     Args:
         ui: The panel's widgets.
@@ -51,7 +51,7 @@ class DevicesList:
         self._combo.connect("currentIndexChanged(int)", self._onChosen)
 
     def setParameters(self, parameters):
-        """Take up a parameter node, or None while the scene closes."""
+        """Use another parameter node, or None while the scene closes."""
         self._parameters = parameters
         self.update()
 
@@ -77,7 +77,7 @@ class DevicesList:
         return found.get(wanted) or Device(wanted, _("the CPU") if wanted == CPU else wanted)
 
     def speed(self, device):
-        """Measured over estimated time on a device; 1 on a CPU without a run yet, None on a GPU without one."""
+        """Ratio of measured to estimated time on a device; 1 on a CPU without a run yet, None on a GPU without one."""
         try:
             return float(self._settings.value(SPEED_KEY.format(device=device.id)))
         except (TypeError, ValueError):

@@ -14,7 +14,7 @@ from .parameters import inputsOf, outputsOf, settingsOf
 __all__ = ["InputsPart"]
 
 QUIET_MS = 400
-"""The contrasts are compared once the choice has stood for so long: who scrolls through a list starts nothing."""
+"""The contrasts are compared once the choice has not changed for this long; scrolling through a list starts nothing."""
 
 
 class InputsPart:
@@ -37,7 +37,7 @@ class InputsPart:
         self.ready = False
 
     def setParameters(self, parameters):
-        """Take up a parameter node, or None while the scene closes."""
+        """Use another parameter node, or None while the scene closes."""
         self._parameters = parameters
         self.updateSoon()
 
@@ -125,7 +125,7 @@ class InputsPart:
 
     @staticmethod
     def _geometry(node):
-        """Of a volume on its own, no parents: size and spacing are all that an estimate needs."""
+        """Size and spacing of a volume, without its parents: an estimate needs nothing else."""
         from GenRegLogic.space.geometry import Geometry
 
         return Geometry(node.GetImageData().GetDimensions(), node.GetSpacing())

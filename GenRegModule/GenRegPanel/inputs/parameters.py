@@ -20,7 +20,7 @@ from GenRegLogic.settings import DEFAULT_ITERATIONS, SMOOTHNESS_RANGE, Settings
 __all__ = ["MAX_ITERATIONS", "GenRegParameterNode", "inScene", "inputsOf", "makeRequest", "outputsOf", "settingsOf"]
 
 MAX_ITERATIONS = 200
-"""Of the slider: five times the default, where nothing more is gained. Scripts may ask for more."""
+"""Upper end of the slider: five times the default; more iterations improve nothing. Scripts may ask for more."""
 
 MAX_RESOLUTION_MM = 20.0
 BOARD_FIELDS, FLICKER_RATES = (2, 40), (0.5, 8.0)
@@ -119,7 +119,7 @@ class GenRegParameterNode:
 
 
 def inScene(node):
-    """The node if it is still in a scene, else None: a wrapper may hold a node a moment longer than the scene does."""
+    """The node if it is still in a scene, else None: a parameter node may refer to a node that was just removed."""
     return node if node is not None and node.GetScene() is not None else None
 
 

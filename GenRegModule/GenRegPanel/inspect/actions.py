@@ -44,7 +44,7 @@ class InspectPlaces:
             )
 
     def cleanup(self):
-        """Nothing goes on by itself."""
+        """There is nothing to stop."""
 
     def _go(self, by):
         transform = self._inspect.transform
@@ -95,7 +95,7 @@ class InspectRepair:
             ui.refineButton.text = _("Refine here") if enough else _("Select a region or landmarks")
 
     def cleanup(self):
-        """Nothing goes on by itself."""
+        """There is nothing to stop."""
 
     def onRefine(self, _checked=False):
         """Begin."""
@@ -144,7 +144,7 @@ class InspectReport:
         self._ui.reportButton.enabled = self._inspect.free
 
     def cleanup(self):
-        """Nothing goes on by itself."""
+        """There is nothing to stop."""
 
     def onSave(self, _checked=False):
         """Ask where to, have the page made, and write it."""

@@ -9,7 +9,7 @@ __all__ = ["InspectMaps"]
 
 NAMES = ("", "log_jacobian", "magnitude", "confidence", "similarity_before", "similarity_after")
 QUICK, SLOW = ("log_jacobian", "magnitude"), ("confidence", "similarity_before", "similarity_after")
-"""Made together: going through them then waits once at most."""
+"""Maps that are computed together, so that the user waits only once."""
 
 
 class InspectMaps:
@@ -56,10 +56,10 @@ class InspectMaps:
         self._wanted = ""
 
     def cleanup(self):
-        """Nothing goes on by itself."""
+        """There is nothing to stop."""
 
     def have(self, names, sentence, onDone):
-        """See to it that the transform has these maps, and then call `onDone` with all that it has."""
+        """Make those of these maps that the transform does not have yet, then call `onDone` with all that it has."""
         display, transform = self._inspect.display, self._inspect.transform
         if transform is None:
             return

@@ -62,7 +62,7 @@ class InspectPart:
         return self.pair is not None and not self._runner.running and not self._display.running and not self.job.busy
 
     def setParameters(self, parameters):
-        """Take up a parameter node, or None while the scene closes."""
+        """Use another parameter node, or None while the scene closes."""
         self._parameters = parameters
         if parameters is None:
             self.job.cancel()

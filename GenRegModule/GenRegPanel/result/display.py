@@ -196,7 +196,7 @@ class ResultButtons:
         return self._runs[-1][0] if self._runs else None
 
     def setParameters(self, parameters):
-        """Take up a parameter node, or None while the scene closes: then the latest run is forgotten."""
+        """Use another parameter node, or None while the scene closes: then the latest run is forgotten."""
         self._parameters = parameters
         if parameters is None:
             self._runs = []

@@ -28,7 +28,7 @@ class ResultPart:
         self._soon = Later(self.update)
 
     def setParameters(self, parameters):
-        """Take up a parameter node, or None while the scene closes."""
+        """Use another parameter node, or None while the scene closes."""
         self._parameters = parameters
         self.update()
 
@@ -56,7 +56,7 @@ class ResultPart:
         if not self._stillHolds(node):
             ui.verdictLabel.text = _(
                 "This transform was changed after its run, so the run's verdict no longer holds; "
-                "Save report measures it anew."
+                "Save report measures it again."
             )
             ui.figuresLabel.text = ""
             return

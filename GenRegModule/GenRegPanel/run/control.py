@@ -55,7 +55,7 @@ class RunControl:
         return self._starting or self._running
 
     def setParameters(self, parameters):
-        """Take up a parameter node, or None while the scene closes."""
+        """Use another parameter node, or None while the scene closes."""
         self._parameters = parameters
         if parameters is None:
             self._curve.remove()
@@ -242,7 +242,7 @@ class RunControl:
         self._inputs.update()
 
     def _takeOver(self, result):
-        """Select what the run has made, show it, and learn from it."""
+        """Select and show what the run has made, and remember how long it took."""
         from GenRegLogic.mrml.views.layers import showLayers
 
         parameters, kept = self._parameters, []

@@ -62,7 +62,7 @@ class IdleJobs:
 
         Args:
             name: A later request of the same name takes the place of an earlier one that still waits.
-            job: The worker's word for it.
+            job: The worker's name of the job.
             prepare: Returns (parameters, arrays) when the turn has come.
             onDone: Receives the report; not called if the job fails or is abandoned.
         """
@@ -98,7 +98,7 @@ class IdleJobs:
                 worker.wait(0.02)
 
     def forget(self):
-        """Drop everything without another word, as the worker is about to be closed."""
+        """Forget all jobs without telling their owners, as the worker is about to be closed."""
         self._timer.stop()
         self._waiting.clear()
         self._present = self._then = None

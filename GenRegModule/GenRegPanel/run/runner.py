@@ -164,7 +164,7 @@ class Runner:
             self.run.setPreview(on)
 
     def cleanup(self):
-        """End everything: the run, the timer, the worker. Can be called twice; a later start begins afresh."""
+        """End everything: the run, the timer, the worker. Can be called twice; a later start makes a new worker."""
         self._timer.stop()
         self.idle.forget()
         run = self.run

@@ -27,7 +27,7 @@ ORGANS = (  # center, radii: mm; brightness
     ((-14.0, -12.0, -26.0), (12.0, 14.0, 11.0), -60.0),
 )
 EDGE = 0.06
-"""Of an organ, in its radii: about one voxel, so that sampling the formula shows no stairs."""
+"""Width of an organ's soft edge, in radii: about one voxel, so that the sampled formula has no steps."""
 
 
 def frame(angles, spacing, size, shift, flip=1.0):

@@ -44,7 +44,7 @@ class SelfTests(ScriptedLoadableModuleTest):
         slicer.mrmlScene.Clear()
 
     def runTest(self, **options):
-        """All tests, for Slicer's Reload-and-Test button; a skipped one is noted and passed over."""
+        """All tests, for Slicer's Reload-and-Test button; a skipped one is noted, and the next one runs."""
         self.setUpClass()
         for name in (name for name in dir(self) if name.startswith("test_")):
             logging.info("GenReg self-test %s", name)
@@ -93,7 +93,7 @@ class SelfTests(ScriptedLoadableModuleTest):
         self._assertSamePlace(result.warpedNode, fixed)
 
     def test_InverseTransformLeadsBack(self):
-        """From fixed to moving points and back."""
+        """Map points from fixed to moving and back: they return to where they were."""
         import numpy as np
 
         from .scene import bodyPoints

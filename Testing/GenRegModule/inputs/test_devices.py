@@ -109,7 +109,7 @@ class TestSpeed:
         panel.parameters.device = "cpu"
         assert devices.speed(devices.chosen()) == pytest.approx(3.0)
 
-    def test_a_spoiled_setting_counts_as_none(self, devices, panel):
+    def test_an_invalid_setting_is_ignored(self, devices, panel):
         panel.settings["GenReg/Speed/cpu"] = "fast"
         assert devices.speed(devices.chosen()) == 1.0
 

@@ -46,7 +46,7 @@ class TestTheRunButton:
         assert not panel.ui.runButton.enabled
         assert "label" in panel.ui.inputsLabel.text
 
-    def test_a_removed_volume_is_missed_at_once(self, ready, scene):
+    def test_a_removed_volume_is_noticed_at_once(self, ready, scene):
         scene.RemoveNode(ready.moving)
         ready.settle()
         assert ready.ui.runButton.text == "Select the moving volume"

@@ -140,7 +140,7 @@ class TestCheckerboard:
         done.panel.buttons.cleanup()
         assert scene.GetFirstNodeByName("GenReg checkerboard") is None
 
-    def test_from_a_scene_the_moving_volume_is_warped_anew(self, reloaded, composite):
+    def test_from_a_scene_the_moving_volume_is_warped_again(self, reloaded, composite):
         reloaded.press("checkerboardButton")
         assert reloaded.ui.checkerboardButton.checked
         assert composite.GetBackgroundVolumeID() is not None

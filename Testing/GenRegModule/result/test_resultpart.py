@@ -49,7 +49,7 @@ class TestTheSelectedTransform:
         assert "Do not use" in withResult.ui.verdictLabel.text
 
     @pytest.mark.parametrize("text", ["{", "[1]", '{"similarity": 3}', '{"verdict": 3}'])
-    def test_a_spoiled_report_breaks_nothing(self, ready, scene, text):
+    def test_an_invalid_report_breaks_nothing(self, ready, scene, text):
         node = scene.AddNewNodeByClass("vtkMRMLTransformNode")
         node.SetAttribute("GenReg.Report", text)
         ready.ui.transformSelector.setCurrentNode(node)
@@ -57,7 +57,7 @@ class TestTheSelectedTransform:
         assert ready.texts() == []
         assert "no result" in ready.ui.verdictLabel.text or "cannot be read" in ready.ui.verdictLabel.text
 
-    def test_a_transform_that_was_changed_since_no_longer_bears_its_verdict(self, withResult):
+    def test_the_verdict_of_a_transform_that_was_changed_since_is_not_shown(self, withResult):
         from GenRegLogic.mrml.nodes.transforms import fieldOfNode, setField, setProvenance
 
         node = withResult.result.transformNode

@@ -22,7 +22,7 @@ class TestRun:
         assert ready.run.keepWarm
         assert ready.run.preview
 
-    def test_run_gives_way_to_cancel_and_keep(self, running):
+    def test_cancel_and_keep_take_the_place_of_run(self, running):
         ui = running.ui
         assert not ui.runButton.visible
         assert ui.cancelButton.visible
@@ -93,7 +93,7 @@ class TestRun:
         assert ready.fakes.worker.answers == ["abort"]
         assert not ready.fakes.worker.busy
 
-    def test_a_run_that_a_script_has_begun_is_told_of(self, ready):
+    def test_a_run_that_a_script_has_begun_is_reported(self, ready):
         ready.fakes.runner.begin("register", object(), object())
         ready.press("runButton")
         assert len(ready.fakes.runs) == 1
@@ -316,7 +316,7 @@ class TestTheEndOfARun:
 
 
 class TestTheSceneIsClosed:
-    def test_in_mid_run_nothing_breaks(self, running, scene):
+    def test_during_a_run_nothing_breaks(self, running, scene):
         scene.Clear(False)
         running.settle()
         from GenRegLogic.errors import Cancelled
@@ -327,7 +327,7 @@ class TestTheSceneIsClosed:
         assert running.ui.runButton.visible
         assert running.ui.runButton.text == "Select the fixed and moving volumes"
 
-    def test_in_mid_run_progress_that_still_comes_is_harmless(self, running, scene):
+    def test_during_a_run_progress_that_still_comes_is_harmless(self, running, scene):
         scene.Clear(False)
         progress(running, objective=value(1))
         running.run.log("late")

@@ -158,7 +158,7 @@ class TestCleanup:
         runner.cleanup()
         assert fakes.worker.closed == 0
 
-    def test_a_run_after_it_begins_afresh(self, runner):
+    def test_a_run_after_it_has_a_new_worker(self, runner):
         start(runner)
         runner.cleanup()
         start(runner)
@@ -170,7 +170,7 @@ class TestPython:
         monkeypatch.setattr(part("run.runner").shutil, "which", lambda name: f"/slicer/bin/{name}")
         assert part("run.runner").pythonCommand() == ["/slicer/bin/PythonSlicer"]
 
-    def test_without_it_the_interpreter_serves(self, part, monkeypatch):
+    def test_without_it_the_interpreter_is_used(self, part, monkeypatch):
         import sys
 
         monkeypatch.setattr(part("run.runner").shutil, "which", lambda name: None)

@@ -187,7 +187,7 @@ class TestScene:
         assert made[1].GetTransformNodeID() == made[2].GetID()
         assert "check" in made[2].GetAttribute("GenReg.Report")
 
-    def test_a_moving_scan_that_hung_elsewhere_stays_there(self, scene, made, worker):
+    def test_a_moving_scan_below_another_transform_stays_there(self, scene, made, worker):
         made[1].SetAndObserveTransformNodeID(None)
         self.run(scene, made, worker).runToEnd()
         assert made[1].GetTransformNodeID() is None
@@ -208,7 +208,7 @@ class TestScene:
         assert "changed during the run" in str(run.outcome)
 
 
-def test_the_real_worker_mends_an_injected_error_and_nothing_else(scene):
+def test_the_real_worker_repairs_an_injected_error_and_nothing_else(scene):
     grid = Geometry((40, 38, 36), (2.5, 2.5, 2.5), (-50.0, -45.0, -40.0), rigid((0, 0, 20))[:3, :3])
     moving = blobs(grid)
     truth = DisplacementField(field(grid), grid)

@@ -329,7 +329,7 @@ class TestFaults:
         assert state(scene) == before
 
     @pytest.mark.parametrize("index", [0, 1])
-    def test_removing_a_volume_in_mid_run_gives_the_run_up(self, scene, pair, waiting, index):
+    def test_removing_a_volume_during_a_run_gives_the_run_up(self, scene, pair, waiting, index):
         run = RegistrationRun(scene, waiting, RunInputs(*pair))
         run.start()
         run.preview(field(GRID), GRID)
@@ -339,7 +339,7 @@ class TestFaults:
         assert f"'{name}' was removed" in str(run.outcome)
         assert scene.GetFirstNodeByName("GenReg preview") is None
 
-    def test_removing_the_output_in_mid_run_gives_the_run_up(self, scene, scans, pair, waiting):
+    def test_removing_the_output_during_a_run_gives_the_run_up(self, scene, scans, pair, waiting):
         node = scans.linear("mine", rigid())
         run = RegistrationRun(scene, waiting, RunInputs(*pair), RunOutputs(transform=node))
         run.start()
@@ -355,7 +355,7 @@ class TestFaults:
         waiting.end(waiting.result())
         assert isinstance(run.outcome, RunResult)
 
-    def test_closing_the_scene_in_mid_run_gives_the_run_up(self, scene, pair, waiting):
+    def test_closing_the_scene_during_a_run_gives_the_run_up(self, scene, pair, waiting):
         run = RegistrationRun(scene, waiting, RunInputs(*pair))
         run.start()
         run.preview(field(GRID), GRID)
@@ -401,14 +401,14 @@ class TestFaults:
         assert state(scene) == before
 
     @pytest.mark.parametrize("index", [0, 1])
-    def test_a_scan_that_is_moved_in_mid_run_makes_the_result_useless(self, scene, pair, waiting, index):
+    def test_a_scan_that_is_moved_during_a_run_makes_the_result_useless(self, scene, pair, waiting, index):
         run = RegistrationRun(scene, waiting, RunInputs(*pair))
         run.start()
         pair[index].SetOrigin(1, 2, 3)
         waiting.end(waiting.result())
         assert "changed during the run" in str(run.outcome)
 
-    def test_a_parent_that_moves_in_mid_run_makes_the_result_useless(self, scene, scans, pair, waiting):
+    def test_a_parent_that_moves_during_a_run_makes_the_result_useless(self, scene, scans, pair, waiting):
         parent = scans.linear("above", rigid())
         pair[0].SetAndObserveTransformNodeID(parent.GetID())
         run = RegistrationRun(scene, waiting, RunInputs(*pair))

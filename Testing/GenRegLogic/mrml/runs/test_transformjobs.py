@@ -38,7 +38,7 @@ class TestReport:
             assert worker.jobs[0][1].get("names") == (["CT", "MR"] if names else None)
 
     @pytest.mark.parametrize("how", ["values", "parent"])
-    def test_the_verdict_of_a_run_is_not_told_of_a_transform_that_was_changed_since(self, scene, transform, scans, how):
+    def test_the_verdict_of_a_run_is_not_shown_for_a_transform_changed_since(self, scene, transform, scans, how):
         pair, worker = pairOf(transform), MapsWorker()
         setProvenance(transform, {"verdict": {"status": "trust"}}, pair.fixedNode, pair.movingNode)
         HtmlRun(scene, worker, transform).start()
