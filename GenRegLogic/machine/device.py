@@ -8,7 +8,8 @@ import sys
 import torch
 
 from ..errors import InputError
-from .memory import MemoryPlan, free_ram, plan_memory, tune_allocator
+from .estimate import MemoryPlan, plan_memory
+from .memory import free_ram, tune_allocator
 
 try:
     import resource

@@ -1,37 +1,21 @@
-"""How much main memory there is, how much a registration needs, and a plan that fits; loads nothing that is large.
+"""How much main memory there is, and what happens when it ends; loads nothing that is large.
 
-Key names: `free_ram`, `plan_memory`, `is_out_of_memory`, `tune_allocator`.
+Key names: `free_ram`, `is_out_of_memory`, `tune_allocator`. What a run needs: `estimate`.
 """
 
 from __future__ import annotations
 
 import ctypes
-import dataclasses
 import os
 import platform
 import sys
-
-from ..errors import ResourceError
 
 try:
     import resource
 except ImportError:  # Windows
     resource = None
 
-__all__ = ["MemoryPlan", "free_ram", "is_out_of_memory", "plan_memory", "tune_allocator"]
-
-USABLE_SHARE = 0.8
-"""Of the free memory: the rest stays for whatever else runs."""
-
-BYTES_PER_SCAN_VOXEL = 40
-"""The scan as read and as float32 on canonical axes, the fields on the fixed and the moving grid, and a copy."""
-
-BYTES_PER_WORKING_VOXEL = 200
-"""Of the refinement: coordinates, field, force, their copies and the images' statistics, in float32."""
-
-SMALLEST_PLAN, LARGEST_PLAN = 50_000, 3_000_000
-"""Voxels of the finest working grid. Twice the larger changed the pairs tried by 0.005 Dice or less, in either
-direction, and took three times as long: the arrays no longer fit into the processor's cache."""
+__all__ = ["free_ram", "is_out_of_memory", "tune_allocator"]
 
 OUT_OF_MEMORY_WORDS = ("allocate memory", "not enough memory", "out of memory", "alloc_failed", "bad_alloc")
 """In the messages of the CPU's allocators (Linux, Windows), CUDA and MPS, which raise a plain RuntimeError."""
@@ -105,48 +89,6 @@ def _resident_bytes() -> int:
 
 def _virtual_bytes() -> int:
     return _statm(0)
-
-
-@dataclasses.dataclass(frozen=True)
-class MemoryPlan:
-    """How large the working grids may be.
-
-    Attributes:
-        max_voxels: Most voxels of the finest working grid.
-        needed_bytes: What the run is expected to need with it, the scans included.
-        notes: Sentences for the report where memory made the plan smaller.
-    """
-
-    max_voxels: int
-    needed_bytes: int
-    notes: tuple[str, ...] = ()
-
-
-def plan_memory(scan_voxels: int, wanted_voxels: int, free_bytes: int) -> MemoryPlan:
-    """The largest working grid that fits, decided before the run.
-
-    Args:
-        scan_voxels: Of both scans together.
-        wanted_voxels: Of the finest working grid that accuracy asks for.
-        free_bytes: Free memory of the device.
-
-    Raises:
-        ResourceError: Not even the smallest plan fits.
-    """
-    usable = int(free_bytes * USABLE_SHARE) - scan_voxels * BYTES_PER_SCAN_VOXEL
-    fitting = usable // BYTES_PER_WORKING_VOXEL
-    if fitting < SMALLEST_PLAN:
-        needed = (scan_voxels * BYTES_PER_SCAN_VOXEL + SMALLEST_PLAN * BYTES_PER_WORKING_VOXEL) / USABLE_SHARE
-        raise ResourceError(
-            f"These scans need about {needed / 2**30:.1f} GB of free memory and {free_bytes / 2**30:.1f} GB are free; "
-            "close other programs, crop the scans or resample them to larger voxels."
-        )
-    voxels = min(wanted_voxels, LARGEST_PLAN, int(fitting))
-    notes = ()
-    if fitting < min(wanted_voxels, LARGEST_PLAN):
-        notes = ("The memory that is free allowed only a coarser working grid; more free memory gives finer detail.",)
-    needed = scan_voxels * BYTES_PER_SCAN_VOXEL + voxels * BYTES_PER_WORKING_VOXEL
-    return MemoryPlan(voxels, needed, notes)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -266,7 +266,7 @@ class TestKnobs:
         assert spread(2.5) < spread(0.6)
 
     def test_a_resolution_that_is_too_fine_is_raised_and_said(self, pair, monkeypatch):
-        monkeypatch.setattr("GenRegLogic.machine.memory.LARGEST_PLAN", 60_000)
+        monkeypatch.setattr("GenRegLogic.machine.estimate.LARGEST_PLAN", 60_000)
         result = register(pair.fixed, pair.moving, Settings(iterations=1, init="none", resolution_mm=0.5))
         assert any("too many voxels" in note for note in result.report["notes"])
 

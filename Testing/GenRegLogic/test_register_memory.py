@@ -62,7 +62,7 @@ class TestMemory:
 
     def test_a_smaller_plan_before_the_run_is_said(self, pair, monkeypatch):
         monkeypatch.setattr(register_module, "free_memory", lambda device: 24_000_000)
-        monkeypatch.setattr("GenRegLogic.machine.memory.SMALLEST_PLAN", 1000)
+        monkeypatch.setattr("GenRegLogic.machine.estimate.SMALLEST_PLAN", 1000)
         result = register(pair.fixed, pair.moving, QUICK)
         assert any("coarser working grid" in note for note in result.report["notes"])
 

@@ -117,7 +117,7 @@ class InputsPart:
         Raises:
             GenRegError: There is not enough memory, or a volume's geometry cannot be used.
         """
-        from GenRegLogic.machine.cost import estimate
+        from GenRegLogic.machine.estimate import estimate
 
         nodes = self._parameters.fixedVolume, self._parameters.movingVolume
         fixed, moving = (self._geometry(node) for node in nodes)

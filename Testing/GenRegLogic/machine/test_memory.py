@@ -1,4 +1,4 @@
-"""The main memory there is, and plans that fit into it."""
+"""The main memory there is, and how its end is noticed."""
 
 import subprocess
 import sys
@@ -6,18 +6,7 @@ import sys
 import pytest
 import torch
 
-from GenRegLogic.errors import ResourceError
-from GenRegLogic.machine.memory import (
-    BYTES_PER_SCAN_VOXEL,
-    BYTES_PER_WORKING_VOXEL,
-    LARGEST_PLAN,
-    SMALLEST_PLAN,
-    USABLE_SHARE,
-    free_ram,
-    is_out_of_memory,
-    plan_memory,
-    tune_allocator,
-)
+from GenRegLogic.machine.memory import free_ram, is_out_of_memory, tune_allocator
 
 GB = 2**30
 
@@ -45,39 +34,6 @@ class TestMemory:
     def test_tuning_the_allocator_can_be_repeated(self):
         tune_allocator()
         tune_allocator()
-
-
-class TestPlan:
-    def test_with_enough_memory_the_plan_is_what_accuracy_asks_for(self):
-        plan = plan_memory(2_000_000, 1_000_000, 100 * GB)
-        assert plan.max_voxels == 1_000_000
-        assert plan.notes == ()
-
-    def test_no_plan_is_larger_than_what_pays(self):
-        plan = plan_memory(300_000_000, 150_000_000, 500 * GB)
-        assert plan.max_voxels == LARGEST_PLAN
-        assert plan.notes == ()
-
-    def test_with_less_memory_the_plan_shrinks_and_says_so(self):
-        scans, wanted = 4_000_000, 2_000_000
-        free = int((scans * BYTES_PER_SCAN_VOXEL + wanted / 3 * BYTES_PER_WORKING_VOXEL) / USABLE_SHARE)
-        plan = plan_memory(scans, wanted, free)
-        assert SMALLEST_PLAN < plan.max_voxels < wanted
-        assert "coarser working grid" in plan.notes[0]
-
-    @pytest.mark.parametrize("share", [0.1, 0.3, 0.6, 1.0])
-    def test_the_plan_needs_no_more_than_what_may_be_used(self, share):
-        free = int(share * 4 * GB)
-        assert plan_memory(4_000_000, 6_000_000, free).needed_bytes <= USABLE_SHARE * free
-
-    def test_more_memory_never_gives_a_smaller_plan(self):
-        sizes = [plan_memory(4_000_000, 6_000_000, int(gb * GB)).max_voxels for gb in (0.4, 0.5, 0.8, 1, 2, 4, 8)]
-        assert sizes == sorted(sizes)
-
-    def test_without_room_for_the_smallest_plan_it_is_refused_with_one_sentence(self):
-        with pytest.raises(ResourceError, match=r"need about .* GB .* are free; close other programs") as caught:
-            plan_memory(300_000_000, 6_000_000, 2 * GB)
-        assert str(caught.value).endswith(".")
 
 
 class TestOutOfMemory:

@@ -1,15 +1,24 @@
-"""Time and memory, told before the run."""
+"""Time and memory, told before the run, and plans that fit into the memory there is."""
 
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from GenRegLogic.errors import ResourceError
-from GenRegLogic.machine.cost import estimate, working_voxels
-from GenRegLogic.machine.memory import LARGEST_PLAN
+from GenRegLogic.machine.estimate import (
+    BASE_BYTES,
+    LARGEST_PLAN,
+    SAFETY_MARGIN,
+    SMALLEST_PLAN,
+    USABLE_SHARE,
+    estimate,
+    plan_memory,
+    working_voxels,
+)
 from GenRegLogic.settings import Settings
 from GenRegLogic.space.geometry import Geometry
 
@@ -74,8 +83,55 @@ class TestMemory:
             told(huge, huge, memory=4 * GB)
 
     def test_without_a_gpu_the_main_memory_counts(self, monkeypatch):
-        monkeypatch.setattr("GenRegLogic.machine.cost.free_ram", lambda: 2 * GB)
+        monkeypatch.setattr("GenRegLogic.machine.estimate.free_ram", lambda: 2 * GB)
         assert told(memory=None) == told(memory=2 * GB)
+
+
+class TestPlan:
+    def test_with_enough_memory_the_plan_is_what_accuracy_asks_for(self):
+        plan = plan_memory(2_000_000, 1_000_000, 100 * GB)
+        assert plan.max_voxels == 1_000_000
+        assert plan.notes == ()
+
+    def test_no_plan_is_larger_than_what_pays(self):
+        plan = plan_memory(300_000_000, 150_000_000, 500 * GB)
+        assert plan.max_voxels == LARGEST_PLAN
+        assert plan.notes == ()
+
+    def test_with_less_memory_the_plan_shrinks_and_says_so(self):
+        scans, wanted = 4_000_000, 2_000_000
+        free = int(plan_memory(scans, wanted // 3, PLENTY).needed_bytes / USABLE_SHARE)
+        plan = plan_memory(scans, wanted, free)
+        assert SMALLEST_PLAN < plan.max_voxels < wanted
+        assert "coarser working grid" in plan.notes[0]
+
+    @pytest.mark.parametrize("share", [0.1, 0.3, 0.6, 1.0])
+    def test_the_plan_needs_no_more_than_what_may_be_used(self, share):
+        free = int(share * 4 * GB)
+        assert plan_memory(4_000_000, 6_000_000, free).needed_bytes <= USABLE_SHARE * free
+
+    def test_more_memory_never_gives_a_smaller_plan(self):
+        sizes = [plan_memory(4_000_000, 6_000_000, int(gb * GB)).max_voxels for gb in (0.4, 0.5, 0.8, 1, 2, 4, 8)]
+        assert sizes == sorted(sizes)
+
+    def test_without_room_for_the_smallest_plan_it_is_refused_with_one_sentence(self):
+        with pytest.raises(ResourceError, match=r"need about .* GB .* are free; close other programs") as caught:
+            plan_memory(300_000_000, 6_000_000, 2 * GB)
+        assert str(caught.value).endswith(".")
+
+    def test_it_is_the_estimate_without_the_base_and_with_a_margin(self):
+        working = working_voxels(LARGE, SMALL, DEFAULTS)
+        scans = 256 * 256 * 180 + 60**3
+        above_base = told(LARGE, SMALL).bytes - BASE_BYTES
+        assert plan_memory(scans, int(working), PLENTY).needed_bytes == pytest.approx(
+            SAFETY_MARGIN * above_base, rel=1e-5
+        )
+
+    def test_the_largest_measured_run_would_have_fitted(self):
+        run = json.loads((BENCHMARK.parent / "memory.json").read_text())
+        scans = 2 * int(np.prod(run["size"]))
+        held = run["peak_mb"] * 1e6 - BASE_BYTES
+        assert held < plan_memory(scans, LARGEST_PLAN, PLENTY).needed_bytes < 3 * held
 
 
 class TestWorkingVoxels:
@@ -87,5 +143,5 @@ class TestWorkingVoxels:
 
 
 def test_it_can_be_told_without_torch():
-    script = "import sys, GenRegLogic.machine.cost; sys.exit('torch' in sys.modules)"
+    script = "import sys, GenRegLogic.machine.estimate; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0

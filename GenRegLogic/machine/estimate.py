@@ -1,0 +1,142 @@
+"""How long a registration takes, how much memory it holds, and how fine it may get in the memory there is.
+
+One model of both costs, for the estimate that a person reads and for the plan that a run keeps to. Loads nothing large.
+
+The times are those of two threads of one processor: on another machine they are off by a factor, which the first runs
+tell (`speed`). Of the benchmark's pairs nine in ten take 0.8 to 1.4 times what is said here, and hold 0.9 to 1.1 times.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from ..errors import ResourceError
+from ..settings import DEFAULT_ITERATIONS, Settings
+from ..space.geometry import Geometry
+from .memory import free_ram
+
+__all__ = ["Estimate", "MemoryPlan", "estimate", "plan_memory", "working_voxels"]
+
+# Printed by `scripts/fit_estimate` from Resources/benchmark/benchmark.json and iterations.json.
+BASE_SECONDS, SECONDS_PER_SCAN_VOXEL = 6.1, 1.7e-07
+SECONDS_PER_WORKING_VOXEL, ITERATIONS_EXPONENT = 3.8e-06, 0.76
+BASE_BYTES, BYTES_PER_SCAN_VOXEL, BYTES_PER_WORKING_VOXEL = 6.82e8, 11, 132
+
+SAFETY_MARGIN = 2.5
+"""Of a plan, over the model: a pair of 256³ voxels, larger than those of the benchmark, held 27 bytes a scan voxel more
+than the base (`Resources/benchmark/memory.json`), most of it after the refinement, while its results were made."""
+
+USABLE_SHARE = 0.8
+"""Of the free memory: the rest stays for whatever else runs."""
+
+SMALLEST_PLAN, LARGEST_PLAN = 50_000, 3_000_000
+"""Voxels of the finest working grid. Twice the larger changed the pairs tried by 0.005 Dice or less, in either
+direction, and took three times as long: the arrays no longer fit into the processor's cache."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """What a registration is expected to take.
+
+    Attributes:
+        seconds: From the start to the result.
+        bytes: Of the process that computes, at its largest.
+    """
+
+    seconds: float
+    bytes: int
+
+
+def estimate(
+    fixed: Geometry,
+    moving: Geometry,
+    settings: Settings,
+    device_memory_bytes: int | None = None,
+    *,
+    speed: float = 1.0,
+) -> Estimate:
+    """Time and memory of a run.
+
+    Args:
+        fixed: Grid of the fixed scan.
+        moving: Grid of the moving scan.
+        settings: Of the run.
+        device_memory_bytes: Free memory of the GPU it will run on, or None for the main memory.
+        speed: Seconds measured over seconds estimated, of earlier runs on this machine and device.
+
+    Raises:
+        ResourceError: Not even the smallest plan fits into the memory.
+    """
+    scans = int(np.prod(fixed.size) + np.prod(moving.size))
+    wanted = working_voxels(fixed, moving, settings)
+    free = free_ram() if device_memory_bytes is None else device_memory_bytes
+    working = min(plan_memory(scans, max(int(wanted), 1), free).max_voxels, wanted)
+    seconds = BASE_SECONDS + SECONDS_PER_SCAN_VOXEL * scans
+    if not settings.linear_only:
+        share = (settings.coarse_iterations / DEFAULT_ITERATIONS) ** ITERATIONS_EXPONENT
+        seconds += SECONDS_PER_WORKING_VOXEL * working * share
+    return Estimate(float(seconds * speed), int(BASE_BYTES + _bytes_of_run(scans, working)))
+
+
+def working_voxels(fixed: Geometry, moving: Geometry, settings: Settings) -> float:
+    """Of the fixed scan at the finest voxel size worked at, the limit of all plans considered; how much of it the
+    body fills is not known before the scans are seen."""
+    spacing = settings.resolution_mm
+    if spacing is None:
+        spacing = max(grid.mean_spacing for grid in (fixed, moving))
+    return float(min(np.prod(fixed.extent_mm) / spacing**3, LARGEST_PLAN))
+
+
+@dataclasses.dataclass(frozen=True)
+class MemoryPlan:
+    """How large the working grids may be.
+
+    Attributes:
+        max_voxels: Most voxels of the finest working grid.
+        needed_bytes: What the run may need with it, the scans and the safety margin included.
+        notes: Sentences for the report where memory made the plan smaller.
+    """
+
+    max_voxels: int
+    needed_bytes: int
+    notes: tuple[str, ...] = ()
+
+
+def plan_memory(scan_voxels: int, wanted_voxels: int, free_bytes: int) -> MemoryPlan:
+    """The largest working grid that fits, decided before the run.
+
+    Args:
+        scan_voxels: Of both scans together.
+        wanted_voxels: Of the finest working grid that accuracy asks for.
+        free_bytes: Free memory of the device.
+
+    Raises:
+        ResourceError: Not even the smallest plan fits.
+    """
+    usable = free_bytes * USABLE_SHARE
+    fitting = int((usable - _planned_bytes(scan_voxels, 0)) / _planned_bytes(0, 1))
+    if fitting < SMALLEST_PLAN:
+        needed = _planned_bytes(scan_voxels, SMALLEST_PLAN) / USABLE_SHARE
+        raise ResourceError(
+            f"These scans need about {needed / 2**30:.1f} GB of free memory and {free_bytes / 2**30:.1f} GB are free; "
+            "close other programs, crop the scans or resample them to larger voxels."
+        )
+    most = min(wanted_voxels, LARGEST_PLAN)
+    notes = ()
+    if fitting < most:
+        notes = ("The memory that is free allowed only a coarser working grid; more free memory gives finer detail.",)
+    voxels = min(most, fitting)
+    return MemoryPlan(voxels, int(_planned_bytes(scan_voxels, voxels)), notes)
+
+
+def _bytes_of_run(scan_voxels: float, working_voxels: float) -> float:
+    """Above the base."""
+    return BYTES_PER_SCAN_VOXEL * scan_voxels + BYTES_PER_WORKING_VOXEL * working_voxels
+
+
+def _planned_bytes(scan_voxels: float, working_voxels: float) -> float:
+    """Without the base: it is the interpreter and the libraries, which the process that plans holds already, so that
+    the free memory no longer counts it; a GPU never holds it."""
+    return SAFETY_MARGIN * _bytes_of_run(scan_voxels, working_voxels)
