@@ -118,12 +118,12 @@ class Monitor:
         )
         self._done += self._shares[name]
 
-    def within(self, start: float, stop: float, *, whole_truth: bool = False) -> MonitorPart:
+    def within(self, start: float, stop: float, *, with_objective: bool = False) -> MonitorPart:
         """A part of the present stage with a fraction of its own: its 0 to 1 is `start` to `stop` here.
 
-        Objective and field of a part are told to the caller only with `whole_truth`.
+        Objective and field of a part are told to the caller only with `with_objective`.
         """
-        return MonitorPart(self, start, stop, whole_truth)
+        return MonitorPart(self, start, stop, with_objective)
 
     def tell(
         self,
@@ -159,7 +159,7 @@ class MonitorPart:
     whole: Monitor
     start: float
     stop: float
-    whole_truth: bool = False
+    with_objective: bool = False
 
     @property
     def keep(self) -> bool:
@@ -177,7 +177,7 @@ class MonitorPart:
     ) -> None:
         """Report that a fraction of the part is done; what else is told goes on only where it is the run's own."""
         fraction = self.start + (self.stop - self.start) * fraction
-        if self.whole_truth:
+        if self.with_objective:
             self.whole.tell(fraction, objective, field, level=level, iteration=iteration)
         else:
             self.whole.tell(fraction)

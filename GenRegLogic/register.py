@@ -313,7 +313,7 @@ def _network(settings: Settings, device: torch.device) -> Learned | None:
 
 
 def _proposers(inputs: _Inputs, monitor: Monitor) -> list[Proposer]:
-    """The simplest first. With linear_only there is but identity."""
+    """The simplest first. With linear_only, the identity alone."""
     if inputs.settings.linear_only:
         return [identity]
     makers: list[Proposer] = [identity]

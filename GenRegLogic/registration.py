@@ -64,7 +64,7 @@ class Registration:
         return self._inverse
 
     def inverse_error(self) -> dict:
-        """{"mean_mm", "max_mm"} of going there and back inside the body, with the very field `inverse` returns."""
+        """{"mean_mm", "max_mm"} of the inverse consistency error in the body, of the field that `inverse` returns."""
         self.inverse()
         return dict(self._inverse_error)
 

@@ -294,7 +294,7 @@ class _Repair:
                 constraint=hold,
                 max_step=MAX_STEP,
             )
-            part = self.monitor.within(*share, whole_truth=share[0] > 0)  # one curve, not one for each start
+            part = self.monitor.within(*share, with_objective=share[0] > 0)  # one curve, not one for each start
             field = refiner.run(levels, start, part, self._whole_field, first=first)
             self.history = [each for each in self.history if each["level"] < first] + refiner.history
             return field
@@ -419,7 +419,7 @@ class _Repair:
         }
 
     def _inverse_error(self, forward: DisplacementField) -> dict:
-        """Of there and back in the region, where both scans show it."""
+        """Inverse consistency error in the region, where both scans show it."""
         index = np.argwhere(self.mask.array)[:, ::-1]
         points = forward.geometry.to_world(index[:: max(1, len(index) // INVERSE_POINTS)])
         grid = self.moving.geometry

@@ -256,8 +256,8 @@ def to_markdown(content: Mapping, reasons: Mapping[str, str] | None = None) -> s
         "## Deformation",
         _deformation_table(cases),
         "Of GenReg. Folds: voxels with det J ≤ 0, central "
-        "differences. NDV: any of the eight one-sided determinants ≤ 0. Inverse error: distance after going "
-        f"there and back, inside the body{_inverse_source(cases)}.",
+        "differences. NDV: any of the eight one-sided determinants ≤ 0. Inverse error: the mean inverse "
+        f"consistency error, inside the body{_inverse_source(cases)}.",
     ]
     parts += ["## Time and memory", _time_table(cases), _time_note(content["summary"])]
     return "\n\n".join(parts) + "\n"

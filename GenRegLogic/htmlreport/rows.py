@@ -121,7 +121,12 @@ def _deformation_rows(report: Mapping) -> Iterator[tuple[str, str, str, str]]:
     inverse = part_of(report, "inverse_error")
     if inverse:
         value = f"{number(inverse.get('mean_mm'), 2, ' mm')} mean, {number(inverse.get('max_mm'), 2, ' mm')} at most"
-        yield "There and back", "", value, "How far going to the other scan and back misses the start."
+        yield (
+            "Inverse consistency error",
+            "",
+            value,
+            "How far a point that is carried to the other scan and back ends from its start.",
+        )
 
 
 def motion_rows(report: Mapping, fixed: Geometry, forward: DisplacementField) -> Iterator[tuple[str, str, str, str]]:

@@ -22,7 +22,7 @@ __all__ = ["Flow", "PhantomPair", "make_pair"]
 
 MAX_DISPLACEMENT_MM = 25.0
 FLOW_STEPS = 6
-"""Fourth-order steps through the flow: going there and back then misses by under 0.001 mm."""
+"""Fourth-order steps through the flow: the inverse consistency error is then under 0.001 mm."""
 
 BREATH_CENTER_MM, BREATH_WIDTH_MM, BREATH_WEIGHT = (0.0, -10.0, -5.0), 62.0, 1.6
 BUMP_COUNT, BUMP_WIDTHS_MM = 10, (36.0, 60.0)

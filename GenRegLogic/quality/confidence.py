@@ -1,8 +1,8 @@
 """The expected error: where a registration is likely to be wrong, and by how much, without knowing the truth.
 
-Two things say so: where registering there and back again doesn't lead home, and where the scans would match better a
-little beside the place they were led to. What they have meant in mm was measured on real scans moved by known fields
-(`scripts/calibrate_confidence`, Resources/benchmark/calibration.md).
+Two things say so: the inverse consistency error (a second registration, moving to fixed, doesn't lead back), and where
+the scans would match better a little beside the place they were led to. What they have meant in mm was measured on real
+scans moved by known fields (`scripts/calibrate_confidence`, Resources/benchmark/calibration.md).
 
 Key functions: `estimate_confidence` for a run, `confidence_of` for a transform made earlier; both are `gather`, which
 collects the signs, and `expected_error`, which reads them.
@@ -82,7 +82,7 @@ class Signs:
         inside: 1 where the place lies in the moving scan (and its mask), else 0.
         weight: 1 in the fixed body, else 0.
         u: Displacement before the linear part ``(3, D, H, W)``, mm along the fixed axes.
-        residual: Where one ends who goes there and back, relative to the start, ``(3, D, H, W)``, mm.
+        residual: The inverse consistency error as vectors, end minus start, ``(3, D, H, W)``, mm.
     """
 
     geometry: Geometry
@@ -116,7 +116,7 @@ def gather(
     fixed: Prepared, moving: Prepared, linear: np.ndarray, field: Image, settings: Settings, monitor: Monitor
 ) -> Signs:
     """Register the other way round, coarsely, and compare; see `estimate_confidence`."""
-    forward, backward = there_and_back(fixed, moving, linear, field, settings, monitor)
+    forward, backward = inverse_consistency(fixed, moving, linear, field, settings, monitor)
     level = LinearLevel(fixed, moving, VOXELS, linear)
     geometry = level.fixed_geometry
     u = resample(forward, geometry, smooth=False)
@@ -136,7 +136,7 @@ def evidence(signs: Signs) -> dict[str, torch.Tensor]:
     """The signs as lengths in voxels of their grid, ``(D, H, W)``; the larger, the worse.
 
     Returns:
-        "near" and "wide": how far there and back misses, in a small and in a wide neighborhood. "pull": how far beside
+        "near" and "wide": the inverse consistency error, in a small and in a wide neighborhood. "pull": how far beside
         its place a voxel's surroundings match best. "motion": how far the scan was bent.
     """
     spacing = signs.geometry.spacing[0]
@@ -184,7 +184,7 @@ def error_voxels(found: Mapping[str, torch.Tensor]) -> torch.Tensor:
     return torch.maximum(error, found["wide"] / 2)
 
 
-def there_and_back(
+def inverse_consistency(
     fixed: Prepared, moving: Prepared, linear: np.ndarray, field: Image, settings: Settings, monitor: Monitor
 ) -> tuple[Image, Image]:
     """The forward displacement on a coarse grid, and the backward one of a registration of its own.
@@ -240,7 +240,7 @@ def confidence_of(
 
 
 def disagreement(linear: np.ndarray, forward: Image, backward: Image) -> torch.Tensor:
-    """Where one ends who goes there and back, relative to where one started: ``(3, D, H, W)`` mm on the fixed axes.
+    """The inverse consistency error as vectors, end minus start: ``(3, D, H, W)`` mm on the fixed axes.
 
     Args:
         linear: 4x4, LPS mm, fixed -> moving; `backward` was found under its inverse.

@@ -114,7 +114,7 @@ def body_points(fixed: Prepared, forward: DisplacementField) -> np.ndarray:
 
 
 def _inverse_error(points: np.ndarray, forward: DisplacementField, moving: Geometry) -> dict:
-    """Error of there and back inside the body, with the inverse on a grid of at most INVERSE_VOXELS voxels."""
+    """Inverse consistency error inside the body, with the inverse on a grid of at most INVERSE_VOXELS voxels."""
     grid = canonical_geometry(moving)
     factor = grid.factor_to(INVERSE_VOXELS)
     if factor > 1:

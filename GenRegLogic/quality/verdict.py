@@ -28,7 +28,7 @@ VOLUME_CHANGE_RANGE = (1 / 50, 50.0)
 
 MAX_INVERSE_ERROR_MM = 0.1
 MAX_INVERSE_ERROR_VOXELS = 0.5
-"""The mean error of going there and back may reach the larger of the two: 0.1 mm is most of a mouse brain's voxel, and
+"""The mean inverse consistency error may reach the larger of the two: 0.1 mm is most of a mouse brain's voxel, and
 nothing in a scan of 5 mm slices."""
 
 TRUSTED_MEDIAN, FAILED_MEDIAN, TRUSTED_P95 = 1.05, 3.0, 2.5

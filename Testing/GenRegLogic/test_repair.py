@@ -132,7 +132,7 @@ class TestLandmarks:
 
 
 class TestResult:
-    def test_there_and_back_is_exact(self, pair, repaired):
+    def test_inverse_consistency_is_exact(self, pair, repaired):
         back = repaired.inverse()
         points = inner()
         there = repaired.forward(points)

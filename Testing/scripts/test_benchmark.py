@@ -298,7 +298,7 @@ class TestInverse:
         sitk.WriteTransform(sitk.TranslationTransform(3, (0.0, 0.0, -2.5)), str(tmp_path / "back.tfm"))
         referee = SimpleNamespace(read_transform=sitk.ReadTransform)
         bench = SimpleNamespace(file=lambda case, key: tmp_path / "scan.nii", referee=referee)
-        found = benchmark.there_and_back(bench, "a", tmp_path / "there.tfm", tmp_path / "back.tfm")
+        found = benchmark.inverse_consistency(bench, "a", tmp_path / "there.tfm", tmp_path / "back.tfm")
         assert found == {"mean_mm": 0.5, "max_mm": 0.5}
 
 

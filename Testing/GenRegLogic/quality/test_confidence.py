@@ -1,4 +1,4 @@
-"""The expected error: how far there and back misses."""
+"""The expected error: the inverse consistency error."""
 
 import dataclasses
 
@@ -31,7 +31,7 @@ CPU = torch.device("cpu")
 
 
 def missed(linear, forward, backward):
-    """How far there and back misses, as a volume."""
+    """The inverse consistency error as a volume."""
     return Volume(disagreement(linear, forward, backward).norm(dim=0).numpy(), forward.geometry)
 
 
@@ -43,7 +43,7 @@ class TestDisagreement:
         return tuple(prepare(scene.scan(grid), mask=None, device=CPU) for grid in (FIXED_GRID, MOVING_GRID))
 
     @staticmethod
-    def there_and_back(scans, shift, linear):
+    def inverse_consistency(scans, shift, linear):
         """Fields that move by a shift (LPS mm, before the linear part) and back."""
         fixed, moving = (scan.mask.geometry for scan in scans)
         home = np.linalg.inv(linear)[:3, :3]  # w so that A^-1 (y + R' w) undoes the shift
@@ -56,17 +56,17 @@ class TestDisagreement:
 
     @pytest.mark.parametrize("linear", [np.eye(4), LINEAR], ids=["alone", "under a linear part"])
     def test_where_the_way_back_leads_home_nothing_is_missed(self, scans, linear):
-        forward, backward = self.there_and_back(scans, np.array([4.0, -3.0, 2.0]), linear)
+        forward, backward = self.inverse_consistency(scans, np.array([4.0, -3.0, 2.0]), linear)
         error = missed(linear, forward, backward)
         assert error.array.max() < 1e-3
 
     def test_where_it_does_not_it_is_that_far(self, scans):
-        forward, backward = self.there_and_back(scans, np.array([4.0, -3.0, 2.0]), np.eye(4))
+        forward, backward = self.inverse_consistency(scans, np.array([4.0, -3.0, 2.0]), np.eye(4))
         error = missed(np.eye(4), forward, Image(0 * backward.tensor, backward.geometry))
         np.testing.assert_allclose(error.array, np.sqrt(16 + 9 + 4), rtol=1e-3)
 
     def test_only_the_broken_place_is_marked(self, scans):
-        forward, backward = self.there_and_back(scans, np.array([4.0, -3.0, 2.0]), np.eye(4))
+        forward, backward = self.inverse_consistency(scans, np.array([4.0, -3.0, 2.0]), np.eye(4))
         place = backward.geometry.to_world(np.array(backward.geometry.size) / 2)
         k, j, i = (n // 2 for n in backward.geometry.shape)
         backward.tensor[0, k - 2 : k + 3, j - 2 : j + 3, i - 2 : i + 3] += 12.0
@@ -79,7 +79,7 @@ class TestDisagreement:
 
 @pytest.fixture(scope="module")
 def signs(pair):
-    """Of a pair that is registered exactly, there and back."""
+    """Of a pair that is registered exactly in both directions."""
     prepared = [prepare(scan, mask=None, device=CPU) for scan in (pair.fixed, pair.fixed)]
     level = LinearLevel(*prepared, 100_000)
     zero = torch.zeros(3, *level.fixed_geometry.shape)

@@ -73,7 +73,7 @@ class TestDisplacement:
 
 
 class TestInverseConsistency:
-    def test_going_there_and_back_leads_closer_to_home_than_before(self):
+    def test_going_inverse_consistency_leads_closer_to_home_than_before(self):
         there = 2 * torch.stack([F.avg_pool3d(texture(n)[None, None], 5, 1, 2)[0, 0] * 4 for n in range(3)])
         back = -there + 0.5 * torch.stack([F.avg_pool3d(texture(9 + n)[None, None], 5, 1, 2)[0, 0] for n in range(3)])
         before = miss(there, back)

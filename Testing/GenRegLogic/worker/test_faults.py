@@ -168,7 +168,7 @@ class TestStopped:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the programs of these tests speak over a socket")
-class TestNonsense:
+class TestBrokenProtocol:
     @pytest.mark.parametrize("words", PROTOCOL_BROKEN.values(), ids=PROTOCOL_BROKEN)
     def test_garbage_on_the_line_ends_the_process_with_one_sentence(self, make_worker, words):
         worker = make_worker(HELLO + f"\nline.recv(100000)\n{words}\ntime.sleep(60)")
