@@ -253,7 +253,8 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
     with monitor.stage("refine"):
         field = refiner.run(levels, proposal.field, monitor, lambda u: with_linear(u, linear.matrix))
     with monitor.stage("finish"):
-        hooks = {"tell": monitor.within(0.0, 0.3).tell, "warn": notes.append}
+        given_up: list[str] = []
+        hooks = {"tell": monitor.within(0.0, 0.3).tell, "warn": given_up.append}
         if bodies is None:
             forward, repaired = full_field(field, linear.matrix, inputs.fixed.geometry, **hooks)
         else:
@@ -269,6 +270,7 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
             history=refiner.history,
             repaired=repaired,
             stopped_early=monitor.keep,
+            given_up=given_up[0] if given_up else None,
             notes=notes,
             level=level,
             field=field,

@@ -41,6 +41,7 @@ class Findings:
     history: list[dict]
     repaired: int
     stopped_early: bool
+    given_up: str | None
     notes: list[str]
     level: LinearLevel
     field: Image
@@ -67,6 +68,7 @@ def make_report(inputs, fixed: Prepared, forward: DisplacementField, found: Find
         landmarks=_landmarks(inputs, forward),
         rigid=None if inputs.keep_rigid is None else rigid_figures(forward, inputs.keep_rigid),
         stopped_early=found.stopped_early,
+        given_up=found.given_up,
         warnings=inputs.warnings,
         notes=[*found.notes, *_choices(found)],
     )

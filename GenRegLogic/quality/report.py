@@ -50,6 +50,7 @@ def build_report(
     rigid: Sequence[Mapping] | None = None,
     repair: Mapping | None = None,
     stopped_early: bool = False,
+    given_up: str | None = None,
     warnings: Iterable[str] = (),
     notes: Iterable[str] = (),
 ) -> dict:
@@ -74,6 +75,7 @@ def build_report(
         rigid: What `rigidity.rigid_figures` returns for bodies that were kept rigid, or None where none were.
         repair: Figures of a local repair (see `repair.repair`), or None for a whole registration.
         stopped_early: The caller said "keep the best so far".
+        given_up: Why the deformation was given up, where it folded beyond repair.
         warnings: Sentences about the inputs and the run that the user has to know.
         notes: Sentences that explain choices, such as a smaller plan for want of memory.
 
@@ -101,6 +103,7 @@ def build_report(
             "rigid": rigid,
             "repair": repair,
             "stopped_early": stopped_early,
+            "given_up": given_up,
             "warnings": list(dict.fromkeys(warnings)),
             "notes": list(dict.fromkeys(notes)),
         }

@@ -75,9 +75,9 @@ def verdict(figures: Mapping) -> tuple[str, list[str]]:
 
     Args:
         figures: A report, or the part of one that is known: `similarity`, `jacobian`, `inverse_error`, `confidence`,
-            `landmarks`, `inputs`, `linear_matrix` and `stopped_early` as `report.build_report` lays them out.
-            Every run has all of them but `landmarks` and `stopped_early`: one that is absent, None or not finite
-            counts as not measured, and the status is then "check" at best.
+            `landmarks`, `inputs`, `linear_matrix`, `given_up` and `stopped_early` as `report.build_report` lays them
+            out. Every run has all of them but `landmarks`, `given_up` and `stopped_early`: one that is absent, None or
+            not finite counts as not measured, and the status is then "check" at best.
 
     Returns:
         The status, "trustworthy", "check" or "failed", and the sentences that give its reasons, the gravest first.
@@ -91,6 +91,8 @@ def verdict(figures: Mapping) -> tuple[str, list[str]]:
 
 
 def _findings(figures: Mapping) -> Iterator[tuple[str, str]]:
+    if figures.get("given_up"):  # the other figures are of a deformation that is not in the result
+        yield FAILED, figures["given_up"]
     for name, sentence in NOT_MEASURED.items():
         if not _measured(name, figures.get(name)):
             yield CHECK, sentence

@@ -81,6 +81,17 @@ class TestResult:
         assert stages == []
         assert register(pair.fixed, pair.moving, Settings(network="off", linear_only=True)).report
 
+    def test_a_deformation_that_had_to_be_given_up_is_a_failed_registration(self, pair, monkeypatch):
+        finish = importlib.import_module("GenRegLogic.stages.finish")
+        monkeypatch.setattr(finish, "bad_voxels", lambda field, limit: np.ones(field.geometry.shape, bool))
+        monkeypatch.setattr(finish, "MAX_REPAIR_ROUNDS", 2)
+        result = register(pair.fixed, pair.moving, Settings(iterations=2))
+        assert result.report["given_up"] == finish.GIVEN_UP
+        assert result.report["verdict"]["status"] == "failed"
+        assert finish.GIVEN_UP in result.report["verdict"]["reasons"]
+        corner, linear = pair.fixed.geometry.corners(), result.linear
+        np.testing.assert_allclose(result.forward(corner), linear(corner), atol=0.01)
+
     def test_one_contrast_is_compared_by_intensity(self, registered):
         assert registered.report["descriptor"] == "intensity"
 

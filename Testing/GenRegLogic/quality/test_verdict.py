@@ -54,6 +54,7 @@ def test_good_figures_are_trustworthy_and_say_why():
         ("landmarks.tre_after_mm", 12.0, "failed", "farther apart"),
         ("landmarks.tre_after_mm", 6.0, "check", "still lie 6.0 mm apart"),
         ("stopped_early", True, "check", "stopped before"),
+        ("given_up", "The deformation was given up.", "failed", "was given up"),
     ],
 )
 def test_a_sign_of_trouble_is_noticed(path, value, expected, words):
