@@ -47,6 +47,17 @@ class AffineTransform:
 
     Raises:
         InputError: The matrix is not 4x4, not finite or not invertible.
+
+    Example:
+        A shift by 5 mm to the left (LPS: x grows to the left), and back:
+
+        >>> matrix = np.eye(4)
+        >>> matrix[0, 3] = 5
+        >>> shift = AffineTransform(matrix)
+        >>> shift(np.array([[1.0, 2.0, 3.0]])).tolist()
+        [[6.0, 2.0, 3.0]]
+        >>> shift.inverse()(np.array([[6.0, 2.0, 3.0]])).tolist()
+        [[1.0, 2.0, 3.0]]
     """
 
     matrix: np.ndarray
@@ -119,6 +130,15 @@ class DisplacementField:
 
     Raises:
         InputError: The array does not fit the geometry or is not finite.
+
+    Example:
+        Two voxels along i, of which only the second moves, by 2 mm along x; halfway between them it is half of that:
+
+        >>> array = np.zeros((2, 2, 2, 3), np.float32)
+        >>> array[:, :, 1, 0] = 2
+        >>> field = DisplacementField(array, Geometry((2, 2, 2)))
+        >>> field(np.array([[0.0, 0.0, 0.0], [0.5, 0.0, 0.0], [1.0, 0.0, 0.0], [9.0, 0.0, 0.0]])).tolist()
+        [[0.0, 0.0, 0.0], [1.5, 0.0, 0.0], [3.0, 0.0, 0.0], [9.0, 0.0, 0.0]]
     """
 
     array: np.ndarray
@@ -202,6 +222,15 @@ class CompositeTransform:
 
     Attributes:
         parts: Applied first to last (ITK stores them the other way round).
+
+    Example:
+        Doubled first, then shifted by 5 mm:
+
+        >>> doubled, shifted = np.diag([2.0, 2.0, 2.0, 1.0]), np.eye(4)
+        >>> shifted[0, 3] = 5
+        >>> both = CompositeTransform((AffineTransform(doubled), AffineTransform(shifted)))
+        >>> both(np.array([[1.0, 2.0, 3.0]])).tolist()
+        [[7.0, 4.0, 6.0]]
     """
 
     parts: tuple[Transform, ...]

@@ -40,6 +40,17 @@ class Geometry:
     Raises:
         InputError: The size is not three positive numbers, a spacing is not positive, or the axes are not
             perpendicular to one another.
+
+    Example:
+        Voxels are counted (i, j, k) and lie in LPS mm; arrays have the axes the other way round:
+
+        >>> grid = Geometry(size=(40, 30, 20), spacing=(1, 1, 2.5), origin=(-20, -15, -25))
+        >>> grid.shape
+        (20, 30, 40)
+        >>> grid.to_world((0, 0, 2)).tolist()
+        [-20.0, -15.0, -20.0]
+        >>> grid.to_index((-20, -15, -20)).tolist()
+        [0.0, 0.0, 2.0]
     """
 
     size: tuple[int, int, int]

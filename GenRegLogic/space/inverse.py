@@ -68,6 +68,12 @@ def invert(
 
     Returns:
         The inverse, moving -> fixed, and its error.
+
+    Example:
+        >>> forward = DisplacementField(np.full((4, 4, 4, 3), 0.5, np.float32), Geometry((4, 4, 4)))
+        >>> backward, error = invert(forward)
+        >>> backward(forward(np.array([[1.0, 1.0, 1.0]]))).round(3).tolist()
+        [[1.0, 1.0, 1.0]]
     """
     geometry = field.geometry if geometry is None else geometry
     if tolerance_mm is None:

@@ -89,7 +89,13 @@ def warp_labels(moving: Volume, transform: Transform, reference: Geometry) -> Vo
 
 
 def warp_points(points: np.ndarray, transform: Transform) -> np.ndarray:
-    """(n, 3) fixed points to (n, 3) moving points, LPS mm; with the inverse transform, the other way."""
+    """(n, 3) fixed points to (n, 3) moving points, LPS mm; with the inverse transform, the other way.
+
+    Example:
+        >>> from GenRegLogic.space.field import AffineTransform
+        >>> warp_points(np.array([[1.0, 2.0, 3.0]]), AffineTransform(np.diag([2.0, 1.0, 1.0, 1.0]))).tolist()
+        [[2.0, 2.0, 3.0]]
+    """
     return transform(points)
 
 
