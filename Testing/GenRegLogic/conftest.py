@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import torch
 
 from GenRegLogic.phantom.scans import Flow
 from GenRegLogic.register import register
 from GenRegLogic.space.field import AffineTransform, DisplacementField
 from GenRegLogic.space.geometry import Geometry
+from GenRegLogic.space.grid import Image, canonical_geometry
 from GenRegLogic.space.volume import Volume
 
 
@@ -245,3 +247,30 @@ def two_contrasts():
 def registered(pair):
     """The pair's registration with the defaults."""
     return register(pair.fixed, pair.moving)
+
+
+LINEAR = np.eye(4)
+LINEAR[:3, :3] = rotation(0.1, -0.2, 0.3) @ np.diag([1.1, 0.9, 1.0])
+LINEAR[:3, 3] = (30.0, -20.0, 50.0)
+"""Turned, stretched and shifted, LPS mm."""
+
+
+@pytest.fixture(params=["as it is", "in another order", "left-handed"])
+def stored(request, grid, make_volume):
+    """Each grid, stored in three ways."""
+    volume = make_volume(grid)
+    if request.param == "in another order":
+        volume = stored_otherwise(volume, (2, 0, 1), (0, 1))
+    if request.param == "left-handed":
+        volume = stored_otherwise(volume, (0, 1, 2), (2,))
+    return volume.geometry
+
+
+def working_field(geometry, make_field, amplitude=1.0):
+    """A smooth u along the canonical axes, on a grid coarser than the scan's."""
+    grid = canonical_geometry(geometry)
+    coarse = Geometry(
+        tuple(n // 2 + 1 for n in grid.size), tuple(2 * s for s in grid.spacing), grid.origin, grid.direction
+    )
+    u = make_field(coarse, amplitude).array
+    return Image(torch.from_numpy(np.ascontiguousarray(u.transpose(3, 0, 1, 2))), coarse)

@@ -7,6 +7,7 @@ import torch
 from GenRegLogic.errors import Cancelled, InputError
 from GenRegLogic.register import register
 from GenRegLogic.settings import Settings
+from GenRegLogic.space import margin as grids
 from GenRegLogic.space.field import AffineTransform, DisplacementField
 from GenRegLogic.space.geometry import Geometry
 from GenRegLogic.space.volume import Volume
@@ -84,7 +85,6 @@ class TestRegister:
         assert set(do(real_worker, "register", *job).end["arrays"]) == {"forward", "confidence"}
 
     def test_with_a_margin_the_fields_are_slicers_grids(self, real_worker, scans, end, direct):
-        grids = pytest.importorskip("GenRegLogic.space.margin")
         parameters, arrays = make_job(*scans, settings=SETTINGS, want_inverse=True, margin=True)
         wide = do(real_worker, "register", parameters, arrays).end
         for name, field in (("forward", direct.forward), ("inverse", direct.inverse())):

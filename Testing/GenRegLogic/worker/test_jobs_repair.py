@@ -6,6 +6,7 @@ import pytest
 from GenRegLogic.errors import InputError
 from GenRegLogic.repair import repair
 from GenRegLogic.settings import Settings
+from GenRegLogic.space import margin as grids
 from GenRegLogic.space.field import DisplacementField
 from GenRegLogic.space.volume import Volume
 
@@ -46,7 +47,6 @@ def test_the_field_and_the_report_are_the_engines(real_worker, scans, wrong, reg
 
 
 def test_with_a_margin_the_field_is_slicers_grid(real_worker, scans, wrong, region):
-    grids = pytest.importorskip("GenRegLogic.space.margin")
     end = do(real_worker, "repair", *job_of(scans, wrong, region, margin=True)).end
     direct = repair(*scans, wrong, region=region, settings=Settings(**SETTINGS))
     array, geometry = grids.withMargin(direct.forward.array, direct.forward.geometry)

@@ -7,6 +7,7 @@ from GenRegLogic.errors import Cancelled, InputError
 from GenRegLogic.quality.maps import confidence_on, displacement_magnitude, local_similarity, log_jacobian
 from GenRegLogic.register import register
 from GenRegLogic.settings import Settings
+from GenRegLogic.space import margin as grids
 from GenRegLogic.worker.maps_job import MAPS, run_maps
 
 from .conftest import do
@@ -100,7 +101,6 @@ def test_a_confidence_that_is_not_known_is_made(make, result):
 
 def test_a_field_on_another_grid_gives_maps_on_the_fixed_one(make, result):
     parameters, arrays = make(["magnitude"])
-    grids = pytest.importorskip("GenRegLogic.space.margin")
     wide, geometry = grids.withMargin(result.forward.array, result.forward.geometry)
     arrays["field"] = wide * grids.LPS_TO_RAS.astype(np.float32)
     parameters["field"] = geometry.to_dict()
