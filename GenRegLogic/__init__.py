@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from ._lazy import lazy_names
 from ._moved import install
-from .machine.runtime import set_runtime_variables
+from .machine.libraries import set_runtime_variables
 from .machine.waiting import note_what_is_loaded
 from .version import __version__
 

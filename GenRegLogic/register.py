@@ -25,7 +25,7 @@ from .guidance.rigid import RigidBodies, check_rigid, rigid_field
 from .machine.device import choose_device, device_name, free_memory, plan_memory, tune_allocator
 from .machine.memory import is_out_of_memory
 from .machine.waiting import sleeping_threads
-from .network.learned import SHA256, SHOWN_DIGITS, Learned, shipped
+from .network.apply import SHA256, SHOWN_DIGITS, Learned, shipped
 from .progress import Monitor, Progress, listening
 from .quality.confidence import estimate_confidence
 from .quality.findings import Findings, body_points, make_report

@@ -166,7 +166,7 @@ class Pair:
 
     Args:
         fixed, moving: The scans.
-        learned: The network at work (`learned.Learned`).
+        learned: The network at work (`network.apply.Learned`).
         max_voxels: Of the finest working grid.
     """
 

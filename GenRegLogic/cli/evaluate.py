@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     from ..evaluate import evaluate
     from ..files.points import read_points
     from ..quality.report import plain
-    from .chain import read_chain
+    from .transforms import read_chain
 
     def read(reader, path):
         return None if path is None else reader(path)

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
 def _weights() -> str:
     """The network's weights, and whether they are those of this version."""
     from ..errors import InputError
-    from ..network.learned import SHA256, SHOWN_DIGITS, WEIGHTS
+    from ..network.apply import SHA256, SHOWN_DIGITS, WEIGHTS
     from ..network.weights import load_weights
 
     try:

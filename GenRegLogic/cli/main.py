@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ..errors import Cancelled, GenRegError, InputError
-from ..machine.runtime import set_runtime_variables
+from ..machine.libraries import set_runtime_variables
 from ..version import __version__
 from . import demo, evaluate, info, register, repair, warp
 from . import report as html

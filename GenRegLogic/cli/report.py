@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     from ..settings import Settings
     from ..space.field import DisplacementField, sample_transform
     from ..space.volume import check_registrable
-    from .chain import read_chain
+    from .transforms import read_chain
 
     settings = Settings(device=args.device)
     report = None if args.json is None else read_report(args.json)

@@ -69,7 +69,7 @@ def run_image(args: argparse.Namespace) -> int:
 
     from ..files.images import write_volume
     from ..space.warp import warp_image, warp_labels
-    from .chain import read_chain
+    from .transforms import read_chain
 
     image = read_scan(args.image, args)
     reference = read_scan(args.reference, args).geometry
@@ -88,7 +88,7 @@ def run_points(args: argparse.Namespace) -> int:
 
     from ..files.points import read_points, write_points
     from ..space.warp import warp_points
-    from .chain import read_chain
+    from .transforms import read_chain
 
     points = read_points(args.points)
     write_points(warp_points(points, read_chain(args.transform, invert=args.invert)), args.output)

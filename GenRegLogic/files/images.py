@@ -10,7 +10,7 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from ..machine.runtime import quiet_itk
+from ..machine.libraries import quiet_itk
 from ..space.geometry import Geometry
 from ..space.volume import Volume
 from .atomic import check_writable, replacing

@@ -13,7 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import GenRegError, InputError, ResourceError
-from ..machine.runtime import quiet_itk
+from ..machine.libraries import quiet_itk
 from ..space.geometry import check_image_kind
 from .nifti import check_nifti, is_nifti, non_finite
 

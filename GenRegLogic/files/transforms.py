@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
-from ..machine.runtime import quiet_itk
+from ..machine.libraries import quiet_itk
 from ..space.field import DisplacementField, Transform, from_sitk, sample_transform
 from ..space.geometry import Geometry
 from .atomic import IMAGE_ENDINGS, check_writable, replacing

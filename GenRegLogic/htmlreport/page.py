@@ -14,11 +14,12 @@ from ..files.atomic import check_writable, replacing
 from ..space.field import DisplacementField
 from ..space.volume import Volume, check_registrable
 from ..version import __version__
+from .illustrations import TILT_WORTH_SAYING, Plates
 from .objective_plot import curve_svg, shares
-from .pictures import ERROR_COLORS
-from .plates import TILT_WORTH_SAYING, Plates
+from .render import ERROR_COLORS
 from .reports import belongs, coverage
-from .rows import (
+from .style import STYLE
+from .table import (
     figure_rows,
     geometry_rows,
     items_of,
@@ -29,7 +30,6 @@ from .rows import (
     settings_rows,
     stage_rows,
 )
-from .style import STYLE
 from .worst_places import PlaceToSee, body_of, places_to_see
 
 __all__ = ["MAX_BYTES", "build_html", "write_html"]

@@ -14,7 +14,7 @@ from ..space.geometry import Geometry
 from ..space.grid import sample
 from ..space.volume import Volume
 from ..stages.prepare import prepare
-from .planes import Scan
+from .cuts import Scan
 
 __all__ = ["PlaceToSee", "body_of", "inside_body", "letters", "places_to_see"]
 

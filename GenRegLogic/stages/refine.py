@@ -55,7 +55,7 @@ STALL_STEPS, STALL_GAIN = 6, 2e-3
 
 
 class Describer(Protocol):
-    """A network at work (`learned.Learned`)."""
+    """A network at work (`network.apply.Learned`)."""
 
     def describe(self, image: torch.Tensor) -> torch.Tensor:
         """Descriptors ``(C, D, H, W)`` of an image ``(D, H, W)``."""

@@ -2,7 +2,7 @@
 
 Every step's pair follows from the seed and the step's number alone, so a run that is interrupted and goes on sees what
 an uninterrupted one would have seen. The learning rate is constant after a short rise, and the weights that are used
-are a running average, so training can go on as long as anyone likes. Real pairs are only looked at (`development`).
+are a running average, so training can go on as long as anyone likes. Real pairs are only looked at (`validation`).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import torch
 from ..errors import InputError
 from ..network.model import Network
 from ..network.weights import load_weights, save_weights
-from .development import DevelopmentPair, Row, validate
 from .losses import losses
 from .pairs import make_pair
+from .validation import DevelopmentPair, Row, validate
 
 __all__ = ["Recipe", "Trainer"]
 

@@ -22,7 +22,7 @@ def main() -> int:
 
     faulthandler.enable()
     threading.Thread(target=leave_with_program, name="lifeline", daemon=True).start()
-    from GenRegLogic.machine.runtime import set_runtime_variables
+    from GenRegLogic.machine.libraries import set_runtime_variables
     from GenRegLogic.worker.channel import ChannelClosed, open_inherited
     from GenRegLogic.worker.server import Server
 

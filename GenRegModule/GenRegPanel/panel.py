@@ -4,10 +4,10 @@ import vtk
 
 from .dependencies import ensureTorch, torchInstalled
 from .inputs.devices import DevicesList
-from .inputs.inputspart import InputsPart
+from .inputs.inputsline import InputsPart
 from .inspect.section import InspectPart
 from .result.display import ResultButtons, ResultDisplay
-from .result.resultpart import ResultPart
+from .result.resultsection import ResultPart
 from .run.control import RunControl
 from .timing import Later
 

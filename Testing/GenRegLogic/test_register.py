@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from GenRegLogic.errors import InputError
-from GenRegLogic.network.learned import SHA256, Learned
+from GenRegLogic.network.apply import SHA256, Learned
 from GenRegLogic.register import register
 from GenRegLogic.settings import Settings
 from GenRegLogic.space.field import AffineTransform, CompositeTransform, sample_transform
@@ -74,7 +74,7 @@ class TestResult:
         assert report["versions"].get("network") == (SHA256[:12] if described or improved else None)
 
     def test_weights_of_another_network_are_told_before_anything_is_computed(self, pair, monkeypatch, tmp_path):
-        monkeypatch.setattr("GenRegLogic.network.learned.WEIGHTS", tmp_path / "network.npz")
+        monkeypatch.setattr("GenRegLogic.network.apply.WEIGHTS", tmp_path / "network.npz")
         stages = []
         with pytest.raises(InputError, match="weights are missing"):
             register(pair.fixed, pair.moving, on_progress=stages.append)

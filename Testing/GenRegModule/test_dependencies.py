@@ -134,7 +134,7 @@ class TestThePanelWithoutTorch:
 
     def test_no_worker_is_started_to_look_at_the_volumes(self, host, scene, slicerModule, fakes, addVolume):
         ui = SimpleNamespace()
-        inputs = __import__("GenRegPanel.inputs.inputspart", fromlist=["InputsPart"]).InputsPart(
+        inputs = __import__("GenRegPanel.inputs.inputsline", fromlist=["InputsPart"]).InputsPart(
             ui, fakes.runner, None, lambda: False
         )
         inputs.ready = True

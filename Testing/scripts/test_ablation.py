@@ -356,7 +356,7 @@ def pair():
         patch.syspath_prepend(SCRIPTS)
         from ablation_runs import Pair
 
-        from GenRegLogic.network.learned import Learned
+        from GenRegLogic.network.apply import Learned
         from GenRegLogic.network.model import Network
         from GenRegLogic.space.geometry import Geometry
         from GenRegLogic.space.volume import Volume

@@ -94,7 +94,7 @@ class CurvePart:
         self._curve = self._viewNode = self._ownerNode = None
 
     def _make(self):
-        from GenRegLogic.mrml.views.chart import ObjectiveCurve
+        from GenRegLogic.mrml.views.objectiveplot import ObjectiveCurve
 
         scene = slicer.mrmlScene
         self._curve = ObjectiveCurve(scene)

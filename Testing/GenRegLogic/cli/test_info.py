@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from GenRegLogic.network.learned import SHA256
+from GenRegLogic.network.apply import SHA256
 from GenRegLogic.version import __version__
 
 
@@ -19,7 +19,7 @@ def test_the_networks_weights_are_named_by_their_checksum(genreg):
 
 
 def test_weights_of_another_network_are_told(genreg, monkeypatch, tmp_path):
-    monkeypatch.setattr("GenRegLogic.network.learned.WEIGHTS", tmp_path / "network.npz")
+    monkeypatch.setattr("GenRegLogic.network.apply.WEIGHTS", tmp_path / "network.npz")
     ran = genreg("info")
     assert ran.code == 0
     assert "weights are missing (network.npz); install GenReg again." in ran.out

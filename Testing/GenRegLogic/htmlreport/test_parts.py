@@ -8,7 +8,7 @@ import pytest
 from GenRegLogic.errors import InputError, ResourceError
 from GenRegLogic.htmlreport import check_report, measured_report, read_report, write_html
 from GenRegLogic.htmlreport.objective_plot import curve_svg, shares
-from GenRegLogic.htmlreport.rows import figure_rows, geometry_rows, length, motion_rows, number
+from GenRegLogic.htmlreport.table import figure_rows, geometry_rows, length, motion_rows, number
 from GenRegLogic.htmlreport.worst_places import body_of, inside_body, letters, places_to_see
 from GenRegLogic.space.field import AffineTransform, sample_transform
 from GenRegLogic.space.geometry import Geometry

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import slicer
 
-from GenRegLogic.mrml.views.chart import ObjectiveCurve
 from GenRegLogic.mrml.views.layers import SliceViewState, ViewsState, setLayers, showLayers
+from GenRegLogic.mrml.views.objectiveplot import ObjectiveCurve
 
 from ..conftest import GEOMETRIES
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from GenRegLogic.htmlreport import pictures
-from GenRegLogic.htmlreport.planes import ORIENTATIONS, whole
+from GenRegLogic.htmlreport import render
+from GenRegLogic.htmlreport.cuts import ORIENTATIONS, whole
 from GenRegLogic.htmlreport.png import data_uri, encode
 from GenRegLogic.space.field import AffineTransform
 from GenRegLogic.space.geometry import Geometry
@@ -33,7 +33,7 @@ class TestPng:
 class TestTone:
     def test_brighter_stays_brighter(self):
         values = np.random.default_rng(0).gamma(2.0, 100.0, (20, 20, 20)).astype(np.float32)
-        places, shades = pictures.tone(Volume.from_array(values, spacing=(1, 1, 1)))
+        places, shades = render.tone(Volume.from_array(values, spacing=(1, 1, 1)))
         assert (np.diff(places) > 0).all()
         assert (np.diff(shades) >= 0).all()
         assert (shades[0], shades[-1]) == pytest.approx((0.0, 1.0), abs=0.05)
@@ -43,7 +43,7 @@ class TestTone:
         values = np.full((40, 40, 40), -1000.0)
         values[10:30, 10:30, 5:35] = random.normal(40, 30, (20, 20, 30))
         values[18:22, 18:22, 5:35] = 1000.0
-        places, shades = pictures.tone(Volume.from_array(values.astype(np.int16), spacing=(1, 1, 1)))
+        places, shades = render.tone(Volume.from_array(values.astype(np.int16), spacing=(1, 1, 1)))
         fat, muscle, air, bone = np.interp([0.0, 80.0, -1000.0, 1000.0], places, shades)
         assert muscle - fat > 0.3
         assert air < 0.05
@@ -53,23 +53,23 @@ class TestTone:
     def test_two_values_are_enough(self, dtype):
         array = np.zeros((4, 4, 4), dtype)
         array[0, 0, 0] = 1
-        places, shades = pictures.tone(Volume.from_array(array, spacing=(1, 1, 1)))
+        places, shades = render.tone(Volume.from_array(array, spacing=(1, 1, 1)))
         assert np.interp(1.0, places, shades) - np.interp(0.0, places, shades) > 0.4
 
 
 class TestBoth:
     def test_what_is_alike_is_gray(self):
-        fused = pictures.fusion(RAMP, RAMP)
+        fused = render.fusion(RAMP, RAMP)
         assert (fused[..., 0] == fused[..., 1]).all()
         assert (fused[..., 1] == fused[..., 2]).all()
 
     def test_fixed_alone_is_green_and_moving_alone_magenta(self):
         nothing, all_ = np.zeros((1, 1)), np.ones((1, 1))
-        assert pictures.fusion(all_, nothing)[0, 0].tolist() == [0, 255, 0]
-        assert pictures.fusion(nothing, all_)[0, 0].tolist() == [255, 0, 255]
+        assert render.fusion(all_, nothing)[0, 0].tolist() == [0, 255, 0]
+        assert render.fusion(nothing, all_)[0, 0].tolist() == [255, 0, 255]
 
     def test_a_checkerboard_alternates_between_both(self):
-        board = pictures.checkerboard(np.zeros((20, 30)), np.ones((20, 30)), 10.0)
+        board = render.checkerboard(np.zeros((20, 30)), np.ones((20, 30)), 10.0)
         assert board[::10, ::10].tolist() == [[0, 1, 0], [1, 0, 1]]
         assert board[5, 9] == 0
         assert board[5, 10] == 1
@@ -80,7 +80,7 @@ class TestGrid:
 
     def lines(self, matrix):
         cut = whole(self.GRID, ORIENTATIONS[0], (0.0, 0.0, 0.0), 200**2)
-        pixels = pictures.grid_lines(np.zeros((cut.rows, cut.columns)), cut, AffineTransform(matrix), 10.0)
+        pixels = render.grid_lines(np.zeros((cut.rows, cut.columns)), cut, AffineTransform(matrix), 10.0)
         return pixels.max(axis=-1) > 100, cut
 
     def test_without_a_deformation_the_lines_are_straight_and_regular(self):
@@ -106,18 +106,18 @@ class TestGrid:
 class TestError:
     def test_no_error_leaves_the_picture_and_a_large_one_covers_it(self):
         error = np.linspace(0, 10, 32) * np.ones((24, 1))
-        over = pictures.error_overlay(RAMP * 0 + 0.5, error, np.ones_like(error), 10.0).astype(int)
+        over = render.error_overlay(RAMP * 0 + 0.5, error, np.ones_like(error), 10.0).astype(int)
         assert np.ptp(over[0, 0]) == 0
         assert np.ptp(over[0, -1]) > 50
         assert over[0, -1, 0] > over[0, -1, 2]
 
     def test_where_it_is_not_known_nothing_is_said(self):
-        over = pictures.error_overlay(RAMP, np.full(RAMP.shape, 9.0), np.zeros(RAMP.shape), 10.0)
+        over = render.error_overlay(RAMP, np.full(RAMP.shape, 9.0), np.zeros(RAMP.shape), 10.0)
         assert (over[..., 0] == over[..., 2]).all()
 
 
 def test_a_mark_leaves_the_middle_free():
-    marked = pictures.marked(np.zeros((41, 41), np.uint8))
+    marked = render.marked(np.zeros((41, 41), np.uint8))
     assert marked.any()
     assert not marked[17:24, 17:24].any()
 
@@ -126,4 +126,4 @@ def test_a_mark_leaves_the_middle_free():
     ("value", "expected"), [(13.0, 10), (16.0, 20), (0.034, 0.05), (7.5, 10), (1.0, 1), (340.0, 500)]
 )
 def test_lengths_are_round_numbers(value, expected):
-    assert pictures.nice(value) == pytest.approx(expected)
+    assert render.nice(value) == pytest.approx(expected)

@@ -6,7 +6,7 @@ import threading
 import pytest
 import SimpleITK as sitk
 
-from GenRegLogic.machine.runtime import quiet_itk
+from GenRegLogic.machine.libraries import quiet_itk
 
 
 def shout():

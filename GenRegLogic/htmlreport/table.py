@@ -11,7 +11,7 @@ import torch
 from ..space.field import DisplacementField
 from ..space.geometry import Geometry
 from ..space.grid import canonical_axes
-from .planes import tilt_degrees
+from .cuts import tilt_degrees
 
 __all__ = [
     "figure_rows",

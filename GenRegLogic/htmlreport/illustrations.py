@@ -12,10 +12,10 @@ import torch
 from ..space.field import DisplacementField
 from ..space.grid import canonical_axes
 from ..space.volume import Volume
-from .pictures import checkerboard, error_overlay, fusion, gray, grid_lines, marked, nice, tone
-from .planes import ORIENTATIONS, Cut, Orientation, Scan, crop, tilt_degrees, whole
+from .cuts import ORIENTATIONS, Cut, Orientation, Scan, crop, tilt_degrees, whole
 from .png import data_uri
-from .rows import length
+from .render import checkerboard, error_overlay, fusion, gray, grid_lines, marked, nice, tone
+from .table import length
 from .worst_places import PlaceToSee, inside_body, letters
 
 __all__ = ["Plates"]

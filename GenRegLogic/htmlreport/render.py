@@ -8,7 +8,7 @@ import numpy as np
 
 from ..space.field import Transform
 from ..space.volume import Volume
-from .planes import Cut
+from .cuts import Cut
 
 __all__ = [
     "ERROR_COLORS",

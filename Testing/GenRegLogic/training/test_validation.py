@@ -16,9 +16,9 @@ from GenRegLogic.files.points import write_points
 from GenRegLogic.network.model import STRIDES, Network, Output
 from GenRegLogic.space.geometry import Geometry
 from GenRegLogic.space.volume import Volume
-from GenRegLogic.training import development
-from GenRegLogic.training.development import DevelopmentPair, load_pairs, validate
+from GenRegLogic.training import validation
 from GenRegLogic.training.loop import Recipe, Trainer
+from GenRegLogic.training.validation import DevelopmentPair, load_pairs, validate
 
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 CPU = torch.device("cpu")
@@ -194,7 +194,7 @@ class TestLoading:
 
     def test_a_pair_that_was_prepared_is_not_prepared_again(self, folder, tmp_path, monkeypatch):
         (first,) = load_pairs(folder, tmp_path / "kept", CPU)
-        monkeypatch.setattr(development, "_prepared", None)
+        monkeypatch.setattr(validation, "_prepared", None)
         (second,) = load_pairs(folder, tmp_path / "kept", CPU)
         for field in dataclasses.fields(DevelopmentPair):
             assert np.array_equal(getattr(first, field.name), getattr(second, field.name))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from GenRegLogic.htmlreport.planes import ORIENTATIONS, Scan, crop, tilt_degrees, whole
-from GenRegLogic.htmlreport.plates import Plates
+from GenRegLogic.htmlreport.cuts import ORIENTATIONS, Scan, crop, tilt_degrees, whole
+from GenRegLogic.htmlreport.illustrations import Plates
 from GenRegLogic.htmlreport.worst_places import body_of
 from GenRegLogic.space.field import AffineTransform, sample_transform
 from GenRegLogic.space.geometry import Geometry

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from GenRegLogic.errors import InputError
-from GenRegLogic.network import learned as module
-from GenRegLogic.network.learned import Learned, shipped
+from GenRegLogic.network import apply as module
+from GenRegLogic.network.apply import Learned, shipped
 from GenRegLogic.network.model import Network, Output
 from GenRegLogic.network.weights import save_weights
 from GenRegLogic.phantom.scans import make_pair
