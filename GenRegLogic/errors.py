@@ -1,10 +1,12 @@
-"""The kinds of failure that a caller of the engine can meet.
+"""The kinds of failure that a caller of the engine can meet, and the doubts that a result carries along.
 
 Every message is one plain sentence: what is wrong and, where it helps, what to do about it. The command line prints
 that sentence and nothing else.
 """
 
-__all__ = ["Cancelled", "DependencyError", "GenRegError", "InputError", "ResourceError", "WorkerError"]
+from __future__ import annotations
+
+__all__ = ["Cancelled", "DependencyError", "Doubt", "GenRegError", "InputError", "ResourceError", "WorkerError"]
 
 
 class GenRegError(Exception):
@@ -29,3 +31,26 @@ class WorkerError(GenRegError):
 
 class Cancelled(GenRegError):
     """The caller asked to give up, and nothing was written (command line: exit code 130)."""
+
+
+class Doubt(str):
+    """A sentence about what was repaired, assumed or left out on the way in: a warning with a name.
+
+    It is a string, so that it is printed, stored and compared like one.
+
+    Attributes:
+        name: Which kind of repair or doubt it is, in snake_case, for programs ("slices_missing").
+        guessed: Whether the place or the values of voxels rest on an assumption. A registration with such a scan is
+            never called trustworthy.
+    """
+
+    name: str
+    guessed: bool
+
+    def __new__(cls, name: str, text: str, *, guessed: bool = False) -> Doubt:
+        doubt = super().__new__(cls, text)
+        doubt.name, doubt.guessed = name, guessed
+        return doubt
+
+    def __getnewargs_ex__(self):
+        return (self.name, str(self)), {"guessed": self.guessed}

@@ -5,8 +5,8 @@
     run/           Run, Cancel and Stop and keep (control), what the Run button says (runbutton), the curve and the log
                    (progressview), the worker process and its one run at a time (runner), small jobs while nothing runs
                    (idlejobs)
-    result/        the verdict and its figures (resultsection), the buttons below them and what the views show of a result
-                   (display), the selected transform and its two scans (selection)
+    result/        the verdict and its figures (resultsection), the buttons below them and what the views show of a
+                   result (display), the selected transform and its two scans (selection)
     inspect/       the section Inspect: modes, maps, measures, the buttons that do something (actions), the progress of
                    what they compute (job); and the same for scripts (scripting)
     selftest/      tests that run in Slicer, and the scans they use
