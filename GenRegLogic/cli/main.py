@@ -30,7 +30,7 @@ SHELLS = ("bash", "zsh")
 class _Parser(argparse.ArgumentParser):
     """A parser that reports wrong arguments in one sentence instead of printing the whole usage.
 
-    Options must be written in full: an abbreviation in somebody's script would break with the next new option.
+    Options must be written in full: an abbreviation in a script would break when a similar option is added.
     """
 
     def __init__(self, **options) -> None:

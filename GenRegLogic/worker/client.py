@@ -25,7 +25,7 @@ from ..space.geometry import Geometry
 from .channel import ChannelClosed, ProtocolError
 from .listener import Listener, call
 from .messages import CHUNK, CREDITS, MESSAGE, Assembly, chunks, decode, describe, encode, error_from_message
-from .process import WorkerProcess, end_sentence
+from .process import WorkerProcess, close_all, end_sentence
 
 __all__ = ["ABORT_SECONDS", "Listener", "Worker"]
 
@@ -103,7 +103,7 @@ class Worker:
         self._controls: list[bytes] = []
         self._credits = CREDITS
         self._polling = False
-        self._outlived = weakref.finalize(self, _close_all, self._leaving)
+        self._outlived = weakref.finalize(self, close_all, self._leaving)
 
     @property
     def running(self) -> bool:
@@ -233,7 +233,7 @@ class Worker:
     def close(self) -> None:
         """End the process and wait until it has ended; a running job ends with `Cancelled`."""
         self._discard(kill=self.busy)
-        _close_all(self._leaving)
+        close_all(self._leaving)
         if self._job is not None:
             self._finish(Cancelled(CLOSED))
 
@@ -436,7 +436,7 @@ class Worker:
 
     def _settle(self, more: bool) -> None:
         """Handle ends that the worker does not report: "abort" without a reaction, dead processes, errors here."""
-        self._leaving[:] = [process for process in self._leaving if not _is_gone(process)]
+        self._leaving[:] = [process for process in self._leaving if not process.close_if_ended()]
         job, process = self._job, self._process
         if job is not None and job.abort_at is not None and job.end is None and self._clock() >= job.abort_at:
             self._discard(kill=True)
@@ -490,15 +490,3 @@ class Worker:
         job = self._job
         if job is not None and job.abort_at is None:
             call(getattr(job.listener, method), *arguments)
-
-
-def _is_gone(process: WorkerProcess) -> bool:
-    if process.exit_code is None:
-        return False
-    process.close()
-    return True
-
-
-def _close_all(processes: list[WorkerProcess]) -> None:
-    while processes:
-        processes.pop().close()

@@ -19,7 +19,7 @@ from pathlib import Path
 from ..errors import WorkerError
 from .channel import Channel, make_pair
 
-__all__ = ["WorkerProcess", "end_sentence"]
+__all__ = ["WorkerProcess", "close_all", "end_sentence"]
 
 MAIN = Path(__file__).resolve().with_name("__main__.py")
 TAIL_BYTES = 8000
@@ -114,6 +114,19 @@ class WorkerProcess:
     def close(self) -> None:
         """End the process and wait until it has ended; it is killed if it does not exit by itself."""
         self._end()
+
+    def close_if_ended(self) -> bool:
+        """Release what belongs to the process if it has ended; returns whether it has. Does not wait."""
+        if self.exit_code is None:
+            return False
+        self.close()
+        return True
+
+
+def close_all(processes: list[WorkerProcess]) -> None:
+    """End processes, wait until they have ended, and empty the list."""
+    while processes:
+        processes.pop().close()
 
 
 def _inheriting(handle: int) -> dict:

@@ -66,9 +66,9 @@ class TestFrames:
 
     def test_frames_sent_before_the_other_end_was_closed_are_received(self, ends):
         here, there = ends
-        here.send(1, b"farewell")
+        here.send(1, b"last")
         here.close()
-        assert received(there) == (1, b"farewell")
+        assert received(there) == (1, b"last")
         with pytest.raises(ChannelClosed):
             received(there)
 
@@ -76,7 +76,7 @@ class TestFrames:
         here, there = ends
         there.close()
         with pytest.raises(ChannelClosed):
-            here.send(1, b"anybody?")
+            here.send(1, b"payload")
 
 
 @needs_sockets
