@@ -317,6 +317,16 @@ def sample_transform(transform: Transform, geometry: Geometry) -> DisplacementFi
     Args:
         transform: Fixed -> moving.
         geometry: The grid, in the fixed frame.
+
+    Returns:
+        The field on that grid, float32 mm, LPS components.
+
+    Example:
+        Distances along x doubled: the displacement of a point is its own x.
+
+        >>> doubled = AffineTransform(np.diag([2.0, 1.0, 1.0, 1.0]))
+        >>> sample_transform(doubled, Geometry((3, 2, 2))).array[0, 0].tolist()
+        [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [2.0, 0.0, 0.0]]
     """
     array = np.empty((*geometry.shape, 3), np.float32)
     for slab, points in voxel_centers(geometry):
@@ -331,6 +341,19 @@ def compose(first: Transform, second: Transform, *, geometry: Geometry) -> Displ
         first: Applied first; fixed frame -> intermediate frame.
         second: Applied to the result; intermediate frame -> moving frame.
         geometry: Grid of the result, in the fixed frame.
+
+    Returns:
+        The field on that grid, fixed -> moving, float32 mm, LPS components.
+
+    Example:
+        Distances along x doubled, then a shift by 5 mm along x; the displacements along x of three voxels:
+
+        >>> shift = np.eye(4)
+        >>> shift[0, 3] = 5
+        >>> doubled = AffineTransform(np.diag([2.0, 1.0, 1.0, 1.0]))
+        >>> both = compose(doubled, AffineTransform(shift), geometry=Geometry((3, 2, 2)))
+        >>> both.array[0, 0, :, 0].tolist()
+        [5.0, 6.0, 7.0]
     """
     return sample_transform(CompositeTransform((first, second)), geometry)
 

@@ -195,6 +195,15 @@ def check_registrable(volume: Volume, role: str) -> Volume:
 
     Raises:
         InputError: 1 % or more of the voxels are not finite, or all have the same value.
+
+    Example:
+        >>> array = np.zeros((10, 10, 10))
+        >>> array[0, 0, :3] = 1, np.nan, np.inf
+        >>> repaired = check_registrable(Volume.from_array(array, spacing=(1, 1, 1)), "fixed")
+        >>> repaired.array[0, 0, :4].tolist()
+        [1.0, 0.0, 1.0, 0.0]
+        >>> repaired.warnings
+        ('2 voxels (0.2 %) of the fixed image were NaN or infinite and were replaced.',)
     """
     volume = _repair_non_finite(volume, role)
     if volume.array.min() == volume.array.max():

@@ -51,6 +51,16 @@ def warp_image(
 
     Raises:
         InputError: The interpolation is unknown.
+
+    Example:
+        A fixed voxel shows what lies 1 mm farther along x in the moving scan; the last one lies outside of it:
+
+        >>> from GenRegLogic.space.field import AffineTransform
+        >>> moving = Volume.from_array(np.arange(12).reshape(2, 2, 3), spacing=(1, 1, 1))
+        >>> shift = np.eye(4)
+        >>> shift[0, 3] = 1
+        >>> warp_image(moving, AffineTransform(shift), moving.geometry, fill=-1).array.tolist()
+        [[[1, 2, -1], [4, 5, -1]], [[7, 8, -1], [10, 11, -1]]]
     """
     if interpolation not in INTERPOLATORS:
         raise InputError(f"There is no interpolation '{interpolation}'; use one of {', '.join(INTERPOLATORS)}.")
@@ -84,7 +94,26 @@ def warp_image(
 
 
 def warp_labels(moving: Volume, transform: Transform, reference: Geometry) -> Volume:
-    """A moving label map on a fixed grid: nearest neighbor, 0 outside, same dtype."""
+    """A moving label map on a fixed grid: nearest neighbor, 0 outside, same dtype.
+
+    Args:
+        moving: The label map, whole numbers.
+        transform: Fixed -> moving.
+        reference: Grid of the result, in the fixed frame.
+
+    Returns:
+        A volume of the label map's dtype.
+
+    Example:
+        Labels are never mixed: at 0.4 mm between two voxels, the nearer one's label is taken.
+
+        >>> from GenRegLogic.space.field import AffineTransform
+        >>> moving = Volume.from_array(np.array([[[0, 3, 7]] * 2] * 2), spacing=(1, 1, 1))
+        >>> shift = np.eye(4)
+        >>> shift[0, 3] = 0.4
+        >>> warp_labels(moving, AffineTransform(shift), moving.geometry).array[0, 0].tolist()
+        [0, 3, 7]
+    """
     return warp_image(moving, transform, reference, interpolation="nearest", fill=0)
 
 
