@@ -1,6 +1,6 @@
 """A scan in memory: its voxels, and where they lie in the patient (`geometry`).
 
-`check_registrable` says whether a volume can be registered at all. Arrays are indexed (k, j, i), as NumPy views of ITK
+`check_registrable` checks whether a volume can be registered. Arrays are indexed (k, j, i), as NumPy views of ITK
 images are.
 """
 

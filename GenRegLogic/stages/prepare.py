@@ -29,7 +29,7 @@ BACKGROUND_SHARE = 0.05
 """Background is less than this share of the intensity range above the dark end, and connected to the border."""
 
 RANGE_PERCENTILES = (1, 99)
-"""Dark and bright end of the intensity range by which background is told from body."""
+"""Dark and bright end of the intensity range from which the threshold of the background is computed."""
 
 MASK_LIMITS = (0.02, 0.97)
 """A found mask that covers less or more of the scan than these shares is replaced by the whole scan."""

@@ -130,7 +130,7 @@ class Refiner:
         Args:
             levels: From coarse to fine.
             start: Displacement before the linear part, ``(3, D, H, W)`` mm along the canonical fixed axes.
-            monitor: Is told the progress, and ends the refinement early.
+            monitor: Receives the progress, and can end the refinement early.
             export: Converts the current field to what the monitor's caller gets.
             first: Number of the first level in the history.
 

@@ -135,10 +135,10 @@ class TestInit:
         assert error(best.matrix, truth) < 1.0
 
     def test_the_reported_fractions_rise_and_do_not_exceed_one(self):
-        told = []
-        align(*scans(np.eye(4)), tell=told.append)
-        assert told == sorted(told)
-        assert 0 <= told[0] < told[-1] <= 1
+        fractions = []
+        align(*scans(np.eye(4)), tell=fractions.append)
+        assert fractions == sorted(fractions)
+        assert 0 <= fractions[0] < fractions[-1] <= 1
 
 
 @pytest.fixture(scope="module")

@@ -42,8 +42,8 @@ class Network:
         k, j, i = np.meshgrid(*(np.arange(n) for n in grid.shape), indexing="ij")
         points = grid.to_world(np.stack([i, j, k], axis=-1).reshape(-1, 3))
         back = np.linalg.inv(linear)
-        there = self.truth(points) @ back[:3, :3].T + back[:3, 3]
-        u = ((there - points) @ grid.direction).T.reshape(3, *grid.shape)
+        mapped = self.truth(points) @ back[:3, :3].T + back[:3, 3]
+        u = ((mapped - points) @ grid.direction).T.reshape(3, *grid.shape)
         return Proposal("network", Image(self.damage(torch.from_numpy(u).float()), grid))
 
 
