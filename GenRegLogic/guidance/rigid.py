@@ -349,17 +349,8 @@ def rigid_field(
     `MAX_ROUNDS` is given up for one rigid motion of the whole scan, which keeps every body rigid.
 
     Args:
-        field: Displacement before the linear part, mm on canonical axes ``(3, D, H, W)``, fixed -> moving.
-        linear: 4x4, LPS mm, fixed -> moving.
+        field, linear, tell, warn: As in `stages.finish.full_field`, which also has what is returned and raised.
         bodies: On the fixed scan's grid.
-        tell: Receives the fraction of the repair's rounds that are done; what it raises (`Cancelled`) ends the repair.
-        warn: Receives a sentence if the deformation had to be given up.
-
-    Returns:
-        The field, fixed -> moving, and how many voxels folded before they were repaired.
-
-    Raises:
-        GenRegError: The linear part mirrors space.
     """
     safe = SAFE_DETERMINANT * check_orientation(linear)
     geometry = bodies.labels.geometry

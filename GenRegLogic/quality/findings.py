@@ -18,7 +18,7 @@ from ..stages.linear import Candidate, LinearLevel
 from ..stages.prepare import Prepared, mask_on
 from ..stages.propose import Proposal
 from .measure import foreground, inverse_error, lncc, nmi, tre
-from .report import build_report
+from .report import build_report, error_figures
 
 __all__ = ["Findings", "body_points", "make_report", "similarity"]
 
@@ -132,15 +132,7 @@ def _inverse_error(points: np.ndarray, forward: DisplacementField, moving: Geome
 
 def _confidence_figures(fixed: Prepared, confidence: Volume) -> dict:
     inside = confidence.array[mask_on(fixed, confidence.geometry).cpu().numpy() > 0]
-    if inside.size == 0:
-        inside = confidence.array
-    median, p95 = np.percentile(inside, [50, 95])
-    return {
-        "mean_mm": float(inside.mean()),
-        "median_mm": float(median),
-        "p95_mm": float(p95),
-        "grid_mm": float(confidence.geometry.spacing[0]),
-    }
+    return error_figures(inside if inside.size else confidence.array, confidence.geometry)
 
 
 def _landmarks(inputs, forward: DisplacementField) -> dict | None:

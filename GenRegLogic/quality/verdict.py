@@ -8,13 +8,17 @@ can be measured without a reference was measured, and that nothing of it speaks 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+
+from ..space.geometry import DIMENSION, Geometry
 
 __all__ = ["CHECK", "FAILED", "TRUSTWORTHY", "verdict"]
 
 TRUSTWORTHY, CHECK, FAILED = "trustworthy", "check", "failed"
+
+SCANS = ("fixed", "moving")
 
 MAX_NDV_PCT = 0.001
 """Share of voxels where the mapping may fail the strict (one-sided) test of invertibility, in percent."""
@@ -114,8 +118,8 @@ def _measured(name: str, part) -> bool:
     if name == "linear_matrix":
         return bool(np.isfinite(np.asarray(part, np.float64)).all())
     if name == "inputs":
-        numbers = [x for role in ("fixed", "moving") for x in (part.get(role) or {}).get("spacing_mm") or [None]]
-    elif name == "similarity":
+        return all(_is_spacing((part.get(role) or {}).get("spacing_mm")) for role in SCANS)
+    if name == "similarity":
         numbers = [(part.get(when) or {}).get(key) for when in ("before", "after") for key in ("nmi", "lncc")]
     else:
         numbers = [part.get(key) for key in NEEDED[name]]
@@ -266,11 +270,15 @@ def _gains(similarity: Mapping | None) -> Iterator[float | None]:
 
 
 def _voxel_mm(figures: Mapping) -> float | None:
-    """Mean voxel edge (geometric, mm) of the coarser of the two scans."""
+    """Mean spacing of the coarser of the two scans, mm; None where the report does not have it."""
     inputs = figures.get("inputs")
     if not _measured("inputs", inputs):
         return None
-    return max(float(np.prod(scan["spacing_mm"])) ** (1 / 3) for scan in inputs.values())
+    return max(Geometry((1, 1, 1), inputs[role]["spacing_mm"]).mean_spacing for role in SCANS)
+
+
+def _is_spacing(numbers: Sequence[float | None] | None) -> bool:
+    return numbers is not None and len(numbers) == DIMENSION and all(0 < _number(x) < math.inf for x in numbers)
 
 
 def _number(value: float | None) -> float:
