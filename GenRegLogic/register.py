@@ -1,4 +1,4 @@
-"""The pipeline: prepare, align linearly, describe, propose, refine, finish.
+"""The pipeline of a registration: prepare, align linearly, describe, propose, refine, finish.
 
 >>> from GenRegLogic.register import register
 >>> from GenRegLogic.space.volume import Volume
