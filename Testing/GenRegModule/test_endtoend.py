@@ -131,7 +131,7 @@ class TestFromTheFirstClickToTheReloadedScene:
         assert ui.cancelButton.visible
         assert user.layers() == (user.fixed.GetID(), user.moving.GetID())
         user.waitFor(lambda: any(node is not None for node in previews), "a preview")
-        user.waitFor(lambda: ui.curveFrame.visible, "the curve")
+        user.waitFor(lambda: ui.objectivePlotFrame.visible, "the objective plot")
         assert "Refining" in ui.progressLabel.text
 
         # Stop and keep.

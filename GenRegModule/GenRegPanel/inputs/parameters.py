@@ -15,9 +15,10 @@ from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
 from GenRegLogic.errors import InputError
+from GenRegLogic.mrml.nodes.parents import inScene  # a parameter node may refer to a node that was just removed
 from GenRegLogic.settings import DEFAULT_ITERATIONS, SMOOTHNESS_RANGE, Settings
 
-__all__ = ["MAX_ITERATIONS", "GenRegParameterNode", "inScene", "inputsOf", "makeRequest", "outputsOf", "settingsOf"]
+__all__ = ["MAX_ITERATIONS", "GenRegParameterNode", "inputsOf", "makeRequest", "outputsOf", "settingsOf"]
 
 MAX_ITERATIONS = 200
 """Upper end of the slider: five times the default; more iterations improve nothing. Scripts may ask for more."""
@@ -116,11 +117,6 @@ class GenRegParameterNode:
     repairFixedLandmarks: vtkMRMLMarkupsFiducialNode
     repairMovingLandmarks: vtkMRMLMarkupsFiducialNode
     nameVolumes: bool = False
-
-
-def inScene(node):
-    """The node if it is still in a scene, else None: a parameter node may refer to a node that was just removed."""
-    return node if node is not None and node.GetScene() is not None else None
 
 
 def settingsOf(parameters):

@@ -4,7 +4,8 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ..inputs.parameters import inScene
+from GenRegLogic.mrml.nodes.parents import inScene
+
 from ..text import errorsShown
 
 __all__ = ["InspectPlaces", "InspectRepair", "InspectReport", "askForFile"]

@@ -5,7 +5,8 @@ import math
 import qt
 from slicer.i18n import tr as _
 
-from ..inputs.parameters import inScene
+from GenRegLogic.mrml.nodes.parents import inScene
+
 from ..text import errorsShown
 from .actions import askForFile
 

@@ -6,7 +6,8 @@ The section Inspect shares `ResultDisplay`, so that both have the same grid, the
 import slicer
 from slicer.i18n import tr as _
 
-from ..inputs.parameters import inScene
+from GenRegLogic.mrml.nodes.parents import inScene
+
 from ..text import errorsShown
 from ..timing import Later
 from .selection import pairOrNone, scanOf, selectedResult

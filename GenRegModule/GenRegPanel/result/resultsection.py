@@ -4,10 +4,10 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
+from GenRegLogic.mrml.nodes.parents import inScene
 from GenRegLogic.mrml.nodes.transforms import reportOf
 
 from .. import text as words
-from ..inputs.parameters import inScene
 from ..timing import Later
 from .selection import scanOf
 

@@ -2,9 +2,8 @@
 
 import slicer
 
+from GenRegLogic.mrml.nodes.parents import inScene
 from GenRegLogic.mrml.nodes.transforms import reportOf
-
-from ..inputs.parameters import inScene
 
 __all__ = ["pairOrNone", "scanOf", "selectedResult"]
 

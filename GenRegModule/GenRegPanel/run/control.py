@@ -1,16 +1,17 @@
-"""Run, Cancel, Stop and keep; progress, the objective's curve and the log of a run."""
+"""Run, Cancel, and Stop and keep; progress, the objective plot and the log of a run."""
 
 import slicer
 from slicer.i18n import tr as _
 
 from GenRegLogic.errors import GenRegError
+from GenRegLogic.mrml.nodes.parents import inScene
 
 from .. import text as words
 from ..dependencies import ensureTorch
-from ..inputs.parameters import inputsOf, inScene, outputsOf, settingsOf
+from ..inputs.parameters import inputsOf, outputsOf, settingsOf
 from ..text import asGenRegError, errorsShown, showError
 from ..timing import Later, repeating
-from .progressview import CurvePart, LogPart
+from .progressview import LogPart, ObjectivePlotPart
 
 __all__ = ["RunControl"]
 
@@ -36,7 +37,7 @@ class RunControl:
     def __init__(self, ui, runner, inputs, buttons, result, devices, needs=ensureTorch):
         self._ui, self._runner, self._needs = ui, runner, needs
         self._inputs, self._buttons, self._result, self._devices = inputs, buttons, result, devices
-        self._curve, self._log = CurvePart(ui), LogPart(ui)
+        self._plot, self._log = ObjectivePlotPart(ui), LogPart(ui)
         self._parameters = None
         self._latest = self._run = self._expected = None
         self._starting = self._running = self._stopping = self._closed = self._sceneClosed = False
@@ -58,18 +59,18 @@ class RunControl:
         """Use another parameter node, or None while the scene closes."""
         self._parameters = parameters
         if parameters is None:
-            self._curve.remove()
+            self._plot.remove()
             self._run = None
             self._starting = False
             self._sceneClosed = True
             self._showState()
 
     def cleanup(self):
-        """Stop the timer and take away the curve; the runner ends the run."""
+        """Stop the timers and remove the objective plot; the runner ends the run."""
         self._closed = True
         self._shower.stop()
         self._message.stop()
-        self._curve.remove()
+        self._plot.remove()
         self._parameters = self._run = None
 
     def onRun(self, _checked=False):
@@ -173,7 +174,7 @@ class RunControl:
         """Empty what was shown of the last run, and leave the mode that the views are in."""
         self._run = None
         self._expected = None if self._repairing else self._inputs.expectedSeconds()
-        self._curve.clear()
+        self._plot.clear()
         self._log.clear()
         self._latest, self._stopping, self._sceneClosed = None, False, False
         self._buttons.leave()
@@ -205,11 +206,11 @@ class RunControl:
             return
         self._latest = (stage, fraction, secondsLeft)
         if objective is not None:
-            self._curve.add(objective)
+            self._plot.add(objective)
 
     def _show(self):
         """Bring what is shown of the run up to date; called a few times a second, not with every event."""
-        self._curve.show()
+        self._plot.show()
         self._log.show()
         if self._latest is None or self._stopping:
             return
@@ -292,6 +293,6 @@ class RunControl:
         ui.keepButton.enabled = self._running and not self._stopping
         ui.progressBar.visible = busy
         ui.progressLabel.visible = busy or bool(ui.progressLabel.text)
-        ui.curveFrame.visible = not self._curve.empty
+        ui.objectivePlotFrame.visible = not self._plot.empty
         for section in (ui.inputsCollapsibleButton, ui.outputCollapsibleButton, ui.advancedCollapsibleButton):
             section.enabled = not busy

@@ -104,7 +104,6 @@ class TestFromParametersToARun:
         parameters.fixedVolume = node
         scene.RemoveNode(node)
         assert part("inputs.parameters").inputsOf(parameters).fixed is None
-        assert part("inputs.parameters").inScene(node) is None
 
 
 class TestThePanel:

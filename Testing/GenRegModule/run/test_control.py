@@ -35,7 +35,7 @@ class TestRun:
         assert not ui.cancelButton.visible
         assert not ui.keepButton.visible
         assert not ui.progressBar.visible
-        assert not ui.curveFrame.visible
+        assert not ui.objectivePlotFrame.visible
 
     def test_the_choices_cannot_be_changed_during_a_run(self, running):
         assert not running.ui.fixedSelector.enabled
@@ -140,19 +140,20 @@ class TestProgress:
 
     def test_a_thousand_events_do_not_update_the_window_each_time(self, running, monkeypatch, part):
         shown = []
-        monkeypatch.setattr(part("run.progressview").CurvePart, "show", lambda self: shown.append(True))
+        monkeypatch.setattr(part("run.progressview").ObjectivePlotPart, "show", lambda self: shown.append(True))
         for number in range(1000):
             progress(running, objective=value(number))
         assert len(shown) == 0
         running.settle(2, until=lambda: shown)
         assert len(shown) < 10
 
-    def test_the_curve_appears_with_its_first_value(self, running):
+    def test_the_objective_plot_appears_with_its_first_value(self, running):
+        import slicer
+
         for number in range(5):
             progress(running, objective=value(number))
-        running.settle(2, until=lambda: running.ui.curveFrame.visible)
-        view = running.panel.runControl._curve._view
-        assert view.objectName == "plotWidget"
+        running.settle(2, until=lambda: running.ui.objectivePlotFrame.visible)
+        view = slicer.util.findChild(running.ui.objectivePlotFrame, "plotWidget")
         assert [len(points) for _, points in view.curves()] == [5]
 
     def test_a_level_of_another_scale_goes_on_where_the_last_one_ended(self, part):
@@ -168,27 +169,27 @@ class TestProgress:
         shares = part("run.progressview").Shares()
         assert [shares.next(0, value) for value in (0.0, 0.0)] == [1.0, 1.0]
 
-    def test_the_curve_begins_again_with_the_next_run(self, running):
+    def test_the_objective_plot_is_cleared_for_the_next_run(self, running):
         progress(running, objective=value(0))
-        running.settle(2, until=lambda: running.ui.curveFrame.visible)
+        running.settle(2, until=lambda: running.ui.objectivePlotFrame.visible)
         running.run.succeed()
         running.settle()
-        assert running.ui.curveFrame.visible
+        assert running.ui.objectivePlotFrame.visible
         running.press("runButton")
-        assert not running.ui.curveFrame.visible
+        assert not running.ui.objectivePlotFrame.visible
 
-    def test_the_curve_is_not_saved_with_the_scene(self, running, scene):
+    def test_the_objective_plot_is_not_saved_with_the_scene(self, running, scene):
         progress(running, objective=value(0))
-        running.settle(2, until=lambda: running.ui.curveFrame.visible)
+        running.settle(2, until=lambda: running.ui.objectivePlotFrame.visible)
         kinds = ("vtkMRMLPlotViewNode", "vtkMRMLPlotChartNode", "vtkMRMLPlotSeriesNode", "vtkMRMLTableNode")
         nodes = [scene.GetNthNodeByClass(n, kind) for kind in kinds for n in range(scene.GetNumberOfNodesByClass(kind))]
         mine = [node for node in nodes if "GenReg" in node.GetName() or node.GetName() == "objective"]
         assert len(mine) == 4
         assert not any(node.GetSaveWithScene() for node in mine)
 
-    def test_closing_the_scene_leaves_no_view_of_the_curve(self, running, scene):
+    def test_closing_the_scene_removes_the_view_of_the_objective_plot(self, running, scene):
         progress(running, objective=value(0))
-        running.settle(2, until=lambda: running.ui.curveFrame.visible)
+        running.settle(2, until=lambda: running.ui.objectivePlotFrame.visible)
         scene.Clear(False)
         assert scene.GetSingletonNode("GenRegObjective", "vtkMRMLPlotViewNode") is None
         progress(running, objective=value(1))
