@@ -43,9 +43,9 @@ def pictures(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("name", ["panel.png", "slices.png", "inspect.png"])
 def test_the_picture_is_written_and_not_empty(pictures, name):
-    picture = np.asarray(Image.open(pictures / name).convert("RGB"))
-    assert min(picture.shape[:2]) > 750
-    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 50
+    picture = Image.open(pictures / name).convert("RGB")
+    assert min(picture.size) > 750
+    assert len(picture.getcolors(maxcolors=picture.width * picture.height)) > 50
 
 
 def test_only_the_last_column_of_slice_views_shows_the_grid(pictures):

@@ -259,7 +259,7 @@ class TestRefusals:
 
 
 class TestTraining:
-    RECIPE = Recipe(size=32, warm_up=2)
+    RECIPE = Recipe(size=32, warm_up=2, half=False)
 
     def run(self, folder: Path, pairs, steps: int, lines: list[str] | None = None) -> Trainer:
         trainer = Trainer(folder, self.RECIPE, CPU, say=(lines if lines is not None else []).append, development=pairs)
