@@ -15,7 +15,7 @@ host = pytest.importorskip("host")
 Image = pytest.importorskip("PIL.Image")
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
-COARSE = ("--coarseness", "3")
+COARSE = ("--coarseness", "4")
 
 
 @pytest.fixture(scope="module", autouse=True)

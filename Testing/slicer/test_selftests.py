@@ -25,12 +25,28 @@ def self_test_names() -> list[str]:
 
 @pytest.fixture(scope="module")
 def self_tests():
-    """The class GenRegTest of the loaded module file."""
+    """The class GenRegTest of the loaded module file, with one worker process for all tests.
+
+    In Slicer each test has its own (here in `Testing/extension`); starting it takes longer than a registration.
+    """
     reason = host.available()
     if reason:
         pytest.skip(reason)
     host.loadModule(MODULE / "GenReg.py")
-    yield sys.modules["GenReg"].GenRegTest
+    module = sys.modules["GenReg"]
+    runner = module.GenRegLogic().runner
+
+    class Logic(module.GenRegLogic):
+        def cleanup(self):
+            if self.running:  # after a failed test
+                super().cleanup()
+
+    class GenRegTest(module.GenRegTest):
+        def newLogic(self):
+            return Logic(runner)
+
+    yield GenRegTest
+    runner.cleanup()
     host.resetScene()
 
 

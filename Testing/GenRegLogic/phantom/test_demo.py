@@ -8,20 +8,14 @@ from GenRegLogic.errors import Cancelled, InputError
 from GenRegLogic.files.images import read_volume
 from GenRegLogic.files.transforms import read_transform
 from GenRegLogic.phantom.demo import KINDS, PICTURE, TRANSFORM, WARPED, make_folder, run_demo
-from GenRegLogic.phantom.scans import make_pair
 from GenRegLogic.quality.measure import tre
 
 
 @pytest.fixture(scope="module")
-def pair():
-    return make_pair()  # the default pair of the demo
-
-
-@pytest.fixture(scope="module")
-def demo(pair, tmp_path_factory):
+def demo(full_pair, tmp_path_factory):
     """Folder, outcome and reported stages of one run."""
     folder, stages = make_folder(tmp_path_factory.mktemp("demo") / "results"), []
-    return folder, run_demo(folder, pair=pair, on_progress=lambda progress: stages.append(progress.stage)), stages
+    return folder, run_demo(folder, pair=full_pair, on_progress=lambda progress: stages.append(progress.stage)), stages
 
 
 def test_the_landmark_error_falls_by_more_than_half(demo):
@@ -39,15 +33,15 @@ def test_exactly_the_documented_files_are_written(demo):
     assert sorted(path.name for path in folder.iterdir()) == sorted(KINDS)
 
 
-def test_the_written_transform_has_the_landmark_error_of_the_outcome(demo, pair):
+def test_the_written_transform_has_the_landmark_error_of_the_outcome(demo, full_pair):
     folder, outcome, _stages = demo
-    errors = tre(pair.fixed_points, pair.moving_points, read_transform(folder / TRANSFORM))
+    errors = tre(full_pair.fixed_points, full_pair.moving_points, read_transform(folder / TRANSFORM))
     assert errors.mean() == pytest.approx(outcome.tre_after_mm, abs=0.01)
 
 
-def test_the_written_warped_scan_lies_on_the_fixed_grid(demo, pair):
+def test_the_written_warped_scan_lies_on_the_fixed_grid(demo, full_pair):
     folder, _outcome, _stages = demo
-    assert read_volume(folder / WARPED).geometry.is_close(pair.fixed.geometry)
+    assert read_volume(folder / WARPED).geometry.is_close(full_pair.fixed.geometry)
 
 
 def test_the_written_report_is_that_of_the_outcome(demo):
@@ -64,9 +58,9 @@ def test_the_text_has_the_landmark_error_the_verdict_and_the_next_command(demo):
     assert str(folder) in outcome.text
 
 
-def test_a_cancelled_demo_writes_nothing(pair, tmp_path):
+def test_a_cancelled_demo_writes_nothing(full_pair, tmp_path):
     with pytest.raises(Cancelled):
-        run_demo(tmp_path, pair=pair, cancel=lambda: "abort")
+        run_demo(tmp_path, pair=full_pair, cancel=lambda: "abort")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -15,11 +15,6 @@ def pair():
 
 
 @pytest.fixture(scope="module")
-def full_pair():
-    return make_pair(seed=0)
-
-
-@pytest.fixture(scope="module")
 def true_field(pair):
     return sample_transform(pair.motion, pair.fixed.geometry)
 

@@ -193,7 +193,7 @@ class TestSteering:
 def test_a_real_pair_gets_the_same_field_as_on_the_command_line(scene, process, tmp_path, fixed, moving):
     paths = [DATA / f"{name}.nii.gz" for name in (fixed, moving)]
     made = nodes(scene, *(Volume.from_file(path) for path in paths))
-    run = RegistrationRun(scene, process, RunInputs(*made), RunOutputs())
+    run = RegistrationRun(scene, process, RunInputs(*made, settings=SHORT), RunOutputs())
     run.start()
     node = run.runToEnd().transformNode
     command = [
@@ -202,6 +202,8 @@ def test_a_real_pair_gets_the_same_field_as_on_the_command_line(scene, process, 
         "GenRegLogic.cli",
         "register",
         *map(str, paths),
+        "--iterations",
+        str(SHORT.iterations),
         "-o",
         str(tmp_path / "field.nii.gz"),
         "--report",
