@@ -232,6 +232,12 @@ def pair():
 
 
 @pytest.fixture(scope="session")
+def small_pair():
+    """The same with an eighth of the voxels, for runs whose accuracy is not tested: they take a quarter of the time."""
+    return make_scene_pair(centered((24, 22, 26), (5.0, 5.0, 5.0)), centered((22, 20, 22), (5.5, 5.5, 6.0)))
+
+
+@pytest.fixture(scope="session")
 def oblique_pair():
     """The same with a moving scan on an oblique grid."""
     return make_scene_pair(moving=MOVING_GRID)

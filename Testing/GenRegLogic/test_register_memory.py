@@ -44,21 +44,21 @@ class TestMemory:
             RuntimeError("MPS backend out of memory"),
         ],
     )
-    def test_running_out_of_memory_on_the_cpu_is_recognized(self, pair, monkeypatch, error):
+    def test_running_out_of_memory_on_the_cpu_is_recognized(self, small_pair, monkeypatch, error):
         self.run_out(monkeypatch, 1, error)
-        result = register(pair.fixed, pair.moving, QUICK)
+        result = register(small_pair.fixed, small_pair.moving, QUICK)
         assert any("Memory ran out" in note for note in result.report["notes"])
 
-    def test_running_out_of_memory_twice_is_refused_with_one_sentence(self, pair, monkeypatch):
+    def test_running_out_of_memory_twice_is_refused_with_one_sentence(self, small_pair, monkeypatch):
         self.run_out(monkeypatch, 2)
         with pytest.raises(ResourceError, match="memory is too small") as caught:
-            register(pair.fixed, pair.moving, QUICK)
+            register(small_pair.fixed, small_pair.moving, QUICK)
         assert "\n" not in str(caught.value)
 
-    def test_another_error_is_raised_unchanged(self, pair, monkeypatch):
+    def test_another_error_is_raised_unchanged(self, small_pair, monkeypatch):
         self.run_out(monkeypatch, 1, RuntimeError("a bug"))
         with pytest.raises(RuntimeError, match="a bug"):
-            register(pair.fixed, pair.moving, QUICK)
+            register(small_pair.fixed, small_pair.moving, QUICK)
 
     def test_a_smaller_plan_before_the_run_has_a_note(self, pair, monkeypatch):
         monkeypatch.setattr(register_module, "free_memory", lambda device: 24_000_000)
@@ -73,10 +73,10 @@ class TestMemory:
             register(pair.fixed, pair.moving, on_progress=told.append)
         assert told == []
 
-    def test_after_running_out_of_memory_the_progress_starts_again_and_ends_at_one(self, pair, monkeypatch):
+    def test_after_running_out_of_memory_the_progress_starts_again_and_ends_at_one(self, small_pair, monkeypatch):
         self.run_out(monkeypatch, 1)
         told = []
-        register(pair.fixed, pair.moving, QUICK, on_progress=told.append)
+        register(small_pair.fixed, small_pair.moving, QUICK, on_progress=told.append)
         stages = [name for name, _ in itertools.groupby(progress.stage for progress in told)]
         assert stages == ["prepare", "linear", "propose", "refine", "prepare", "linear", "propose", "refine", "finish"]
         assert told[-1].fraction == pytest.approx(1)
