@@ -14,7 +14,7 @@ from ..machine.libraries import quiet_itk
 from ..space.geometry import Geometry
 from ..space.volume import Volume
 from .atomic import check_writable, replacing
-from .nifti import is_nifti, write_nifti
+from .niftiwriting import is_nifti, write_nifti
 
 __all__ = ["read_volume", "write_image", "write_volume"]
 

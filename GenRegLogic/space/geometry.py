@@ -18,12 +18,17 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 
-__all__ = ["DIMENSION", "ORTHONORMAL_TOLERANCE", "Geometry", "check_image_kind"]
+__all__ = ["DIMENSION", "NOT_PERPENDICULAR", "ORTHONORMAL_TOLERANCE", "Geometry", "check_image_kind"]
 
 DIMENSION = 3
 
 ORTHONORMAL_TOLERANCE = 1e-3
 """Largest entry of |D^T D - I| taken for rounding in a header; about 0.06 degrees between two axes."""
+
+NOT_PERPENDICULAR = (
+    "The image's axes are not perpendicular unit vectors (a singular, scaled or sheared direction matrix); correct the "
+    "header or resample the image onto a regular grid."
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -85,10 +90,7 @@ class Geometry:
         if self.direction.shape != (DIMENSION, DIMENSION) or not np.isfinite(self.direction).all():
             raise InputError("The image's direction matrix is not 3x3 finite numbers; correct the image's header.")
         if np.abs(self.direction.T @ self.direction - np.eye(DIMENSION)).max() > ORTHONORMAL_TOLERANCE:
-            raise InputError(
-                "The image's axes are not perpendicular unit vectors (a singular, scaled or sheared direction "
-                "matrix); correct the header or resample the image onto a regular grid."
-            )
+            raise InputError(NOT_PERPENDICULAR)
 
     @classmethod
     def from_sitk(cls, image: sitk.Image) -> Geometry:

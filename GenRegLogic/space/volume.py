@@ -73,13 +73,9 @@ class Volume:
                 unusable; slices of a DICOM series are missing and that was not allowed.
             ResourceError: Not enough memory.
         """
-        from ..files.reading import naming, read_scan  # here, so that a volume in memory needs no reader
+        from ..files.reading import read_scan  # here, so that a volume in memory needs no reader
 
-        path = Path(path)
-        with naming(path):
-            image, warnings = read_scan(path, allow_missing_slices=allow_missing_slices)
-            volume = cls.from_sitk(image)
-            return replace(volume, warnings=(*volume.warnings, *warnings))
+        return read_scan(Path(path), allow_missing_slices=allow_missing_slices)
 
     @classmethod
     def from_sitk(cls, image: sitk.Image) -> Volume:

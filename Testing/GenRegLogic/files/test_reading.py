@@ -49,7 +49,7 @@ class TestNotAnImage:
     @pytest.mark.parametrize("content", [b"", b"hello", b"hello" * 200], ids=["empty", "short", "long"])
     def test_a_text_under_any_name(self, tmp_path, refused, name, content):
         (tmp_path / name).write_bytes(content)
-        refused(tmp_path / name, "not an image|damaged")
+        refused(tmp_path / name, "not an image that GenReg reads, or its beginning is damaged")
 
     def test_a_folder_without_dicom(self, tmp_path, refused):
         (tmp_path / "notes.txt").write_text("hello")
@@ -57,9 +57,16 @@ class TestNotAnImage:
 
 
 class TestOtherKindsOfImage:
-    def test_a_2d_image(self, tmp_path, refused):
-        sitk.WriteImage(sitk.Image((8, 8), sitk.sitkUInt8), str(tmp_path / "v.png"))
-        refused(tmp_path / "v.png", "2D")
+    @pytest.mark.parametrize("ending", [".nii", ".nrrd", ".mha"])
+    def test_a_2d_image(self, tmp_path, refused, ending):
+        sitk.WriteImage(sitk.Image((8, 8), sitk.sitkUInt8), str(tmp_path / f"v{ending}"))
+        refused(tmp_path / f"v{ending}", "2D")
+
+    @pytest.mark.parametrize("ending", [".png", ".vtk", ".tif", ".gipl"])
+    def test_a_format_that_cannot_be_proven_whole(self, tmp_path, refused, image, ending):
+        picture = sitk.Cast(image[:, :, 0], sitk.sitkUInt8) if ending == ".png" else image
+        sitk.WriteImage(picture, str(tmp_path / f"v{ending}"))
+        refused(tmp_path / f"v{ending}", "not an image that GenReg reads")
 
     @pytest.mark.parametrize("ending", [".nii.gz", ".mha", ".nrrd"])
     def test_a_single_slice(self, tmp_path, refused, ending):
@@ -100,7 +107,7 @@ class TestDamage:
     def test_a_metaimage_without_its_data_file(self, tmp_path, image, refused):
         sitk.WriteImage(image, str(tmp_path / "v.mhd"))
         (tmp_path / "v.raw").unlink()
-        refused(tmp_path / "v.mhd", "damaged or incomplete")
+        refused(tmp_path / "v.mhd", "v.raw, is not beside the header")
 
 
 class TestNotANumber:
@@ -157,7 +164,7 @@ class TestHeaders:
         ids=["singular", "sheared", "not a number"],
     )
     def test_a_nifti_direction_that_no_grid_can_have(self, nifti, refused, row):
-        refused(nifti(NO_QFORM | {SROW_X: ("4f", *row)}), "not perpendicular unit vectors")
+        refused(nifti(NO_QFORM | {SROW_X: ("4f", *row)}), "not perpendicular unit vectors|NaN or infinite numbers")
 
     @pytest.mark.parametrize("spacing", ["0 2 3", "-1 2 3"])
     def test_a_metaimage_spacing_that_is_not_positive(self, tmp_path, image, refused, spacing):
