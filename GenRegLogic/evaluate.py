@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from .quality.measure import dice, foreground, lncc, nmi, tre
 from .space.field import AffineTransform, DisplacementField, Transform, sample_transform
 from .space.inverse import invert
 from .space.jacobian import jacobian_figures
-from .space.volume import Volume, check_registrable
+from .space.volume import Volume, as_labels, check_registrable
 from .space.warp import warp_image, warp_labels
 
 __all__ = ["evaluate"]
@@ -82,6 +83,10 @@ def _similarity(fixed: Volume, moving: Volume, field: DisplacementField, body: n
 
 
 def _overlap(fixed_labels: Volume, moving_labels: Volume, transform: Transform, pairs) -> dict:
+    fixed_labels, moving_labels = (
+        replace(labels, array=as_labels(labels, f"The {role} label map"))
+        for role, labels in (("fixed", fixed_labels), ("moving", moving_labels))
+    )
     if pairs is None:
         pairs = sorted(set(np.unique(fixed_labels.array)) & set(np.unique(moving_labels.array)) - {0})
     pairs = list(pairs)

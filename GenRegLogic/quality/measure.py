@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..space.field import Transform, as_points, voxel_centers
 from ..space.geometry import Geometry
 from ..space.inverse import InverseError
-from ..space.volume import Volume, as_mask
+from ..space.volume import Volume, as_labels, as_mask
 from ..stages.similarity import box_sum
 
 __all__ = ["dice", "foreground", "inverse_error", "lncc", "nmi", "tre"]
@@ -119,7 +119,7 @@ def dice(
     Raises:
         InputError: Different grids, or values that aren't whole numbers.
     """
-    a, b = _label_array(fixed_labels), _label_array(warped_labels)
+    a, b = as_labels(fixed_labels), as_labels(warped_labels)
     if a.shape != b.shape:
         raise InputError(f"The label maps have different sizes, {a.shape} and {b.shape}; warp one onto the other.")
     values_a, index_a, count_a = _counted(a)
@@ -137,16 +137,6 @@ def dice(
         both = joint[row[f], column[m]] if f in row and m in column else 0
         scores[int(f)] = 2.0 * int(both) / int(total) if total else math.nan
     return scores
-
-
-def _label_array(labels: Volume | np.ndarray) -> np.ndarray:
-    array = labels.array if isinstance(labels, Volume) else np.asarray(labels)
-    if array.dtype.kind == "f":
-        rounded = np.rint(array)
-        if not np.array_equal(rounded, array):
-            raise InputError("A label map must hold whole numbers; this one has fractions, so it may be an image.")
-        array = rounded.astype(np.int64)
-    return array
 
 
 def _counted(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -16,13 +16,17 @@ import SimpleITK as sitk
 from ..errors import InputError
 from .geometry import DIMENSION, Geometry, check_image_kind
 
-__all__ = ["Volume", "as_mask", "check_registrable"]
+__all__ = ["Volume", "as_labels", "as_mask", "check_registrable"]
 
 MIN_VOXELS_PER_AXIS = 2
 """Below this an axis has no extent that a deformation could act on."""
 
 MAX_NON_FINITE_SHARE = 0.01
 """Up to this share of NaN and infinite voxels is repaired; more means the scan itself is damaged."""
+
+LABEL_TOLERANCE, LABEL_TOLERANCE_RELATIVE = 1e-3, 1e-4
+"""A label may be off its whole number by the larger of these (the second times the label): what scaling in single
+precision leaves, and far from what interpolation between labels makes."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -176,6 +180,35 @@ def as_mask(mask: Volume | np.ndarray, geometry: Geometry | None = None) -> np.n
     if geometry is not None and array.shape != geometry.shape:
         raise InputError(f"The mask has shape {array.shape}, but the image {geometry.shape}; resample the mask.")
     return array if array.dtype == bool else array != 0
+
+
+def as_labels(labels: Volume | np.ndarray, name: str = "A label map") -> np.ndarray:
+    """The values of a label map as whole numbers.
+
+    Args:
+        labels: (k, j, i). Values that are off whole numbers by rounding alone, as a rescale slope leaves them, are
+            taken for these.
+        name: Of the map, to begin a sentence with.
+
+    Returns:
+        (k, j, i) of an integer dtype; the given array itself where it has one.
+
+    Raises:
+        InputError: Values have fractions, or are not finite.
+
+    Example:
+        >>> as_labels(np.array([[[0.0, 1.99998]]])).tolist()
+        [[[0, 2]]]
+    """
+    array = np.asarray(labels.array if isinstance(labels, Volume) else labels)
+    if array.dtype.kind != "f":
+        return array
+    rounded = np.rint(array)
+    with np.errstate(invalid="ignore"):
+        near = np.abs(array - rounded) <= np.maximum(LABEL_TOLERANCE, LABEL_TOLERANCE_RELATIVE * np.abs(array))
+    if not near.all() or np.abs(rounded).max(initial=0) >= 2**53:
+        raise InputError(f"{name} must hold whole numbers; this one has fractions, so it may be an image.")
+    return rounded.astype(np.int64)
 
 
 def check_registrable(volume: Volume, role: str) -> Volume:
