@@ -1,7 +1,8 @@
-"""What a caller hears from a running registration, and how the caller stops it."""
+"""Progress reports of a running registration, and how the caller stops it."""
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import dataclasses
 import time
@@ -16,13 +17,13 @@ from .space.field import DisplacementField
 __all__ = ["BAR", "WRITING", "Monitor", "MonitorPart", "Progress", "listening"]
 
 BAR = "bar"
-"""What `on_progress` may be besides a function."""
+"""The value of `on_progress` that shows a progress bar."""
 
 SHARES = {"prepare": 0.05, "linear": 0.2, "propose": 0.15, "refine": 0.45, "finish": 0.15}
-"""Share of the run's time that a stage takes, as measured on the CPU; for the time left."""
+"""Share of the run's time that each stage takes, measured on the CPU; used to estimate the time left."""
 
 ESTIMATE_FROM = 0.08
-"""Fraction of the work after which the elapsed time says something about the rest."""
+"""Fraction of the work that must be done before the time left is estimated from the elapsed time."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,13 +32,13 @@ class Progress:
 
     Attributes:
         stage: "prepare", "linear", "propose", "refine" or "finish".
-        fraction: Of the whole run that is done, 0 to 1.
-        seconds_left: Estimate, or None while nothing can be said.
-        objective: The refinement's objective, lower is better; None in other stages.
-        level: The refinement's scale, counted from 0, the coarsest; None in other stages.
-        iteration: Of that scale, counted from 0; None in other stages.
-        field: Call it for the current field on the present level's grid (fixed -> moving, the linear part included),
-            or None where there is none yet. It costs time only when called.
+        fraction: Fraction of the whole run that is done, 0 to 1.
+        seconds_left: Estimated time left, or None while there is no estimate yet.
+        objective: Objective of the refinement, lower is better; None in other stages.
+        level: Resolution level of the refinement, counted from 0, the coarsest; None in other stages.
+        iteration: Iteration within that level, counted from 0; None in other stages.
+        field: Returns the current displacement field on the grid of the current level (LPS mm, fixed -> moving,
+            including the linear part), or None if there is none yet. The field is computed only when this is called.
     """
 
     stage: str
@@ -50,15 +51,22 @@ class Progress:
 
 
 WRITING = Progress("writing", 1.0, None)
-"""What a program reports that writes files after the run: they take seconds too, and no share of the run's time."""
+"""Reported by programs that write files after the run; writing is not part of the run's time."""
 
 
 @contextlib.contextmanager
 def listening(on_progress: Callable[[Progress], None] | str | None) -> Iterator[Callable[[Progress], None] | None]:
-    """What hears of the progress: a function as it is, and for "bar" a bar that is closed at the end, also on errors.
+    """Turn the argument `on_progress` into a function that receives the reports.
+
+    Args:
+        on_progress: A function, which is used as it is; "bar" for a progress bar, which is closed at the end, also
+            after an error; or None.
+
+    Yields:
+        The function, or None.
 
     Raises:
-        InputError: Neither a function nor "bar" nor None.
+        InputError: `on_progress` is neither a function nor "bar" nor None.
     """
     if on_progress is None or callable(on_progress):
         yield on_progress
@@ -76,20 +84,52 @@ def listening(on_progress: Callable[[Progress], None] | str | None) -> Iterator[
         yield show
 
 
-class Monitor:
-    """Tells the caller, listens for "keep" and "abort", and keeps the times.
+class _Reporter(abc.ABC):
+    """The method with which a stage reports its progress, for a whole stage and for a part of one."""
+
+    def tell(
+        self,
+        fraction: float,
+        objective: float | None = None,
+        field: Callable[[], DisplacementField | None] | None = None,
+        *,
+        level: int | None = None,
+        iteration: int | None = None,
+    ) -> None:
+        """Report progress to the caller, and ask the caller whether to go on.
+
+        Args:
+            fraction: Fraction of the stage, or of its part, that is done; 0 to 1.
+            objective: See `Progress`, as for the following.
+            field: See `Progress`.
+            level: See `Progress`.
+            iteration: See `Progress`.
+
+        Raises:
+            Cancelled: The caller answered "abort".
+        """
+        details = {"objective": objective, "level": level, "iteration": iteration}
+        self._report(fraction, details if field is None else details | {"field": field})
+
+    @abc.abstractmethod
+    def _report(self, fraction: float, details: dict) -> None:
+        """Report a fraction, and `details`, which are further attributes of `Progress`."""
+
+
+class Monitor(_Reporter):
+    """Reports progress to the caller, asks the caller whether to stop, and records the stages' times.
 
     Args:
-        device: Whose memory is recorded.
-        on_progress: Receives `Progress`.
-        cancel: Returns None (go on), "keep" (stop, keep the best so far) or "abort" (give up).
-        clock: Seconds.
+        device: Device whose peak memory is recorded.
+        on_progress: Receives each `Progress`.
+        cancel: Returns None (go on), "keep" (stop and keep the best result so far) or "abort" (give up).
+        clock: Returns the time in seconds.
         shares: Stage -> share of the run's time.
 
     Attributes:
-        stages: {"name", "seconds", "peak_memory_mb"} of the stages that ended; the memory is the most that the process
-            had held by then.
-        keep: The caller said "keep".
+        stages: {"name", "seconds", "peak_memory_mb"} of each finished stage; the memory is the peak of the process
+            up to the end of that stage.
+        keep: Whether the caller has answered "keep".
     """
 
     def __init__(
@@ -109,7 +149,7 @@ class Monitor:
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Times a stage."""
+        """Run a stage within this context, to record its time and memory."""
         self._stage, start = name, self._clock()
         self.tell(0.0)
         yield
@@ -119,26 +159,16 @@ class Monitor:
         self._done += self._shares[name]
 
     def within(self, start: float, stop: float, *, with_objective: bool = False) -> MonitorPart:
-        """A part of the present stage with a fraction of its own: its 0 to 1 is `start` to `stop` here.
+        """A part of the current stage, which reports fractions of its own.
 
-        Objective and field of a part are told to the caller only with `with_objective`.
+        Args:
+            start: Fraction of the stage at which the part begins.
+            stop: Fraction of the stage at which the part ends.
+            with_objective: Whether the part's objective and field are reported too.
         """
         return MonitorPart(self, start, stop, with_objective)
 
-    def tell(
-        self,
-        fraction: float,
-        objective: float | None = None,
-        field: Callable | None = None,
-        *,
-        level: int | None = None,
-        iteration: int | None = None,
-    ) -> None:
-        """Report that a fraction of the present stage is done.
-
-        Raises:
-            Cancelled: The caller gave up.
-        """
+    def _report(self, fraction: float, details: dict) -> None:
         answer = self._cancel() if self._cancel is not None else None
         if answer == "abort":
             raise Cancelled("The registration was given up; nothing was changed.")
@@ -149,12 +179,12 @@ class Monitor:
         left = None
         if total > ESTIMATE_FROM:
             left = (self._clock() - self._start) * (1 - total) / total
-        self._on_progress(Progress(self._stage, total, left, objective, field or (lambda: None), level, iteration))
+        self._on_progress(Progress(self._stage, total, left, **details))
 
 
 @dataclasses.dataclass(frozen=True)
-class MonitorPart:
-    """What `Monitor.within` gives to a stage's part."""
+class MonitorPart(_Reporter):
+    """A part of a stage; made by `Monitor.within`, which describes the attributes."""
 
     whole: Monitor
     start: float
@@ -163,21 +193,9 @@ class MonitorPart:
 
     @property
     def keep(self) -> bool:
-        """The caller said "keep"."""
+        """Whether the caller has answered "keep"."""
         return self.whole.keep
 
-    def tell(
-        self,
-        fraction: float,
-        objective: float | None = None,
-        field: Callable | None = None,
-        *,
-        level: int | None = None,
-        iteration: int | None = None,
-    ) -> None:
-        """Report that a fraction of the part is done; what else is told goes on only where it is the run's own."""
+    def _report(self, fraction: float, details: dict) -> None:
         fraction = self.start + (self.stop - self.start) * fraction
-        if self.with_objective:
-            self.whole.tell(fraction, objective, field, level=level, iteration=iteration)
-        else:
-            self.whole.tell(fraction)
+        self.whole._report(fraction, details if self.with_objective else {})

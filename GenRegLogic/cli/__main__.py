@@ -1,4 +1,4 @@
-"""`python -m GenRegLogic.cli`: the command where it isn't installed, as inside an application's Python."""
+"""`python -m GenRegLogic.cli`: runs `genreg` where the command is not installed, as inside an application's Python."""
 
 import sys
 

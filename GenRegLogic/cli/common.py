@@ -1,10 +1,20 @@
-"""What the commands of `genreg` share: exit codes, which scripts rely on, the end of their help, and reading scans."""
+"""What the commands of `genreg` share: exit codes, the end of their help, common arguments, and reading scans.
+
+Key functions: `help_end`; `add_scans`, `add_transforms` and the other functions that add arguments to a parser or to a
+group of its arguments; `read_scan`.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from ..space.volume import Volume
 
 __all__ = [
     "BAD_INPUT",
@@ -13,7 +23,15 @@ __all__ = [
     "INTERRUPTED",
     "NOT_TRUSTWORTHY",
     "UNEXPECTED",
+    "add_device_option",
+    "add_landmarks",
+    "add_quiet_option",
     "add_reading_option",
+    "add_result_options",
+    "add_scans",
+    "add_threads_option",
+    "add_transforms",
+    "check_pair",
     "help_end",
     "read_scan",
 ]
@@ -35,26 +53,108 @@ exit codes:
 
 
 def help_end(*examples: str, exit_codes: bool = False) -> str:
-    """The end of a command's help: the exit codes where they say more than done or not, and examples to copy."""
+    """The end of a command's help.
+
+    Args:
+        examples: Command lines without the program's name.
+        exit_codes: Whether to list the exit codes; for commands that have more than success and failure.
+    """
     lines = "".join(f"  genreg {example}\n" for example in examples)
     heading = "example" if len(examples) == 1 else "examples"
     return (f"{EXIT_CODES_HELP}\n" if exit_codes else "") + f"{heading}:\n{lines}"
 
 
-def add_reading_option(parser) -> None:
-    """Add the option that lets DICOM series with missing slices pass."""
-    parser.add_argument(
+def add_scans(parser, *, tense: str = "present") -> None:
+    """Add the arguments FIXED and MOVING.
+
+    Args:
+        parser: Parser of the command.
+        tense: "present", or "past" for a command that takes a finished registration.
+    """
+    stays, is_deformed = {"present": ("stays", "is deformed"), "past": ("stayed", "was deformed")}[tense]
+    parser.add_argument("fixed", metavar="FIXED", type=Path, help=f"the scan that {stays}")
+    parser.add_argument("moving", metavar="MOVING", type=Path, help=f"the scan that {is_deformed} onto it")
+
+
+def add_transforms(parser, text: str = "fixed to moving; several are applied in the order given") -> None:
+    """Add the option -t, which can be given several times; `text` is its help."""
+    parser.add_argument("-t", "--transform", metavar="TRANSFORM", type=Path, action="append", required=True, help=text)
+
+
+def add_landmarks(group, text: str) -> None:
+    """Add the options for landmarks in both scans; `text` says in the help what the points are."""
+    group.add_argument(
+        "--fixed-landmarks",
+        metavar="FILE",
+        type=Path,
+        help=f"{text} to be brought together softly: .csv (x,y,z in LPS mm), .fcsv or .mrk.json",
+    )
+    group.add_argument("--moving-landmarks", metavar="FILE", type=Path, help="the same points in the moving scan")
+
+
+def check_pair(args: argparse.Namespace, what: str) -> None:
+    """Refuse landmarks, points or labels of one scan without those of the other.
+
+    Args:
+        args: The command's arguments, with the options --fixed-WHAT and --moving-WHAT.
+        what: "landmarks", "points" or "labels".
+
+    Raises:
+        InputError: Only one of the two options was given.
+    """
+    if (getattr(args, f"fixed_{what}") is None) != (getattr(args, f"moving_{what}") is None):
+        raise InputError(f"--fixed-{what} and --moving-{what} go together; give both or neither.")
+
+
+def add_result_options(group, metavar: str) -> None:
+    """Add the options for the resulting transform, whose placeholder is `metavar`, and for the warped scan."""
+    group.add_argument(
+        "-o",
+        "--output",
+        metavar=metavar,
+        type=Path,
+        required=True,
+        help="displacement field image (.nii.gz, .nii, .nrrd, .mha) or ITK transform (.h5, .tfm), by its ending",
+    )
+    group.add_argument("--warped", metavar="FILE", type=Path, help="the moving scan on the fixed scan's grid")
+
+
+def add_device_option(group) -> None:
+    """Add the option that chooses the device."""
+    group.add_argument(
+        "--device", metavar="auto|cpu|cuda[:N]|mps", default="auto", help="where to compute (default: auto)"
+    )
+
+
+def add_threads_option(group) -> None:
+    """Add the option that limits the number of CPU threads."""
+    group.add_argument("--threads", metavar="N", type=int, help="CPU threads (default: all)")
+
+
+def add_quiet_option(group) -> None:
+    """Add the option that silences a command."""
+    group.add_argument("--quiet", action="store_true", help="say nothing unless something is wrong")
+
+
+def add_reading_option(group) -> None:
+    """Add the option that accepts DICOM series with missing slices."""
+    group.add_argument(
         "--allow-missing-slices",
         action="store_true",
         help="read a DICOM series in which slices are missing, as if its slices were evenly spaced",
     )
 
 
-def read_scan(path: Path | None, args: argparse.Namespace):
-    """Read a `Volume` and print its warnings, on standard error; None where no path is given.
+def read_scan(path: Path | None, args: argparse.Namespace) -> Volume | None:
+    """Read a scan and print its warnings on standard error.
+
+    Args:
+        path: File or DICOM folder; None gives None.
+        args: The command's arguments, with the option of `add_reading_option`.
 
     Raises:
-        InputError: As `files.images.read_volume`; slices of a DICOM series are missing and the option is not given.
+        InputError: As `files.images.read_volume`; also if a DICOM series has missing slices and the option is not
+            given.
     """
     from ..files.images import read_volume
 

@@ -1,11 +1,11 @@
-"""`genreg demo`: the whole way on scans made on the spot."""
+"""`genreg demo`: a complete registration of a synthetic pair of scans."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from .common import DONE, INTERRUPTED, NOT_TRUSTWORTHY, help_end
+from .common import DONE, INTERRUPTED, NOT_TRUSTWORTHY, add_device_option, add_threads_option, help_end
 from .progress import Interruption, Meter
 
 __all__ = ["add_command", "run"]
@@ -32,13 +32,13 @@ def add_command(commands) -> None:
         help=f"folder for the results, made when missing (default: {DEFAULT_FOLDER})",
     )
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="another seed makes another pair")
-    parser.add_argument("--device", metavar="auto|cpu|cuda[:N]|mps", default="auto", help="where to compute")
-    parser.add_argument("--threads", metavar="N", type=int, help="CPU threads (default: all)")
+    add_device_option(parser)
+    add_threads_option(parser)
     parser.add_argument("--quiet", action="store_true", help="show no progress")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Carry the command out; returns the exit code."""
+    """Run the command; returns the exit code."""
     from ..machine.device import tune_allocator
     from ..phantom.demo import make_folder, run_demo
     from ..settings import Settings

@@ -1,4 +1,4 @@
-"""`genreg evaluate`: figures of a transform, from this program or any other."""
+"""`genreg evaluate`: measures of a transform, from this program or any other."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from ..errors import InputError
-from .common import DONE, add_reading_option, help_end, read_scan
+from .common import DONE, add_reading_option, add_transforms, check_pair, help_end, read_scan
 
 __all__ = ["add_command", "run"]
 
@@ -21,7 +21,7 @@ Measure a transform on the fixed scan's grid and print one JSON object:
   ndv_pct                         voxels where any of the eight one-sided determinants is <= 0, %
   sdlogj                          standard deviation of log det J over the fixed scan's foreground
   min_det, max_det                extremes of det J
-  inverse_mean_mm, inverse_max_mm how far going back through the computed inverse misses
+  inverse_mean_mm, inverse_max_mm inverse consistency error: distance after the transform and its computed inverse
   nmi_*, lncc_*                   similarity of the scans before and after
 """
 
@@ -40,15 +40,7 @@ def add_command(commands) -> None:
     parser.set_defaults(run=run)
     parser.add_argument("--fixed", metavar="FILE", type=Path, required=True, help="the fixed scan")
     parser.add_argument("--moving", metavar="FILE", type=Path, required=True, help="the moving scan")
-    parser.add_argument(
-        "-t",
-        "--transform",
-        metavar="TRANSFORM",
-        type=Path,
-        action="append",
-        required=True,
-        help="fixed to moving; several are applied in the order given",
-    )
+    add_transforms(parser)
     for what in ("labels", "points"):
         for role in ("fixed", "moving"):
             parser.add_argument(f"--{role}-{what}", metavar="FILE", type=Path, help=f"{what} of the {role} scan")
@@ -62,10 +54,9 @@ def add_command(commands) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Carry the command out; returns the exit code."""
+    """Run the command; returns the exit code."""
     for what in ("labels", "points"):
-        if (getattr(args, f"fixed_{what}") is None) != (getattr(args, f"moving_{what}") is None):
-            raise InputError(f"--fixed-{what} and --moving-{what} go together; give both or neither.")
+        check_pair(args, what)
     if args.labels is not None and args.fixed_labels is None:
         raise InputError("--labels needs --fixed-labels and --moving-labels.")
 

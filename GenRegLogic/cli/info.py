@@ -26,7 +26,7 @@ def add_command(commands) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Carry the command out; returns the exit code."""
+    """Run the command; returns the exit code."""
     from ..quality.report import versions
 
     found = versions()
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _weights() -> str:
-    """The network's weights, and whether they are those of this version."""
+    """File name, size and checksum of the network's weights, or what is wrong with them."""
     from ..errors import InputError
     from ..network.apply import SHA256, SHOWN_DIGITS, WEIGHTS
     from ..network.weights import load_weights
@@ -55,7 +55,7 @@ def _weights() -> str:
 
 
 def _devices() -> Iterator[tuple[str, str, str]]:
-    """Name as --device takes it, description, and memory in words; the CPU last."""
+    """(name as --device takes it, description, memory in words) of every device; the CPU last."""
     import torch
 
     from ..machine.device import list_devices

@@ -1,6 +1,6 @@
-"""The entry point of `genreg`: finds the command, and turns every failure into one sentence and an exit code.
+"""The entry point of `genreg`: runs the command, and turns every failure into one sentence and an exit code.
 
-Heavy packages are imported by the commands when they run, so that help and misspelled options answer at once.
+Commands import large packages only when they run, so that help and error messages about arguments appear at once.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ SHELLS = ("bash", "zsh")
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says in one sentence what is wrong with the arguments, instead of printing the whole usage.
+    """A parser that reports wrong arguments in one sentence instead of printing the whole usage.
 
-    Options must be written in full: an abbreviation in somebody's script would break with the next new option.
+    Options must be written in full: an abbreviation in a script would break when a similar option is added.
     """
 
     def __init__(self, **options) -> None:
@@ -41,7 +41,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _PrintCompletion(argparse.Action):
-    """Prints the script with which a shell completes commands, options and file names, and ends."""
+    """Prints a shell script that completes commands, options and file names, and exits."""
 
     def __call__(self, parser, namespace, values, option_string=None) -> NoReturn:
         try:
@@ -53,14 +53,14 @@ class _PrintCompletion(argparse.Action):
             if action.type is Path:
                 action.complete = shtab.FILE
             if ":" in str(action.metavar):
-                action.metavar = None  # zsh would take the colon for the end of the description
+                action.metavar = None  # zsh would end the description at the colon
         print(shtab.complete(parser, values))
         parser.exit()
 
 
 def _all_actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    """Of the parser and of its commands."""
-    for action in parser._actions:  # there is no public way to them
+    """The actions of the parser and of its commands."""
+    for action in parser._actions:  # argparse has no public access to them
         yield action
         if isinstance(action, argparse._SubParsersAction):
             for command in action.choices.values():
@@ -68,7 +68,14 @@ def _all_actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `genreg` with these arguments (those of the process by default) and return the exit code."""
+    """Run `genreg`.
+
+    Args:
+        argv: The arguments; by default those of the process.
+
+    Returns:
+        The exit code; see `EXIT_CODES_HELP`.
+    """
     set_runtime_variables()
     try:
         args = build_parser().parse_args(argv)
@@ -82,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MemoryError:
         return _say("There is not enough memory for this; give a coarser --resolution or smaller scans.", BAD_INPUT)
     except BrokenPipeError:
-        # The reader of our output has left (`genreg info | head -1`): not an error, and nobody to tell.
+        # The reader of the output has closed it (`genreg info | head -1`), which is not an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
@@ -94,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands; each command's module adds its own."""
+    """The parser of the program; each command's module adds its own parser to it."""
     parser = _Parser(
         prog="genreg",
         description="Deformable registration of any pair of 3D scans.",
@@ -121,7 +128,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _say(message: str, code: int) -> int:
-    """One line on standard error; the whole story only for those who ask for it."""
+    """Print one line on standard error, and the traceback too if the debug variable is set; returns the code."""
     if os.environ.get(DEBUG_VARIABLE) and sys.exc_info()[0] is not None:
         traceback.print_exc()
     print(f"genreg: {' '.join(message.split())}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Output files of a command: refused before any work where they can't be written, and written all or none."""
+"""Output files of a command: checked before the work begins, and written all or none."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Output:
     """A file that a command was asked to write.
 
     Attributes:
-        path: Where to.
-        kind: What it is, in the words of `files.check_writable`.
-        option: The option that asked for it, for sentences.
+        path: Where it is written.
+        kind: Kind of file, as `files.atomic.check_writable` takes it.
+        option: The option that asked for it, for error messages.
     """
 
     path: Path
@@ -29,10 +29,14 @@ class Output:
 
 
 def check_outputs(outputs: Iterable[Output], inputs: Iterable[str | Path | None]) -> None:
-    """Refuse outputs that can't be written, that are also inputs, or that are named twice.
+    """Refuse outputs that cannot be written, that are also inputs, or that are named twice.
+
+    Args:
+        outputs: The files to be written.
+        inputs: The files that the command reads; None is ignored.
 
     Raises:
-        InputError: One of these.
+        InputError: An output is refused.
     """
     from ..files.atomic import check_writable
 
@@ -49,10 +53,14 @@ def check_outputs(outputs: Iterable[Output], inputs: Iterable[str | Path | None]
 
 
 def check_space(outputs: Iterable[Output], bytes_each: int) -> None:
-    """Refuse to begin where the results would not fit on the disk.
+    """Refuse to begin if the results would not fit on the disk.
+
+    Args:
+        outputs: The files to be written.
+        bytes_each: Upper bound on the size of one file.
 
     Raises:
-        ResourceError: There is not enough free space in a folder.
+        ResourceError: A folder has not enough free space.
     """
     needed: dict[Path, int] = {}
     for output in outputs:
@@ -67,10 +75,10 @@ def check_space(outputs: Iterable[Output], bytes_each: int) -> None:
 
 
 def write_outputs(jobs: Iterable[tuple[Path, Callable[[Path], None]]]) -> None:
-    """Write several files so that either all of them appear under their final names or none.
+    """Write several files so that either all or none of them appear under their final names.
 
     Args:
-        jobs: Path, and a function that writes to the path it is given.
+        jobs: (path, function that writes to the path it is given) for each file.
 
     Raises:
         InputError, ResourceError: Writing failed; nothing was left behind.

@@ -1,7 +1,7 @@
-"""What a person sees while a registration runs, and how Ctrl-C stops it.
+"""Progress display of a running registration, and its interruption by Ctrl-C.
 
-Key names: `Meter` (a bar on a terminal, plain lines elsewhere) and `Interruption` (once: stop and keep the best so far;
-twice: give up).
+Key names: `Meter` (a progress bar on a terminal, plain lines elsewhere) and `Interruption` (first Ctrl-C: stop and keep
+the best result so far; second: give up).
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import TextIO
 __all__ = ["Interruption", "Meter"]
 
 LINE_EVERY_PERCENT = 10
-"""Of the work, between two plain lines."""
+"""Percent of the work between two plain lines."""
 
 
 class Meter(contextlib.AbstractContextManager):
-    """Shows `Progress` reports; give the object itself as `on_progress`.
+    """Shows `Progress` reports; to be passed as `on_progress`.
 
     Args:
         quiet: Show nothing.
-        stream: Where to; standard error by default, so that output can be piped.
+        stream: Where the reports are written; standard error by default, so that standard output can be piped.
     """
 
     def __init__(self, *, quiet: bool = False, stream: TextIO | None = None) -> None:
@@ -49,7 +49,7 @@ class Meter(contextlib.AbstractContextManager):
             self._bar.close()
 
     def __call__(self, progress) -> None:
-        """Show one report of the engine."""
+        """Show one `Progress` report."""
         if self._quiet:
             return
         percent = round(100 * progress.fraction)
@@ -66,10 +66,10 @@ class Meter(contextlib.AbstractContextManager):
 
 
 class Interruption(contextlib.AbstractContextManager):
-    """Turns Ctrl-C into the answers that the engine's `cancel` wants; give the object itself as `cancel`.
+    """Turns Ctrl-C into the return values that the engine expects of `cancel`; to be passed as `cancel`.
 
-    The first Ctrl-C answers "keep", the second "abort"; a third one kills, as ever. A request to terminate (SIGTERM)
-    aborts at once.
+    The first Ctrl-C stands for "keep", the second for "abort", and a third ends the process, as by default. A request
+    to terminate (SIGTERM) stands for "abort".
 
     Attributes:
         answer: None, "keep" or "abort".
@@ -81,11 +81,11 @@ class Interruption(contextlib.AbstractContextManager):
         self._previous = {}
 
     def __call__(self) -> str | None:
-        """The answer to "shall I go on?"."""
+        """None to go on, "keep" to stop and keep the best result so far, "abort" to give up."""
         return self.answer
 
     def __enter__(self) -> Interruption:
-        with contextlib.suppress(ValueError):  # only the main thread may; elsewhere whoever runs us handles Ctrl-C
+        with contextlib.suppress(ValueError):  # only the main thread can set handlers; elsewhere the caller handles it
             self._previous[signal.SIGINT] = signal.signal(signal.SIGINT, self._on_interrupt)
             self._previous[signal.SIGTERM] = signal.signal(signal.SIGTERM, self._on_terminate)
         return self
@@ -107,7 +107,7 @@ class Interruption(contextlib.AbstractContextManager):
         self._say("giving up; nothing will be written.")
 
     def _say(self, text: str) -> None:
-        with contextlib.suppress(OSError, RuntimeError):  # a signal may come in the middle of a write
+        with contextlib.suppress(OSError, RuntimeError):  # a signal may arrive in the middle of a write
             print(f"\ngenreg: {text}", file=self._stream, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""`genreg register`: two scans to a transform."""
+"""`genreg register`: register two scans and write the transform."""
 
 from __future__ import annotations
 
@@ -6,8 +6,22 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from ..errors import Cancelled, InputError
-from .common import DONE, INTERRUPTED, NOT_TRUSTWORTHY, add_reading_option, help_end, read_scan
+from ..errors import Cancelled
+from .common import (
+    DONE,
+    INTERRUPTED,
+    NOT_TRUSTWORTHY,
+    add_device_option,
+    add_landmarks,
+    add_quiet_option,
+    add_reading_option,
+    add_result_options,
+    add_scans,
+    add_threads_option,
+    check_pair,
+    help_end,
+    read_scan,
+)
 from .outputs import Output, check_outputs, check_space, write_outputs
 from .progress import Interruption, Meter
 
@@ -23,6 +37,7 @@ Scans are NIfTI, NRRD, MHA/MHD, or the folder of a DICOM series.
 
 ITK_TRANSFORM_ENDINGS = (".h5", ".tfm")
 BYTES_PER_VECTOR = 12
+"""Of a displacement field: three float32."""
 
 
 def add_command(commands) -> None:
@@ -39,23 +54,14 @@ def add_command(commands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run)
-    parser.add_argument("fixed", metavar="FIXED", type=Path, help="the scan that stays")
-    parser.add_argument("moving", metavar="MOVING", type=Path, help="the scan that is deformed onto it")
+    add_scans(parser)
     _add_outputs(parser.add_argument_group("results"))
     _add_guidance(parser.add_argument_group("guidance, none of it needed"))
     _add_run(parser.add_argument_group("the run"))
 
 
 def _add_outputs(group) -> None:
-    group.add_argument(
-        "-o",
-        "--output",
-        metavar="TRANSFORM",
-        type=Path,
-        required=True,
-        help="displacement field image (.nii.gz, .nii, .nrrd, .mha) or ITK transform (.h5, .tfm), by its ending",
-    )
-    group.add_argument("--warped", metavar="FILE", type=Path, help="the moving scan on the fixed scan's grid")
+    add_result_options(group, "TRANSFORM")
     group.add_argument("--inverse", metavar="FILE", type=Path, help="the transform from moving points to fixed points")
     group.add_argument(
         "--report",
@@ -86,13 +92,7 @@ def _add_guidance(group) -> None:
         help="label map of the fixed scan: each label moves as one rigid body (bone, implant, a tumor whose volume "
         "must not change)",
     )
-    group.add_argument(
-        "--fixed-landmarks",
-        metavar="FILE",
-        type=Path,
-        help="points to be brought together softly: .csv (x,y,z in LPS mm), .fcsv or .mrk.json",
-    )
-    group.add_argument("--moving-landmarks", metavar="FILE", type=Path, help="the same points in the moving scan")
+    add_landmarks(group, "points")
 
 
 def _add_run(group) -> None:
@@ -120,24 +120,20 @@ def _add_run(group) -> None:
         help="what the trained network does: propose a better start, describe tissue for the comparison, both, "
         "or nothing (default: auto, chosen by measurement)",
     )
-    group.add_argument(
-        "--device", metavar="auto|cpu|cuda[:N]|mps", default="auto", help="where to compute (default: auto)"
-    )
+    add_device_option(group)
     add_reading_option(group)
     group.add_argument(
         "--seed", metavar="N", type=int, default=0, help="recorded in the report; no random numbers are drawn"
     )
-    group.add_argument("--threads", metavar="N", type=int, help="CPU threads (default: all)")
-    group.add_argument("--quiet", action="store_true", help="say nothing unless something is wrong")
+    add_threads_option(group)
+    add_quiet_option(group)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Carry the command out; returns the exit code."""
+    """Run the command; returns the exit code."""
     outputs = _outputs(args)
     check_outputs(outputs, _inputs(args))
-    if (args.fixed_landmarks is None) != (args.moving_landmarks is None):
-        raise InputError("--fixed-landmarks and --moving-landmarks go together; give both or neither.")
-
+    check_pair(args, "landmarks")
     settings = _settings(args)
     if settings.threads is not None:
         import SimpleITK as sitk
@@ -227,7 +223,7 @@ def _read_inputs(args: argparse.Namespace) -> dict:
 
 
 def _jobs(args: argparse.Namespace, scans: dict, result, report: dict) -> list:
-    """Everything computed, and what is left to write: (path, writer) in the order of writing."""
+    """Compute everything that is to be written; returns (path, function that writes it) in the order of writing."""
     from ..files.images import write_volume
     from ..files.transforms import write_transform
     from ..quality.report import write_report
@@ -252,17 +248,17 @@ def _jobs(args: argparse.Namespace, scans: dict, result, report: dict) -> list:
 
 
 def _is_matrix(args: argparse.Namespace, path: Path) -> bool:
-    """A linear result goes into a transform file as the matrix it is, unless bodies are kept rigid in it."""
+    """Whether a result is written as a matrix: a linear one, in a transform file, without rigid bodies in it."""
     return args.linear_only and args.keep_rigid is None and path.name.lower().endswith(ITK_TRANSFORM_ENDINGS)
 
 
 def _samples_inverse(args: argparse.Namespace) -> bool:
-    """Whether an inverse field is written, whose own error the report then gives."""
+    """Whether an inverse displacement field is written; the report then has its inverse consistency error."""
     return args.inverse is not None and not _is_matrix(args, args.inverse)
 
 
 def _page_writer(scans: dict, result, report: dict) -> Callable[[Path], None]:
-    """Makes the page at once, so that only the writing is left."""
+    """Make the page now, and return the function that writes it."""
     from ..htmlreport import build_html, write_html
 
     confidence = result.confidence
@@ -271,7 +267,7 @@ def _page_writer(scans: dict, result, report: dict) -> Callable[[Path], None]:
 
 
 def print_summary(report: dict, written: list[Path]) -> None:
-    """Verdict, sentences and files, on standard output."""
+    """Print the verdict, its reasons, the warnings and notes, and the names of the files on standard output."""
     print(f"Verdict: {report['verdict']['status']}")
     for sentence in (*report["verdict"]["reasons"], *report["warnings"], *report["notes"]):
         print(f"  {sentence}")

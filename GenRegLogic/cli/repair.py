@@ -1,4 +1,4 @@
-"""`genreg repair`: go on refining a transform where it is wrong."""
+"""`genreg repair`: refine a transform further where it is wrong."""
 
 from __future__ import annotations
 
@@ -6,7 +6,21 @@ import argparse
 from pathlib import Path
 
 from ..errors import Cancelled, InputError
-from .common import DONE, INTERRUPTED, NOT_TRUSTWORTHY, add_reading_option, help_end, read_scan
+from .common import (
+    DONE,
+    INTERRUPTED,
+    NOT_TRUSTWORTHY,
+    add_device_option,
+    add_landmarks,
+    add_quiet_option,
+    add_reading_option,
+    add_result_options,
+    add_scans,
+    add_threads_option,
+    check_pair,
+    help_end,
+    read_scan,
+)
 from .outputs import Output, check_outputs, check_space, write_outputs
 from .progress import Interruption, Meter
 from .register import BYTES_PER_VECTOR, print_summary
@@ -34,8 +48,7 @@ def add_command(commands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run)
-    parser.add_argument("fixed", metavar="FIXED", type=Path, help="the scan that stays")
-    parser.add_argument("moving", metavar="MOVING", type=Path, help="the scan that is deformed onto it")
+    add_scans(parser)
     parser.add_argument(
         "-t",
         "--transform",
@@ -46,23 +59,9 @@ def add_command(commands) -> None:
     )
     where = parser.add_argument_group("where it is wrong")
     where.add_argument("--region", metavar="MASK", type=Path, help="refine only where this is not zero")
-    where.add_argument(
-        "--fixed-landmarks",
-        metavar="FILE",
-        type=Path,
-        help="one point or more to be brought together softly: .csv (x,y,z in LPS mm), .fcsv or .mrk.json",
-    )
-    where.add_argument("--moving-landmarks", metavar="FILE", type=Path, help="the same points in the moving scan")
+    add_landmarks(where, "one point or more")
     results = parser.add_argument_group("results")
-    results.add_argument(
-        "-o",
-        "--output",
-        metavar="OUT",
-        type=Path,
-        required=True,
-        help="displacement field image (.nii.gz, .nii, .nrrd, .mha) or ITK transform (.h5, .tfm), by its ending",
-    )
-    results.add_argument("--warped", metavar="FILE", type=Path, help="the moving scan on the fixed scan's grid")
+    add_result_options(results, "OUT")
     results.add_argument("--report", metavar="FILE.json", type=Path, help="every figure, and the verdict")
     _add_run(parser.add_argument_group("the run"))
 
@@ -71,18 +70,15 @@ def _add_run(group) -> None:
     group.add_argument("--iterations", metavar="N", type=int, help="as for `genreg register`")
     group.add_argument("--smoothness", metavar="X", type=float, default=1.0, help="0.25 to 4 (default: 1)")
     group.add_argument("--resolution", metavar="MM", type=float, help="finest voxel size to work at, mm")
-    group.add_argument(
-        "--device", metavar="auto|cpu|cuda[:N]|mps", default="auto", help="where to compute (default: auto)"
-    )
+    add_device_option(group)
     add_reading_option(group)
-    group.add_argument("--threads", metavar="N", type=int, help="CPU threads (default: all)")
-    group.add_argument("--quiet", action="store_true", help="say nothing unless something is wrong")
+    add_threads_option(group)
+    add_quiet_option(group)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Carry the command out; returns the exit code."""
-    if (args.fixed_landmarks is None) != (args.moving_landmarks is None):
-        raise InputError("--fixed-landmarks and --moving-landmarks go together; give both or neither.")
+    """Run the command; returns the exit code."""
+    check_pair(args, "landmarks")
     if args.region is None and args.fixed_landmarks is None:
         raise InputError("Nothing says where to refine; give --region, or --fixed-landmarks and --moving-landmarks.")
     wanted = [(args.output, "transform", "-o"), (args.warped, "image", "--warped"), (args.report, "report", "--report")]
@@ -127,7 +123,7 @@ def _settings(args: argparse.Namespace):
 
 
 def _read_inputs(args: argparse.Namespace) -> dict:
-    """The arguments of `repair` that come from files; any transform becomes a field on the fixed scan's grid."""
+    """The arguments of `repair` that come from files; any transform is sampled on the fixed scan's grid."""
     from ..files.points import read_points
     from ..files.transforms import read_transform
     from ..space.field import DisplacementField, sample_transform
@@ -147,7 +143,7 @@ def _read_inputs(args: argparse.Namespace) -> dict:
 
 
 def _jobs(args: argparse.Namespace, result) -> list:
-    """Everything computed, and what is left to write: (path, writer) in the order of writing."""
+    """Compute everything that is to be written; returns (path, function that writes it) in the order of writing."""
     from ..files.images import write_volume
     from ..files.transforms import write_transform
     from ..quality.report import write_report

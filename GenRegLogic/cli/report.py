@@ -1,11 +1,21 @@
-"""`genreg report`: a registration on one page that can be looked at, printed and filed."""
+"""`genreg report`: one HTML page about a registration, to be viewed, printed and filed."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from .common import DONE, NOT_TRUSTWORTHY, add_reading_option, help_end, read_scan
+from .common import (
+    DONE,
+    NOT_TRUSTWORTHY,
+    add_device_option,
+    add_quiet_option,
+    add_reading_option,
+    add_scans,
+    add_transforms,
+    help_end,
+    read_scan,
+)
 from .outputs import Output, check_outputs
 from .progress import Meter
 
@@ -24,6 +34,7 @@ Without --json the figures are measured anew from the scans and the transform, w
 """
 
 STAGE = "places"
+"""Shown as the stage while the expected error is computed."""
 
 
 def add_command(commands) -> None:
@@ -36,17 +47,8 @@ def add_command(commands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run)
-    parser.add_argument("fixed", metavar="FIXED", type=Path, help="the scan that stayed")
-    parser.add_argument("moving", metavar="MOVING", type=Path, help="the scan that was deformed onto it")
-    parser.add_argument(
-        "-t",
-        "--transform",
-        metavar="TRANSFORM",
-        type=Path,
-        action="append",
-        required=True,
-        help="fixed to moving; several are applied in the order given",
-    )
+    add_scans(parser, tense="past")
+    add_transforms(parser)
     parser.add_argument("-o", "--output", metavar="FILE.html", type=Path, required=True, help="where the page goes")
     parser.add_argument("--json", metavar="FILE.json", type=Path, help="the report that genreg register wrote")
     parser.add_argument(
@@ -58,12 +60,12 @@ def add_command(commands) -> None:
         help="don't look for the least certain places, which takes a coarse registration the other way round",
     )
     add_reading_option(parser)
-    parser.add_argument("--device", metavar="auto|cpu|cuda[:N]|mps", default="auto", help="where to compute")
-    parser.add_argument("--quiet", action="store_true", help="say nothing unless something is wrong")
+    add_device_option(parser)
+    add_quiet_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Carry the command out; returns the exit code."""
+    """Run the command; returns the exit code."""
     check_outputs([Output(args.output, "page", "-o")], [args.fixed, args.moving, *args.transform, args.json])
 
     from ..htmlreport import build_html, check_report, measured_report, read_report, write_html
@@ -94,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _confidence(args: argparse.Namespace, settings, fixed, moving, transform):
-    """Expected error, mm, by a coarse registration the other way round."""
+    """Map of the expected error in mm, from a coarse registration in the opposite direction."""
     import torch
 
     from ..machine.device import choose_device

@@ -1,4 +1,4 @@
-"""Several transforms given on the command line as one."""
+"""Reads the transforms that are given on the command line, composes them, and inverts them where asked."""
 
 from __future__ import annotations
 
@@ -11,25 +11,33 @@ from ..errors import InputError
 from ..files.transforms import read_transform
 from ..space.field import AffineTransform, CompositeTransform, DisplacementField, Transform
 from ..space.geometry import Geometry
+from ..space.grid import subgrid
 from ..space.inverse import invert as invert_field
 
 __all__ = ["inverted", "read_chain"]
 
+COVER_SAMPLES = 32
+"""Points per axis, about, at which a field is evaluated to find where it leads."""
+
 COVER_MARGIN_VOXELS = 2
 MAX_COVER_RATIO = 4.0
-"""An inverse is made on a grid of at most this many times the field's own voxels."""
+"""Largest number of voxels of an inverse relative to the field itself. An enlarging transform would need a huge grid;
+on a coarser one its inverse has the same relative accuracy."""
 
 
 def read_chain(paths: Sequence[Path], *, invert: bool = False) -> Transform:
-    """Read transforms and put them together.
+    """Read transforms and compose them.
 
     Args:
-        paths: The first is applied first: it takes points of the reference, and each next one takes the points that
-            the one before it gives.
-        invert: Return the inverse of the whole chain: the last transform is undone first.
+        paths: Files in the order of application: the first transform takes points of the reference, and each of the
+            others takes the result of the one before it.
+        invert: Return the inverse of the composition instead.
+
+    Returns:
+        The transform of points of the reference to points of the image, LPS mm; the opposite direction with `invert`.
 
     Raises:
-        InputError: A file is no transform, or one cannot be inverted.
+        InputError: A file holds no transform, or one that cannot be inverted.
     """
     parts = [read_transform(path) for path in paths]
     if invert:
@@ -38,10 +46,16 @@ def read_chain(paths: Sequence[Path], *, invert: bool = False) -> Transform:
 
 
 def inverted(transform: Transform) -> Transform:
-    """The transform that leads back: exact for linear ones, to 0.01 mm for fields.
+    """The inverse transform.
+
+    Args:
+        transform: A linear transform, a displacement field, or a composition of these.
+
+    Returns:
+        The inverse, which is exact for linear transforms and accurate to 0.01 mm at the voxels of fields.
 
     Raises:
-        InputError: The transform is neither linear nor a displacement field, nor composed of these.
+        InputError: The transform is of another kind.
     """
     if isinstance(transform, AffineTransform):
         return transform.inverse()
@@ -63,16 +77,11 @@ def _inverted_file(transform: Transform, path: Path) -> Transform:
 
 
 def _covering(field: DisplacementField) -> Geometry:
-    """A grid with the field's axes over all places to which the field leads: there its inverse is needed."""
+    """A grid on the field's axes that covers all points to which the field leads, where its inverse is needed."""
     grid = field.geometry
-    step = [max(1, n // 32) for n in grid.shape]
+    step = [max(1, n // COVER_SAMPLES) for n in grid.shape]
     sample = tuple(np.unique(np.append(np.arange(0, n, s), n - 1)) for n, s in zip(grid.shape, step))
     k, j, i = (axis.ravel() for axis in np.meshgrid(*sample, indexing="ij"))
     index = grid.to_index(grid.to_world(np.stack([i, j, k], axis=1)) + field.array[k, j, i])
-    low = np.floor(index.min(axis=0)) - COVER_MARGIN_VOXELS
-    size = np.ceil(index.max(axis=0)) + COVER_MARGIN_VOXELS + 1 - low
-    # A strongly enlarging transform would need a huge grid; a coarser one then has the same relative accuracy.
-    coarser = max(1.0, (size.prod() / (MAX_COVER_RATIO * np.prod(grid.size))) ** (1 / 3))
-    size = np.ceil(size / coarser).astype(int)
-    spacing = tuple(s * coarser for s in grid.spacing)
-    return Geometry(tuple(size), spacing, tuple(grid.to_world(low)), grid.direction)
+    low, high = index.min(axis=0) - COVER_MARGIN_VOXELS, index.max(axis=0) + COVER_MARGIN_VOXELS
+    return subgrid(grid, low, high, grid.spacing).coarsened(int(MAX_COVER_RATIO * np.prod(grid.size)))

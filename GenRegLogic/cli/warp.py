@@ -1,11 +1,11 @@
-"""`genreg warp` and `genreg warp-points`: carry an image, labels or points through transforms."""
+"""`genreg warp` and `genreg warp-points`: apply transforms to an image, a label map or points."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from .common import DONE, add_reading_option, help_end, read_scan
+from .common import DONE, add_reading_option, add_transforms, help_end, read_scan
 from .outputs import Output, check_outputs
 
 __all__ = ["add_image_command", "add_points_command", "run_image", "run_points"]
@@ -64,7 +64,7 @@ def add_points_command(commands) -> None:
 
 
 def run_image(args: argparse.Namespace) -> int:
-    """Carry `warp` out; returns the exit code."""
+    """Run `warp`; returns the exit code."""
     check_outputs([Output(args.output, "image", "-o")], [args.image, args.reference, *args.transform])
 
     from ..files.images import write_volume
@@ -83,7 +83,7 @@ def run_image(args: argparse.Namespace) -> int:
 
 
 def run_points(args: argparse.Namespace) -> int:
-    """Carry `warp-points` out; returns the exit code."""
+    """Run `warp-points`; returns the exit code."""
     check_outputs([Output(args.output, "points", "-o")], [args.points, *args.transform])
 
     from ..files.points import read_points, write_points
@@ -106,13 +106,5 @@ def _add(commands, name: str, summary: str, description: str, *examples: str) ->
 
 
 def _add_chain(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "-t",
-        "--transform",
-        metavar="TRANSFORM",
-        type=Path,
-        action="append",
-        required=True,
-        help="a transform file; may be given several times",
-    )
+    add_transforms(parser, "a transform file; may be given several times")
     parser.add_argument("--invert", action="store_true", help="use the inverse of the whole chain")

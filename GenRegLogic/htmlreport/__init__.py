@@ -1,4 +1,4 @@
-"""A registration on paper: one self-contained HTML page with verdict, figures, pictures and provenance."""
+"""The report page of a registration: self-contained HTML with verdict, figures, pictures and provenance."""
 
 from .page import build_html, write_html
 from .reports import check_report, measured_report, read_report

@@ -1,8 +1,9 @@
-"""Flat cuts through the fixed scan, and the values found there.
+"""Planar cuts through the fixed scan, and the values of scans on them.
 
-Cuts follow the fixed scan's canonical axes (see `grid`), so that a scan stored in any order and with any handedness is
-shown the same way, in radiological convention: the patient's right on the left of axial and coronal cuts, the front on
-the left of sagittal ones, the head on top of coronal and sagittal ones. Pixels are square, in mm.
+Cuts follow the fixed scan's canonical axes (see `space.grid`), so that a scan stored in any axis order and with any
+handedness is shown in the same way, in radiological convention: the patient's right on the left side of axial and
+coronal cuts, the front on the left side of sagittal cuts, the head at the top of coronal and sagittal cuts. Pixels are
+square in mm.
 """
 
 from __future__ import annotations
@@ -23,22 +24,26 @@ __all__ = ["ORIENTATIONS", "Cut", "Orientation", "Scan", "crop", "tilt_degrees",
 MAX_SIDE_PIXELS = 640
 MIN_SIDE_PIXELS = 8
 MAX_OVERSAMPLING = 4
-"""Samples per pixel and direction, where voxels are smaller than pixels: without them fine texture turns into noise."""
+"""Most samples per pixel and direction if voxels are smaller than pixels; with one, fine texture is aliased."""
+
+OVERSAMPLING_SLACK = 0.25
+"""By how much the ratio of pixel to voxel size may exceed the number of samples per direction."""
 
 IDENTITY = (np.array([0.0, 1.0]), np.array([0.0, 1.0]))
 
 
 @dataclass(frozen=True)
 class Orientation:
-    """How a cut lies.
+    """The orientation of a cut.
 
     Attributes:
-        name: As clinicians call it.
-        across: Canonical axis (0 x to the left, 1 y to the back, 2 z to the head) that runs to the right.
+        name: "axial", "coronal" or "sagittal".
+        across: Canonical axis (0: x to the left, 1: y to the back, 2: z to the head) along the picture's rows, toward
+            the picture's right.
         down: Canonical axis along the picture's columns.
-        down_sign: -1 where the picture runs against that axis.
-        through: Canonical axis through the picture.
-        letters: What lies to the left, right, top and bottom.
+        down_sign: 1 if that axis points to the bottom of the picture, -1 if to the top.
+        through: Canonical axis perpendicular to the picture.
+        letters: Letters of the body's directions at the left, right, top and bottom.
     """
 
     name: str
@@ -61,12 +66,14 @@ class Cut:
     """A rectangle of square pixels in the fixed frame.
 
     Attributes:
-        orientation: How it lies.
+        orientation: Its orientation.
         corner: (3,) LPS mm, center of the pixel at the upper left.
-        right, down: (3,) LPS unit vectors along rows and columns of the picture.
-        pixel_mm: Edge of a pixel.
-        rows, columns: Pixels.
-        oversampling: Samples per pixel and direction, of which the mean is taken.
+        right: (3,) LPS unit vector along the rows of the picture.
+        down: (3,) LPS unit vector along the columns of the picture.
+        pixel_mm: Edge length of a pixel.
+        rows: Number of pixel rows.
+        columns: Number of pixel columns.
+        oversampling: Samples per pixel and direction, which are averaged.
     """
 
     orientation: Orientation
@@ -80,11 +87,11 @@ class Cut:
 
     @property
     def width_mm(self) -> float:
-        """Width of the whole picture."""
+        """Width of the picture in mm."""
         return self.columns * self.pixel_mm
 
     def points(self, oversampling: int = 1) -> torch.Tensor:
-        """(3, n) LPS mm, float64, row by row; n = rows x columns x oversampling squared."""
+        """Sample points, (3, rows x columns x oversampling squared) float64, LPS mm, row by row."""
 
         def steps(count: int) -> np.ndarray:
             return ((np.arange(count * oversampling) + 0.5) / oversampling - 0.5) * self.pixel_mm
@@ -94,7 +101,7 @@ class Cut:
         return torch.from_numpy(points)
 
     def picture(self, values: np.ndarray, oversampling: int = 1) -> np.ndarray:
-        """(rows, columns) from values at `points`: the mean over each pixel."""
+        """(rows, columns) from the values at `points`: the mean over each pixel."""
         n = oversampling
         return values.reshape(self.rows, n, self.columns, n).mean(axis=(1, 3))
 
@@ -106,7 +113,7 @@ class Scan:
     Attributes:
         tensor: (1, k, j, i) float32.
         geometry: Its grid.
-        tone: Values in ascending order, and the shade, 0 black to 1 white, of each.
+        tone: Ascending values, and the shade of each, 0 (black) to 1 (white).
     """
 
     tensor: torch.Tensor
@@ -115,26 +122,26 @@ class Scan:
 
     @classmethod
     def of(cls, volume: Volume, tone: tuple[np.ndarray, np.ndarray] = IDENTITY) -> Scan:
-        """A volume with the shades of its values."""
+        """Make a scan of a volume; `tone` as in the attributes."""
         array = volume.float32()
-        array = array if array.flags.writeable else array.copy()  # torch wants it writable
+        array = array if array.flags.writeable else array.copy()  # torch requires it writable
         return cls(torch.from_numpy(array)[None], volume.geometry, tone)
 
     def shades(self, cut: Cut, transform: Transform | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """What a cut shows of this scan.
+        """This scan's shades on a cut.
 
         Args:
-            cut: In the fixed frame.
-            transform: Fixed -> this scan's frame; None where they are the same.
+            cut: A cut in the fixed frame.
+            transform: Fixed -> this scan's frame, LPS mm; None if they are the same.
 
         Returns:
-            (rows, columns) float32, 0 black to 1 white, and the same shape of bool: where the scan has voxels.
+            (rows, columns) float32, 0 (black) to 1 (white), and (rows, columns) bool: where the scan has voxels.
         """
         values, inside = self.values(cut, transform)
         return np.where(inside, np.interp(values, *self.tone), 0.0).astype(np.float32), inside
 
     def values(self, cut: Cut, transform: Transform | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """The same in the scan's own units."""
+        """As `shades`, but the values of the scan instead of shades."""
         n = cut.oversampling
         points = cut.points(n)
         if transform is not None:
@@ -145,13 +152,13 @@ class Scan:
 
 
 def whole(geometry: Geometry, orientation: Orientation, point: np.ndarray, pixels: int) -> Cut:
-    """The cut through a point that shows all of a scan.
+    """The cut through a point that shows the whole extent of a scan.
 
     Args:
-        geometry: Of the fixed scan.
-        orientation: How it lies.
+        geometry: Grid of the fixed scan.
+        orientation: Orientation of the cut.
         point: (3,) LPS mm.
-        pixels: Number of pixels aimed at.
+        pixels: Approximate number of pixels.
     """
     grid = canonical_geometry(geometry)
     extent = grid.extent_mm[[orientation.across, orientation.down]]
@@ -164,14 +171,14 @@ def whole(geometry: Geometry, orientation: Orientation, point: np.ndarray, pixel
 
 
 def crop(geometry: Geometry, orientation: Orientation, point: np.ndarray, side_mm: float, pixels: int) -> Cut:
-    """A square cut around a point.
+    """A square cut with a point at its center.
 
     Args:
-        geometry: Of the fixed scan.
-        orientation: How it lies.
+        geometry: Grid of the fixed scan.
+        orientation: Orientation of the cut.
         point: (3,) LPS mm.
-        side_mm: Edge of the square.
-        pixels: Along an edge.
+        side_mm: Edge length of the square.
+        pixels: Number of pixels along an edge.
     """
     grid = canonical_geometry(geometry)
     return _around(grid, orientation, np.asarray(point, float), side_mm / pixels, pixels, pixels)
@@ -182,11 +189,11 @@ def _around(grid: Geometry, orientation: Orientation, middle: np.ndarray, pixel:
     down = grid.direction[:, orientation.down] * orientation.down_sign
     corner = middle - right * (columns - 1) / 2 * pixel - down * (rows - 1) / 2 * pixel
     finest = min(grid.spacing[orientation.across], grid.spacing[orientation.down])
-    oversampling = int(np.clip(math.ceil(pixel / finest - 0.25), 1, MAX_OVERSAMPLING))
+    oversampling = int(np.clip(math.ceil(pixel / finest - OVERSAMPLING_SLACK), 1, MAX_OVERSAMPLING))
     return Cut(orientation, corner, right, down, float(pixel), rows, columns, oversampling)
 
 
 def tilt_degrees(geometry: Geometry) -> float:
-    """The largest angle between an axis of the scan and the body's axis that it is shown as."""
+    """The largest angle between an axis of the scan and the closest axis of the body (LPS), in degrees."""
     cosines = np.clip(np.diag(canonical_geometry(geometry).direction), -1.0, 1.0)
     return float(np.degrees(np.arccos(cosines)).max())

@@ -1,4 +1,4 @@
-"""The page's pictures, made and put into figures: three planes of the whole scan, and crops of the worst places."""
+"""The page's pictures as HTML figures: three planes of the whole scan, and crops around the worst places."""
 
 from __future__ import annotations
 
@@ -20,29 +20,51 @@ from .worst_places import PlaceToSee, inside_body, letters
 
 __all__ = ["Plates"]
 
-GRID_LINES_ACROSS, TILES_ACROSS, BAR_SHARE = 22, 8, 0.25
+GRID_LINES_ACROSS = 22
+"""Lines of the deformation grid, about, along the scan's longest axis."""
+
+TILES_ACROSS = 8
+"""Checkerboard squares along the longer side of a picture."""
+
+BAR_SHARE = 0.25
+"""Length of the scale bar, about, relative to the width of the picture."""
+
 CROP_SHARE, MAX_CROP_MM = 0.35, 80.0
+"""Side of a crop relative to the scan's second longest extent, and its upper limit."""
+
 CROP_PIXELS = 120
 TALLEST = 0.97
-"""Height of a picture relative to the column that it stands in; a taller one is made narrower, so that two planes fit
-on a sheet of paper."""
+"""Largest height of a picture relative to the width of its column; a taller one is made narrower, so that two planes
+fit on a sheet of paper."""
 
 NARROW = 0.45
-"""Width relative to height below which all eight pictures of a plane stand in one row."""
+"""Width relative to height below which all eight pictures of a plane are in one row."""
 
 MIDDLE_SHARES = (0.4, 0.6)
+"""Range of quantiles around the median in which the middle of the body is chosen."""
+
 BODY_SAMPLES = 40
+"""Samples per axis, about, from which the middle of the body is found."""
+
 EMPTY_SHARE = 0.02
+"""Share of a picture, or of the body, below which a scan counts as absent."""
+
 FINE_VOXEL_MM = 0.3
+"""Voxel size up to which positions have two decimals instead of one."""
+
 TILT_WORTH_SAYING = 1.0
+"""Tilt of the scan's axes in degrees from which on the page mentions it."""
+
 ERROR_PERCENTILE = 98.0
+"""Percentile of the expected error that gets the last color, about."""
+
 NO_VOXELS = "No voxels here: where the scans lay before, they do not meet in this plane."
 NO_VOXELS_AFTER = "No voxels here: the moving scan does not reach this place."
 
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
-    """What one cut shows: shades of both scans, and where the moving one has voxels before and after."""
+    """Shades of both scans on a cut, and whether the moving scan has voxels there before and after the registration."""
 
     cut: Cut
     fixed: np.ndarray
@@ -58,9 +80,15 @@ class Plates:
     Args:
         fixed: The fixed scan.
         moving: The moving scan.
-        forward: Fixed -> moving, LPS mm.
+        forward: Displacement field, fixed -> moving, LPS mm.
         confidence: Expected error, mm, on any grid in the fixed frame, or None.
-        body: Where the body is in the fixed scan (`places.body_of`); elsewhere no expected error is shown.
+        body: The body in the fixed scan (`worst_places.body_of`); outside it no expected error is shown.
+
+    Attributes:
+        error_mm: Expected error of the last color, or None without `confidence`.
+        step_mm: Spacing of the deformation grid's lines.
+        tilt: As `cuts.tilt_degrees`, for the fixed scan.
+        middle: (3,) LPS mm, where the three planes intersect.
     """
 
     def __init__(
@@ -73,18 +101,24 @@ class Plates:
         self.step_mm = nice(float(fixed.geometry.extent_mm.max()) / GRID_LINES_ACROSS)
         self.tilt = tilt_degrees(fixed.geometry)
         self.middle = self._middle_of_body()
-        self._decimals = 1 if min(fixed.geometry.spacing) > FINE_VOXEL_MM else 2  # of positions
+        self._decimals = 1 if min(fixed.geometry.spacing) > FINE_VOXEL_MM else 2
 
     def planes(self, pixels: int) -> str:
-        """Three planes through the middle of the body, each as a section.
+        """HTML of three planes through the middle of the body, each a section.
 
         Args:
-            pixels: Of a picture, about.
+            pixels: Approximate number of pixels of a picture.
         """
         return "".join(self._plane(orientation, pixels) for orientation in ORIENTATIONS)
 
     def place(self, number: int, place: PlaceToSee, pixels: int = CROP_PIXELS) -> str:
-        """One of the worst places, as a row of crops."""
+        """HTML of one of the worst places: a row of crops around it.
+
+        Args:
+            number: Number of the place on the page, from 1.
+            place: The place.
+            pixels: Pixels along an edge of a crop.
+        """
         orientation = self._sharpest()
         grid = self._geometry.extent_mm
         side = min(MAX_CROP_MM, CROP_SHARE * float(np.sort(grid)[-2]))
@@ -196,13 +230,13 @@ class Plates:
         )
 
     def _sharpest(self) -> Orientation:
-        """The orientation across the thickest voxels' axis; axial where voxels are cubes."""
+        """The orientation perpendicular to the axis of the largest spacing; axial if voxels are cubes."""
         order, _ = canonical_axes(self._geometry.direction)
         spacing = [self._geometry.spacing[order[o.through]] for o in ORIENTATIONS]
         return ORIENTATIONS[int(np.argmax(np.array(spacing) > 0.99 * max(spacing)))]
 
     def _middle_of_body(self) -> np.ndarray:
-        """(3,) LPS mm: near the median of what is bright in the fixed scan where the moving scan reaches."""
+        """(3,) LPS mm, near the median of the fixed scan's bright voxels that the moving scan covers."""
         steps = [max(1, n // BODY_SAMPLES) for n in self._geometry.size]
         lines = [np.arange(0, n, step) for n, step in zip(self._geometry.size, steps)]
         index = np.stack(np.meshgrid(*lines, indexing="ij"), axis=-1)
@@ -217,7 +251,7 @@ class Plates:
 
 
 def _middle(places: Sequence[int], weight: np.ndarray) -> float:
-    """Where there is most to be seen around the median: a brain's very middle is the cleft between its halves."""
+    """The position of the largest weight near the median: the median of a brain is the gap between its hemispheres."""
     if not weight.sum() > 0:
         return float(np.mean(places))
     share = (np.cumsum(weight) - weight / 2) / weight.sum()
@@ -227,6 +261,6 @@ def _middle(places: Sequence[int], weight: np.ndarray) -> float:
 
 
 def _full_scale(error: np.ndarray) -> float:
-    """The expected error, mm, that gets the last color."""
+    """The expected error in mm that gets the last color."""
     known = error[np.isfinite(error) & (error > 0)]
     return nice(float(np.percentile(known, ERROR_PERCENTILE))) if known.size else 1.0

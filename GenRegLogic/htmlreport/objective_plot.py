@@ -12,16 +12,16 @@ TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 def shares(objective: Iterable[Mapping]) -> list[tuple[int, float]]:
-    """One falling curve over all levels, each of which has a scale of its own.
+    """Combine the objectives of all levels, which have different scales, into one decreasing curve.
 
-    The curve begins at 1, a level begins where the one before it ended, and the best so far is what counts, as it does
-    for the result.
+    The curve begins at 1, each level begins where the one before it ended, and each value is the best one so far, since
+    the best one is also the result.
 
     Args:
-        objective: {"level", "iteration", "objective"} in order; values that are not known are passed over.
+        objective: {"level", "iteration", "objective"} in order; entries with the objective None are skipped.
 
     Returns:
-        (level, share of the mismatch that is left) for each value.
+        (level, remaining share of the mismatch) for each value.
     """
     values, level, start, factor, best = [], None, 0.0, 1.0, 1.0
     for entry in objective:
@@ -37,7 +37,14 @@ def shares(objective: Iterable[Mapping]) -> list[tuple[int, float]]:
 
 
 def curve_svg(values: list[tuple[int, float]]) -> str:
-    """The curve of `shares` with its axes, as an `svg` element."""
+    """Draw a curve with its axes.
+
+    Args:
+        values: As returned by `shares`; at least one.
+
+    Returns:
+        An `svg` element.
+    """
     lowest = min(share for _, share in values)
     floor = max((tick for tick in (0.0, 0.25, 0.5, 0.75, 0.9) if tick < lowest - 0.02), default=0.0)
     plot_width, plot_height = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
@@ -71,5 +78,5 @@ def curve_svg(values: list[tuple[int, float]]) -> str:
         f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - BOTTOM + 16}" text-anchor="end">{count}</text>',
         f'<text x="{LEFT + plot_width / 2:.0f}" y="{HEIGHT - 6}" text-anchor="middle">iteration</text>',
     ]
-    told = f"Curve: the mismatch falls to {100 * values[-1][1]:.0f} % of its start within {count} iterations."
-    return f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{told}">{"".join(parts)}</svg>'
+    label = f"Curve: the mismatch falls to {100 * values[-1][1]:.0f} % of its start within {count} iterations."
+    return f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">{"".join(parts)}</svg>'

@@ -1,4 +1,4 @@
-"""The page: what was registered, how well, what it looks like, where to look first, and how it was made."""
+"""The page: verdict, figures, pictures, the places to look at first, and settings and provenance."""
 
 from __future__ import annotations
 
@@ -36,9 +36,11 @@ __all__ = ["MAX_BYTES", "build_html", "write_html"]
 
 MAX_BYTES = 3_000_000
 PIXELS_TO_TRY = (96_000, 56_000, 32_000, 18_000)
-"""Of a picture: as many as keep the page below `MAX_BYTES`; noise compresses badly."""
+"""Pixels per picture: the first number with which the page is smaller than `MAX_BYTES`; noise compresses badly."""
 
 FULL_COVERAGE = 0.98
+"""Share of the fixed scan covered by the transform below which the page warns."""
+
 HEADINGS = {
     "trustworthy": "The result looks trustworthy.",
     "check": "Look at the result before you use it.",
@@ -51,7 +53,7 @@ SIGNS = {
     "failed": '<circle cx="12" cy="12" r="11" fill="#c0271f"/>'
     '<path d="M7 7l10 10M17 7L7 17" stroke="#fff" stroke-width="3"/>',
 }
-"""Shapes that differ by more than their color."""
+"""The shapes differ too, so that they can be told apart without color."""
 
 PROMISE = (
     "The verdict says whether anything that can be measured without a reference speaks against the alignment. It is no "
@@ -64,7 +66,7 @@ READING = (
     "the moving scan, as the transform brings it onto the fixed scan: where it stays square, nothing is deformed."
 )
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-"""With which a browser loads nothing from anywhere, whatever the page holds."""
+"""Forbids browsers to load anything, whatever the page contains."""
 
 
 def build_html(
@@ -77,19 +79,20 @@ def build_html(
     worst: Iterable | None = None,
     names: Sequence[str] | None = None,
 ) -> str:
-    """One self-contained page about a registration: no script, nothing that is loaded from anywhere.
+    """Make one self-contained HTML page about a registration, without scripts and external resources.
 
     Args:
         fixed: The fixed scan.
-        moving: The moving scan where it lay when it was registered.
-        forward: Fixed -> moving, LPS mm, on any grid in the fixed frame.
-        report: As `report.build_report` or `measured_report` make it; what is missing is left out.
-        confidence: Expected error, mm, on any grid in the fixed frame; None where it was not estimated.
-        worst: `maps.Place` objects or mappings (see `places.places_to_see`); None takes them from `confidence`.
-        names: What to call the fixed and the moving scan; the page names no file and no patient otherwise.
+        moving: The moving scan at the position at which it was registered.
+        forward: Displacement field, fixed -> moving, LPS mm, on any grid in the fixed frame.
+        report: As returned by `quality.report.build_report` or `measured_report`; missing parts are left out.
+        confidence: Expected error, mm, on any grid in the fixed frame; None if it was not estimated.
+        worst: `quality.maps.Place` objects or mappings (see `worst_places.places_to_see`); None takes them from
+            `confidence`.
+        names: Names of the fixed and the moving scan; without them, the page contains no names of files or patients.
 
     Returns:
-        The page, under 3 MB.
+        The page, normally under 3 MB.
 
     Raises:
         InputError: A scan is constant or not finite.
@@ -250,6 +253,10 @@ def _foot(names: Sequence[str] | None) -> str:
 
 def write_html(page: str, path: str | Path) -> None:
     """Write a page; the file appears only when it is complete.
+
+    Args:
+        page: The page, as `build_html` returns it.
+        path: Where it is written; must end in .html.
 
     Raises:
         InputError: The ending is not .html, or the folder is missing or read-only.

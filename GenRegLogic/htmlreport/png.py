@@ -1,4 +1,4 @@
-"""Pictures as PNG files inside a page, with nothing but zlib: the page is also made where no imaging library is."""
+"""Encodes pictures as PNG for a page, with zlib only, so that no imaging library is needed."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ __all__ = ["data_uri", "encode"]
 GRAY, COLOR = 0, 2
 BITS = 8
 PLAIN, UP = 0, 2
-"""PNG's filters: bytes as they are, or each less the one above it."""
+"""PNG's filters: bytes unchanged, or minus the byte above."""
 
 COMPRESSION = 6
-"""A tenth larger than the best, and ten times as fast."""
+"""Level of zlib: a tenth larger than level 9, and ten times as fast."""
 
 
 def encode(pixels: np.ndarray) -> bytes:
-    """A PNG file.
+    """Encode a picture.
 
     Args:
         pixels: (rows, columns) gray or (rows, columns, 3) red, green, blue; uint8.
+
+    Returns:
+        Content of a PNG file.
     """
     rows, columns = pixels.shape[:2]
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
@@ -35,17 +38,17 @@ def encode(pixels: np.ndarray) -> bytes:
 
 
 def data_uri(pixels: np.ndarray) -> str:
-    """The same as the `src` of an image."""
+    """Encode a picture as the `src` of an image; `pixels` as for `encode`."""
     return "data:image/png;base64," + base64.b64encode(encode(pixels)).decode("ascii")
 
 
 def _filtered(lines: np.ndarray) -> Iterator[bytes]:
-    """The lines through each filter; which one compresses best depends on the picture."""
+    """The rows after each filter; which filter compresses best depends on the picture."""
     above = np.zeros_like(lines)
     above[1:] = lines[:-1]
     for number, predicted in ((PLAIN, 0), (UP, above)):
         filtered = np.full((len(lines), lines.shape[1] + 1), number, np.uint8)
-        filtered[:, 1:] = lines - predicted  # modulo 256, as PNG wants it
+        filtered[:, 1:] = lines - predicted  # modulo 256, as PNG requires
         yield filtered.tobytes()
 
 

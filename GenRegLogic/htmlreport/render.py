@@ -1,4 +1,4 @@
-"""What a cut shows, as pixels: scans in gray, two scans in color, checkerboards, grids and the expected error."""
+"""Pixels of the pictures: scans in gray, two in color, checkerboards, deformation grids and the expected error."""
 
 from __future__ import annotations
 
@@ -23,35 +23,53 @@ __all__ = [
 ]
 
 WINDOW_PERCENTILES = (1.0, 99.7)
-TONE_STEPS, MAX_TONE_SAMPLES, MIN_INNER_SHARE = 256, 96, 0.05
+"""Percentiles of the values that become black and white."""
+
+TONE_STEPS = 256
+MAX_TONE_SAMPLES = 96
+"""Samples per axis, about, from which the tone is computed."""
+
+MIN_INNER_SHARE = 0.05
+"""Least share of values above the smallest one for which the smallest one is taken for padding."""
+
 BACKGROUND_SHARE = 0.05
-"""Of the range of values: what is darker is air or nothing, and its rank does not count."""
+"""Share of the range of values that counts as air or background, whose ranks are not used."""
 
 GRAY_LEVELS, FUSION_LEVELS = 64, 32
-"""More shades than these no eye tells apart on paper, and the file doubles."""
+"""More levels cannot be distinguished on paper, and would double the size of the file."""
 
 DIMMED = 0.55
+"""Brightness of the scan behind the lines of a deformation grid."""
+
 LINE_PIXELS = 1.1
 LINE_COLORS = np.array([[255, 176, 60], [80, 200, 255]], np.float32) / 255
-"""Of the lines across and down; apart for every kind of color vision."""
+"""Colors of the two families of lines; distinguishable with every kind of color vision."""
 
 ERROR_COLORS = np.array([[70, 20, 110], [170, 45, 110], [235, 95, 65], [252, 170, 50], [250, 245, 150]]) / 255
-"""From a small expected error to the largest; lighter is worse, so that it also holds in gray."""
+"""From a small expected error to the largest; a larger error is lighter, so that the order is also visible in gray."""
 
 ERROR_OPACITY = 0.75
+"""Opacity of the expected error from a third of the full scale on."""
+
 MARK_COLOR = np.array([255, 225, 80], np.uint8)
 
 
 def tone(volume: Volume) -> tuple[np.ndarray, np.ndarray]:
-    """Which value gets which shade, for any modality: see `Scan`.
+    """The mapping of values to shades, for any modality.
 
-    Half of a shade is where a value lies between the scan's robust extremes, and half is its rank among the body's
-    values: so soft tissue of a CT is told apart although air and bone are shown too, and two scans of different
-    contrast are about equally bright.
+    A shade is the mean of two numbers: the value's position between the scan's robust extremes, and its rank among the
+    values of the body. Soft tissue in CT thus has contrast although air and bone are shown too, and two scans of
+    different contrast have about the same brightness.
+
+    Args:
+        volume: The scan.
+
+    Returns:
+        Ascending values, and the shade of each, 0 (black) to 1 (white).
     """
     steps = tuple(slice(None, None, max(1, n // MAX_TONE_SAMPLES)) for n in volume.array.shape)
     values = volume.array[steps].astype(np.float32).ravel()
-    inner = values[values > values.min()]  # what pads a scan is its smallest value
+    inner = values[values > values.min()]  # padding has the smallest value
     values = inner if inner.size > MIN_INNER_SHARE * values.size else values
     low, high = (float(v) for v in np.percentile(values, WINDOW_PERCENTILES))
     if not high > low:
@@ -65,38 +83,58 @@ def tone(volume: Volume) -> tuple[np.ndarray, np.ndarray]:
 
 
 def gray(shades: np.ndarray) -> np.ndarray:
-    """Shades from 0 to 1 as (rows, columns) uint8."""
+    """Shades, (rows, columns) from 0 to 1, as (rows, columns) uint8."""
     return (np.rint(shades * (GRAY_LEVELS - 1)) * (255 / (GRAY_LEVELS - 1))).astype(np.uint8)
 
 
 def fusion(fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
-    """Fixed in green, moving in magenta; gray where both are alike. (rows, columns, 3) uint8."""
+    """Overlay of two scans: fixed in green, moving in magenta, gray where both are equal.
+
+    Args:
+        fixed: (rows, columns) shades.
+        moving: (rows, columns) shades.
+
+    Returns:
+        (rows, columns, 3) uint8.
+    """
     scale = 255 / (FUSION_LEVELS - 1)
     green, magenta = ((np.rint(s * (FUSION_LEVELS - 1)) * scale).astype(np.uint8) for s in (fixed, moving))
     return np.stack([magenta, green, magenta], axis=-1)
 
 
 def checkerboard(fixed: np.ndarray, moving: np.ndarray, tile_pixels: float) -> np.ndarray:
-    """Squares of the one scan and of the other, (rows, columns) shades."""
+    """Checkerboard of two scans.
+
+    Args:
+        fixed: (rows, columns) shades.
+        moving: (rows, columns) shades.
+        tile_pixels: Edge length of a checkerboard square in pixels.
+
+    Returns:
+        (rows, columns) shades.
+    """
     rows, columns = (np.floor(np.arange(n) / tile_pixels).astype(int) for n in fixed.shape)
     return np.where((rows[:, None] + columns[None, :]) % 2 == 0, fixed, moving)
 
 
 def grid_lines(background: np.ndarray, cut: Cut, transform: Transform, step_mm: float) -> np.ndarray:
-    """The moving scan's regular grid as the transform brings it here, over a dimmed picture; (rows, columns, 3) uint8.
+    """Draw a regular grid of the moving scan, deformed by the transform, over a dimmed picture.
 
     Args:
-        background: Shades.
-        cut: Where they are.
-        transform: Fixed -> moving.
-        step_mm: Between two lines of the regular grid.
+        background: (rows, columns) shades.
+        cut: The cut on which they lie.
+        transform: Fixed -> moving, LPS mm.
+        step_mm: Spacing of the lines of the regular grid.
+
+    Returns:
+        (rows, columns, 3) uint8.
     """
     points = cut.points()
     moved = (points + transform.displacements(points)).numpy()
     colors = np.repeat(background[..., None] * DIMMED, 3, axis=-1)
     for axis, color in zip((cut.right, cut.down), LINE_COLORS):
         place = (axis @ moved).reshape(cut.rows, cut.columns)
-        slope = np.hypot(*np.gradient(place))  # mm per pixel, by which a distance in mm becomes one in pixels
+        slope = np.hypot(*np.gradient(place))  # mm per pixel, to convert distances from mm to pixels
         distance = np.abs(place - np.rint(place / step_mm) * step_mm) / np.maximum(slope, 1e-6)
         opacity = np.clip(LINE_PIXELS / 2 + 0.5 - distance, 0.0, 1.0)[..., None]
         colors = colors * (1 - opacity) + color * opacity
@@ -104,13 +142,16 @@ def grid_lines(background: np.ndarray, cut: Cut, transform: Transform, step_mm: 
 
 
 def error_overlay(background: np.ndarray, error: np.ndarray, inside: np.ndarray, full_mm: float) -> np.ndarray:
-    """The expected error in color over a picture, the more opaque the larger; (rows, columns, 3) uint8.
+    """Overlay the expected error in color; a larger error is more opaque.
 
     Args:
-        background: Shades.
-        error: mm.
-        inside: 1 where the error counts, 0 where it does not.
-        full_mm: The error of the last color.
+        background: (rows, columns) shades.
+        error: (rows, columns) expected error, mm.
+        inside: (rows, columns), 1 where the error is shown, 0 elsewhere.
+        full_mm: Error of the last color.
+
+    Returns:
+        (rows, columns, 3) uint8.
     """
     share = np.clip(error / full_mm, 0.0, 1.0) * inside
     stops = np.linspace(0.0, 1.0, len(ERROR_COLORS))
@@ -120,7 +161,14 @@ def error_overlay(background: np.ndarray, error: np.ndarray, inside: np.ndarray,
 
 
 def marked(pixels: np.ndarray) -> np.ndarray:
-    """A picture with a mark around its middle that leaves the middle itself free."""
+    """Add a mark around the center of a picture that does not cover the center itself.
+
+    Args:
+        pixels: (rows, columns) or (rows, columns, 3) uint8.
+
+    Returns:
+        (rows, columns, 3) uint8.
+    """
     pixels = np.repeat(pixels[..., None], 3, axis=-1) if pixels.ndim == 2 else pixels.copy()
     rows, columns = pixels.shape[:2]
     middle_row, middle_column = (rows - 1) // 2, (columns - 1) // 2
@@ -132,7 +180,7 @@ def marked(pixels: np.ndarray) -> np.ndarray:
 
 
 def nice(value: float) -> float:
-    """1, 2 or 5 times a power of ten, the nearest to a positive value: a length that people can read off."""
+    """The closest round number to a positive value: 1, 2 or 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(value))
     return min((factor * power for factor in (1, 2, 5, 10)), key=lambda choice: abs(math.log(choice / value)))
 

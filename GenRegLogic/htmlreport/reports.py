@@ -1,4 +1,4 @@
-"""Where a page's figures come from: the report of the run, or measurements of a transform that came without one."""
+"""The report from which a page is made: read from a file, or measured from scans and transform."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def read_report(path: str | Path) -> dict:
     """Read the report that `genreg register --report FILE.json` wrote.
 
     Raises:
-        InputError: The file is missing, is no JSON, or is no report.
+        InputError: The file is missing, is not JSON, or is not a report.
     """
     path = existing_file(path)
     try:
@@ -46,10 +46,15 @@ def read_report(path: str | Path) -> dict:
 
 
 def check_report(report: Mapping, fixed: Geometry, moving: Geometry) -> None:
-    """Make sure that a report was made for scans of these grids: figures of other scans must not be filed with them.
+    """Check that a report was made for scans with these grids, so that no page shows the figures of other scans.
+
+    Args:
+        report: The report.
+        fixed: Grid of the fixed scan.
+        moving: Grid of the moving scan.
 
     Raises:
-        InputError: It was not.
+        InputError: The report was made for other scans, or does not describe its scans.
     """
     for role, geometry in (("fixed", fixed), ("moving", moving)):
         try:
@@ -64,7 +69,7 @@ def check_report(report: Mapping, fixed: Geometry, moving: Geometry) -> None:
 
 
 def belongs(report: Mapping, fixed: Geometry, moving: Geometry) -> bool:
-    """Whether a report was made for scans of these grids."""
+    """Whether a report was made for scans with these grids."""
     try:
         check_report(report, fixed, moving)
     except InputError:
@@ -75,12 +80,12 @@ def belongs(report: Mapping, fixed: Geometry, moving: Geometry) -> bool:
 def measured_report(
     fixed: Volume, moving: Volume, forward: DisplacementField, *, confidence: Volume | None = None
 ) -> dict:
-    """The part of a report that scans and transform alone tell: geometry, similarity, folds, inverse error, verdict.
+    """Make the part of a report that can be measured: geometry, similarity, folding, inverse error, verdict.
 
     Args:
         fixed: The fixed scan.
         moving: The moving scan.
-        forward: Fixed -> moving, LPS mm.
+        forward: Displacement field, fixed -> moving, LPS mm.
         confidence: Expected error, mm, or None.
 
     Raises:

@@ -1,4 +1,4 @@
-"""How the page looks, on a screen and on A4 or US Letter."""
+"""The page's style sheet, for screens and for A4 or US Letter paper."""
 
 __all__ = ["STYLE"]
 

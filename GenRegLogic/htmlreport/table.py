@@ -1,4 +1,4 @@
-"""A report's figures as rows of text. What a report lacks is left out, and what is no number is a dash."""
+"""The figures of a report as rows of text. Missing parts of a report are left out, invalid numbers become a dash."""
 
 from __future__ import annotations
 
@@ -47,26 +47,35 @@ SETTINGS = {
 }
 PACKAGES = {"genreg": "GenReg", "python": "Python", "torch": "PyTorch", "numpy": "NumPy", "simpleitk": "SimpleITK"}
 MOTION_SAMPLES = 40
+"""Most points per axis at which displacements are measured."""
+
 DECIMALS = 3
-"""Of a deformation in mm; what is less comes from rounding."""
+"""Decimals to which deformations in mm are rounded; smaller values are rounding errors."""
 
 OBLIQUE_DEGREES = 0.5
+"""Tilt of the axes from which on it is mentioned."""
 
 
 def part_of(report: Mapping, key: str) -> Mapping:
-    """A part of a report that has parts itself; empty where there is none."""
+    """The mapping under a key of a report; empty if there is none."""
     part = report.get(key) if isinstance(report, Mapping) else None
     return part if isinstance(part, Mapping) else {}
 
 
 def items_of(report: Mapping, key: str) -> list:
-    """A list in a report; empty where there is none."""
+    """The list under a key of a report; empty if there is none."""
     items = report.get(key)
     return list(items) if isinstance(items, (list, tuple)) else []
 
 
 def number(value, decimals: int, unit: str = "") -> str:
-    """A number as people read it, or a dash."""
+    """A number as text, or a dash.
+
+    Args:
+        value: Anything; what is not a finite number becomes a dash.
+        decimals: Number of decimals.
+        unit: Appended to the number.
+    """
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return DASH
     if value and abs(value) < 0.5 * 10.0**-decimals:
@@ -75,13 +84,13 @@ def number(value, decimals: int, unit: str = "") -> str:
 
 
 def length(value) -> str:
-    """A length in mm with the digits that mean something, in a man as in a mouse; a dash where there is none."""
+    """A length in mm as text, with two significant digits below 1 mm and one decimal above; a dash if it is none."""
     small = isinstance(value, (int, float)) and 0 < abs(value) < 1
     return (f"{value:.2g}" if small else number(value, 1)) + " mm"
 
 
 def figure_rows(report: Mapping) -> Iterator[tuple[str, str, str, str]]:
-    """(name, before, after, how to read it); "before" is empty where there is one value only."""
+    """(name, value before, value after, how to read it); "before" is empty for figures with one value only."""
     before, after = (part_of(part_of(report, "similarity"), when) for when in ("before", "after"))
     for key, name, reading in (
         ("nmi", "Similarity, shared information", "Higher is more alike, whatever the contrast; 1 is unrelated."),
@@ -130,7 +139,13 @@ def _deformation_rows(report: Mapping) -> Iterator[tuple[str, str, str, str]]:
 
 
 def motion_rows(report: Mapping, fixed: Geometry, forward: DisplacementField) -> Iterator[tuple[str, str, str, str]]:
-    """What the transform does: its linear part, and the deformation that is added to it."""
+    """Rows, as those of `figure_rows`, about the transform: its linear part, and the deformation added to it.
+
+    Args:
+        report: The report; without its "linear_matrix", the displacement as a whole is described instead.
+        fixed: Grid of the fixed scan.
+        forward: Displacement field, fixed -> moving, LPS mm.
+    """
     lines = (np.linspace(0, n - 1, min(n, MOTION_SAMPLES)) for n in fixed.size)
     index = np.stack(np.meshgrid(*lines, indexing="ij"), axis=-1).reshape(-1, 3)
     points = fixed.to_world(index)
@@ -161,7 +176,7 @@ def _matrix(values) -> np.ndarray | None:
 
 
 def geometry_rows(fixed: Geometry, moving: Geometry) -> Iterator[tuple[str, str, str]]:
-    """(what, fixed, moving)."""
+    """(property, its value for the fixed grid, its value for the moving grid)."""
     for name, words in (
         ("Voxels", lambda g: " × ".join(str(n) for n in g.size)),
         ("Voxel size, mm", lambda g: " × ".join(f"{s:.4g}" for s in g.spacing)),
@@ -173,7 +188,7 @@ def geometry_rows(fixed: Geometry, moving: Geometry) -> Iterator[tuple[str, str,
 
 
 def _axes(geometry: Geometry) -> str:
-    """Letters of the directions in which the stored axes run, as "L P S", and how far they are tilted."""
+    """Directions in which the stored axes run, as "left, back, head", and their tilt."""
     order, sign = canonical_axes(geometry.direction)
     words = ("right", "left"), ("front", "back"), ("feet", "head")
     names = [words[order.index(axis)][int(sign[order.index(axis)] > 0)] for axis in range(3)]
@@ -182,7 +197,7 @@ def _axes(geometry: Geometry) -> str:
 
 
 def rigid_rows(report: Mapping) -> Iterator[tuple[str, ...]]:
-    """(label, rotation, shift, volume change, strain left) for each body that was kept rigid."""
+    """(label, rotation, translation, volume change, residual strain) for each body that was kept rigid."""
     for body in items_of(report, "rigid"):
         if isinstance(body, Mapping):
             shift = body.get("translation_mm")
@@ -205,7 +220,7 @@ def settings_rows(report: Mapping) -> Iterator[tuple[str, str]]:
 
 
 def provenance_rows(report: Mapping) -> Iterator[tuple[str, str]]:
-    """(name, value): when, by what and on what the registration was made."""
+    """(name, value) of the registration's date, device, descriptor and software versions."""
     if isinstance(report.get("created"), str):
         yield "Registered", report["created"].replace("T", " ").replace("+00:00", " UTC")
     if report.get("device"):
@@ -217,7 +232,7 @@ def provenance_rows(report: Mapping) -> Iterator[tuple[str, str]]:
 
 
 def stage_rows(report: Mapping) -> Iterator[tuple[str, str, str]]:
-    """(stage, seconds, peak memory), and the sum."""
+    """(stage, seconds, peak memory in MB) of each stage, and a row with the total time."""
     stages = [stage for stage in items_of(report, "stages") if isinstance(stage, Mapping)]
     for stage in stages:
         name = str(stage.get("name"))

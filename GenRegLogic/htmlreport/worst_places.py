@@ -1,4 +1,4 @@
-"""The places that somebody should look at first, as the page shows them."""
+"""The places of the largest expected error, which the page shows."""
 
 from __future__ import annotations
 
@@ -19,11 +19,17 @@ from .cuts import Scan
 __all__ = ["PlaceToSee", "body_of", "inside_body", "letters", "places_to_see"]
 
 COUNT = 5
-"""As many as fill a page and are still looked at."""
+"""Number of places shown; they fill one page."""
 
 
 class PlaceToSee(NamedTuple):
-    """A point (3,) LPS mm in the fixed frame, the expected error there in mm or None, and a sentence or ""."""
+    """A place to be shown.
+
+    Attributes:
+        point: (3,) LPS mm, in the fixed frame.
+        expected_error_mm: Expected error at the point, or None.
+        reason: One sentence, or "".
+    """
 
     point: np.ndarray
     expected_error_mm: float | None
@@ -31,13 +37,21 @@ class PlaceToSee(NamedTuple):
 
 
 def body_of(fixed: Volume) -> Scan:
-    """1 inside the body in a scan, 0 outside, on a coarse grid."""
+    """The body in a scan: 1 inside, 0 outside, on a coarse grid."""
     mask = prepare(fixed, mask=None, device=torch.device("cpu")).mask
     return Scan(mask.tensor.float()[None], mask.geometry)
 
 
 def inside_body(confidence: Volume, body: Scan) -> Volume:
-    """A map with 0 outside the body, where there is nothing to be aligned."""
+    """Set a map to 0 outside the body, where there is nothing to align.
+
+    Args:
+        confidence: Expected error, mm, on any grid in the fixed frame.
+        body: As returned by `body_of`.
+
+    Returns:
+        The map on its own grid, float32; voxels that are not finite become 0 or the largest finite number.
+    """
     array = confidence.array.astype(np.float32)
     for slab, points in voxel_centers(confidence.geometry):
         within = sample(body.tensor, apply_matrix(world_to_unit(body.geometry), points))[0].numpy() > 0.5
@@ -46,14 +60,14 @@ def inside_body(confidence: Volume, body: Scan) -> Volume:
 
 
 def places_to_see(worst: Iterable | None, confidence: Volume | None, fixed: Geometry, body: Scan) -> list[PlaceToSee]:
-    """The worst places inside the body, the worst first.
+    """The places of the largest expected error, the largest first; at most `COUNT`, all inside the fixed scan.
 
     Args:
-        worst: `maps.Place` objects, or mappings of "point_lps", "expected_error_mm" and perhaps "reason" as the
-            worker's maps have them; None takes them from the confidence map.
-        confidence: Expected error, mm; None where it was not estimated.
-        fixed: Geometry of the fixed scan.
-        body: See `body_of`.
+        worst: `quality.maps.Place` objects, or mappings with "point_lps", "expected_error_mm" and optionally "reason"
+            as in the report of the worker's job "maps"; None finds the places in the confidence map, inside the body.
+        confidence: Expected error, mm, on any grid in the fixed frame; None if it was not estimated.
+        fixed: Grid of the fixed scan.
+        body: As returned by `body_of`.
     """
     if worst is None:
         worst = [] if confidence is None else worst_places(inside_body(confidence, body), count=2 * COUNT)
@@ -62,7 +76,7 @@ def places_to_see(worst: Iterable | None, confidence: Volume | None, fixed: Geom
 
 
 def letters(point: np.ndarray, decimals: int = 1) -> str:
-    """A position as Slicer's data probe has it: "R 12.0, A 30.5, S 45.0" mm."""
+    """A point, (3,) LPS mm, as Slicer's data probe shows it: "R 12.0, A 30.5, S 45.0"."""
     names = (("R", "L"), ("A", "P"), ("I", "S"))
     return ", ".join(f"{pair[int(value >= 0)]} {abs(value):.{decimals}f}" for pair, value in zip(names, point))
 

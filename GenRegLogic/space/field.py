@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 CHUNK_VOXELS = 2**20
-"""Voxels handled at once: large enough that Python's share vanishes, small enough to stay below 100 MB."""
+"""Voxels handled at once: large enough that Python's overhead is negligible, small enough to stay below 100 MB."""
 
 ROUNDING_PER_VOXEL = 2.0**-10
 """Displacements in files are multiples of at most this fraction of a voxel: far below any accuracy, and the zeros it
@@ -40,7 +40,7 @@ leaves in the last bits make files a third smaller and quicker to write."""
 
 @dataclass(frozen=True, eq=False, repr=False)
 class AffineTransform:
-    """A linear mapping with translation.
+    """An affine mapping.
 
     Attributes:
         matrix: (4, 4) float64 on homogeneous LPS mm, fixed -> moving.
@@ -90,7 +90,7 @@ class AffineTransform:
 
     @classmethod
     def from_sitk(cls, transform: sitk.Transform) -> AffineTransform:
-        """Any linear 3D ITK transform: affine, Euler, versor, similarity, translation, …
+        """From any linear 3D ITK transform: affine, Euler, versor, similarity, translation, …
 
         Raises:
             InputError: The transform is not linear or not 3D.
@@ -104,7 +104,7 @@ class AffineTransform:
         return cls(matrix)
 
     def __repr__(self) -> str:
-        """One line: the translation of the frame's origin, mm, and the factor on volumes."""
+        """One line: where the frame's origin goes, mm, and the determinant, by which volumes change."""
         shift = ", ".join(f"{x:.4g}" for x in self.matrix[:3, 3])
         return f"AffineTransform(origin to ({shift}) mm, volume x {np.linalg.det(self.matrix[:3, :3]):.4g})"
 
@@ -114,7 +114,7 @@ class AffineTransform:
 
     @classmethod
     def identity(cls) -> AffineTransform:
-        """The mapping that moves nothing."""
+        """The identity: no displacement anywhere."""
         return cls(np.eye(4))
 
 
@@ -122,7 +122,7 @@ class AffineTransform:
 class DisplacementField:
     """A displacement for every voxel of a grid, interpolated linearly in between.
 
-    Outside its grid (more than half a voxel past the outer voxel centers) a field moves nothing, as in ITK.
+    Outside its grid (more than half a voxel beyond the outer voxel centers) the displacement is zero, as in ITK.
 
     Attributes:
         array: (k, j, i, 3) float32 mm, the LPS components (x, y, z) of the displacement from fixed to moving.
@@ -132,7 +132,7 @@ class DisplacementField:
         InputError: The array does not fit the geometry or is not finite.
 
     Example:
-        Two voxels along i, of which only the second moves, by 2 mm along x; halfway between them it is half of that:
+        Two voxels along i; the second is displaced by 2 mm along x, a point halfway between them by half of that:
 
         >>> array = np.zeros((2, 2, 2, 3), np.float32)
         >>> array[:, :, 1, 0] = 2
@@ -150,7 +150,7 @@ class DisplacementField:
             raise InputError(f"A displacement field on {self.geometry.shape} voxels cannot have shape {array.shape}.")
         if not np.isfinite(array.sum(dtype=np.float64)):  # one pass, and no mask of the array's size
             raise InputError("The displacement field holds NaN or infinite values.")
-        object.__setattr__(self, "array", array if array.flags.writeable else array.copy())  # torch wants it writable
+        object.__setattr__(self, "array", array if array.flags.writeable else array.copy())  # torch needs it writable
 
     def __call__(self, points: np.ndarray) -> np.ndarray:
         """(n, 3) fixed points to (n, 3) moving points, LPS mm."""
@@ -169,7 +169,7 @@ class DisplacementField:
         return torch.from_numpy(self.array).permute(3, 0, 1, 2)
 
     def resampled(self, geometry: Geometry) -> DisplacementField:
-        """The same mapping on another grid; where that grid leaves this one, nothing is moved."""
+        """The same mapping on another grid (fixed frame, LPS); its displacement outside this grid is zero."""
         return self if geometry.is_close(self.geometry, 1e-6) else sample_transform(self, geometry)
 
     def rounded(self) -> DisplacementField:
@@ -186,7 +186,7 @@ class DisplacementField:
         return DisplacementField(array, self.geometry)
 
     def __repr__(self) -> str:
-        """One line: the grid; no displacement is looked at."""
+        """One line: the grid; no displacement is read."""
         return f"DisplacementField({repr(self.geometry)[9:-1]}, {self.array.dtype} mm, fixed to moving)"
 
     def _repr_html_(self) -> str:
@@ -218,10 +218,10 @@ class DisplacementField:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CompositeTransform:
-    """Several transforms, one after the other.
+    """Several transforms, applied one after the other.
 
     Attributes:
-        parts: Applied first to last (ITK stores them the other way round).
+        parts: In the order in which they are applied; ITK stores them in the opposite order.
 
     Example:
         Doubled first, then shifted by 5 mm:
@@ -244,7 +244,7 @@ class CompositeTransform:
 
     def displacements(self, points: torch.Tensor) -> torch.Tensor:
         """(3, n) points, LPS mm, to (3, n) displacements, mm."""
-        total = torch.zeros_like(points)  # summed by itself: small displacements keep their precision
+        total = torch.zeros_like(points)  # summed apart from the points: small displacements keep their precision
         for part in self.parts:
             total = total + part.displacements(points + total)
         return total
@@ -294,7 +294,7 @@ Transform = AffineTransform | DisplacementField | CompositeTransform | ItkTransf
 
 
 def from_sitk(transform: sitk.Transform) -> Transform:
-    """The engine's own transform for any 3D ITK transform; nothing is resampled.
+    """The engine's own transform for any 3D ITK transform, fixed -> moving; nothing is resampled.
 
     Raises:
         InputError: The transform is not 3D.
@@ -317,6 +317,16 @@ def sample_transform(transform: Transform, geometry: Geometry) -> DisplacementFi
     Args:
         transform: Fixed -> moving.
         geometry: The grid, in the fixed frame.
+
+    Returns:
+        The field on that grid, float32 mm, LPS components.
+
+    Example:
+        Distances along x doubled: the displacement of a point is its own x.
+
+        >>> doubled = AffineTransform(np.diag([2.0, 1.0, 1.0, 1.0]))
+        >>> sample_transform(doubled, Geometry((3, 2, 2))).array[0, 0].tolist()
+        [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [2.0, 0.0, 0.0]]
     """
     array = np.empty((*geometry.shape, 3), np.float32)
     for slab, points in voxel_centers(geometry):
@@ -331,12 +341,25 @@ def compose(first: Transform, second: Transform, *, geometry: Geometry) -> Displ
         first: Applied first; fixed frame -> intermediate frame.
         second: Applied to the result; intermediate frame -> moving frame.
         geometry: Grid of the result, in the fixed frame.
+
+    Returns:
+        The field on that grid, fixed -> moving, float32 mm, LPS components.
+
+    Example:
+        Distances along x doubled, then a shift by 5 mm along x; the displacements along x of three voxels:
+
+        >>> shift = np.eye(4)
+        >>> shift[0, 3] = 5
+        >>> doubled = AffineTransform(np.diag([2.0, 1.0, 1.0, 1.0]))
+        >>> both = compose(doubled, AffineTransform(shift), geometry=Geometry((3, 2, 2)))
+        >>> both.array[0, 0, :, 0].tolist()
+        [5.0, 6.0, 7.0]
     """
     return sample_transform(CompositeTransform((first, second)), geometry)
 
 
 def as_points(points: np.ndarray) -> np.ndarray:
-    """(n, 3) float64; one point (3,) becomes (1, 3).
+    """Points as (n, 3) float64, mm; one point (3,) becomes (1, 3).
 
     Raises:
         InputError: Any other shape.
@@ -348,12 +371,12 @@ def as_points(points: np.ndarray) -> np.ndarray:
 
 
 def rounding_step(geometry: Geometry) -> float:
-    """Power of two, mm, to which displacements are rounded in files: 2**-10 from 1 mm voxels on, finer below."""
+    """Power of two, mm, to which displacements are rounded in files: 2**-10 for voxels of 1 mm and more, else finer."""
     return 2.0 ** np.floor(np.log2(min(1.0, *geometry.spacing))) * ROUNDING_PER_VOXEL
 
 
 def voxel_centers(geometry: Geometry) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Slabs along k of a grid with the LPS positions of their voxel centers, (3, n) float32 mm, i fastest."""
+    """Slabs of a grid along k, and the LPS positions of their voxel centers, (3, n) float32 mm, i fastest."""
     n_k, n_j, n_i = geometry.shape
     matrix = torch.from_numpy(geometry.index_to_world.copy())
     step_i, step_j, step_k, origin = (matrix[:3, column].view(3, 1, 1, 1) for column in range(4))
@@ -366,12 +389,12 @@ def voxel_centers(geometry: Geometry) -> Iterator[tuple[slice, torch.Tensor]]:
 
 
 def as_slab(vectors: torch.Tensor, geometry: Geometry) -> np.ndarray:
-    """(3, n) vectors of a slab of `voxel_centers` as a (k, j, i, 3) view."""
+    """The (3, n) vectors at a slab of `voxel_centers` as a (k, j, i, 3) view."""
     return vectors.reshape(3, -1, *geometry.shape[1:]).permute(1, 2, 3, 0).numpy()
 
 
 def apply_matrix(matrix: np.ndarray, points: torch.Tensor) -> torch.Tensor:
-    """(3, n) points through a (4, 4) matrix, in the points' precision."""
+    """(3, n) points mapped by a (4, 4) matrix, in the points' precision."""
     linear, shift = (torch.tensor(part, dtype=points.dtype) for part in (matrix[:3, :3], matrix[:3, 3:]))
     return torch.addmm(shift, linear, points)
 

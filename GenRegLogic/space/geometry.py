@@ -1,8 +1,8 @@
 """Where voxels lie in the patient.
 
-The conventions hold everywhere in the engine:
+These conventions hold everywhere in the engine:
 
-- world coordinates are LPS (left, posterior, superior), in mm, as ITK and DICOM have them;
+- world coordinates are LPS (left, posterior, superior), in mm, as in ITK and DICOM;
 - voxel indices are (i, j, k), counted from zero, and integer indices are voxel *centers*;
 - arrays are indexed (k, j, i), as NumPy views of ITK images are.
 """
@@ -23,7 +23,7 @@ __all__ = ["DIMENSION", "NOT_PERPENDICULAR", "ORTHONORMAL_TOLERANCE", "Geometry"
 DIMENSION = 3
 
 ORTHONORMAL_TOLERANCE = 1e-3
-"""Largest entry of |D^T D - I| taken for rounding in a header; about 0.06 degrees between two axes."""
+"""Largest entry of |D^T D - I| that is accepted as rounding in a header: an error of 0.06 degrees between two axes."""
 
 NOT_PERPENDICULAR = (
     "The image's axes are not perpendicular unit vectors (a singular, scaled or sheared direction matrix); correct the "
@@ -47,7 +47,7 @@ class Geometry:
             perpendicular to one another.
 
     Example:
-        Voxels are counted (i, j, k) and lie in LPS mm; arrays have the axes the other way round:
+        Indices are (i, j, k) and positions LPS mm; arrays have their axes in the opposite order, (k, j, i):
 
         >>> grid = Geometry(size=(40, 30, 20), spacing=(1, 1, 2.5), origin=(-20, -15, -25))
         >>> grid.shape
@@ -131,7 +131,7 @@ class Geometry:
 
     @property
     def extent_mm(self) -> np.ndarray:
-        """(3,) mm: edge lengths along (i, j, k), whole voxels included."""
+        """(3,) mm: edge lengths along (i, j, k), the outer half voxels included."""
         return np.array(self.size) * self.spacing
 
     @property
@@ -141,7 +141,7 @@ class Geometry:
 
     @property
     def mean_spacing(self) -> float:
-        """Edge, mm, of the cube that is as large as a voxel: the geometric mean of the three spacings."""
+        """Edge, mm, of a cube with a voxel's volume: the geometric mean of the three spacings."""
         return self.voxel_volume ** (1 / 3)
 
     def to_world(self, indices: np.ndarray) -> np.ndarray:
@@ -168,7 +168,7 @@ class Geometry:
         Args:
             other: The grid to compare with.
             tolerance: Largest distance between corresponding corner voxels, in units of the smallest spacing. The
-                default forgives what headers in single precision lose.
+                default tolerates headers in single precision.
         """
         if self.size != other.size:
             return False
@@ -176,11 +176,11 @@ class Geometry:
         return bool(distance <= tolerance * min(*self.spacing, *other.spacing))
 
     def coarsened(self, max_voxels: int) -> Geometry:
-        """A coarser grid between the same corner voxels that is sure to have few enough voxels.
+        """A coarser grid with the same corner voxels and at most so many voxels.
 
         Args:
-            max_voxels: Largest number of voxels; a grid that has no more is returned itself. Every axis keeps two
-                voxels at least.
+            max_voxels: Largest number of voxels; a grid that has no more is returned itself. Every axis keeps at least
+                two voxels.
 
         Example:
             >>> Geometry((100, 100, 100)).coarsened(1000).size
@@ -192,10 +192,10 @@ class Geometry:
         return self._between_corners(tuple(max(2, int(n / factor)) for n in self.size))
 
     def coarsened_by(self, factor: float) -> Geometry:
-        """A coarser grid between the same corner voxels that is sure to be fine enough.
+        """A coarser grid with the same corner voxels and at most so many times the spacing.
 
         Args:
-            factor: The spacing grows by this factor at most; a factor of 1 or less returns the grid itself.
+            factor: Largest factor on the spacing; for a factor of 1 or less the grid itself is returned.
 
         Example:
             >>> coarse = Geometry((101, 101, 51)).coarsened_by(4)
@@ -207,7 +207,7 @@ class Geometry:
         return self._between_corners(tuple(max(2, int(np.ceil((n - 1) / factor)) + 1) for n in self.size))
 
     def factor_to(self, max_voxels: int) -> float:
-        """By how much the spacing must grow for the grid to have about this many voxels; below 1 if it has fewer.
+        """The factor on the spacing that gives the grid about this many voxels; below 1 if it has fewer.
 
         Example:
             >>> Geometry((100, 50, 20)).factor_to(100_000)
@@ -231,7 +231,7 @@ class Geometry:
 
     @classmethod
     def from_dict(cls, values: Mapping) -> Geometry:
-        """The geometry that `to_dict` wrote down.
+        """The geometry from the numbers that `to_dict` gives.
 
         Raises:
             InputError: The numbers break a rule of `Geometry`.
@@ -251,7 +251,12 @@ class Geometry:
 
 
 def check_image_kind(dimension: int, size: Sequence[int], components: int) -> None:
-    """Refuse what is not one 3D scalar image; usable on a header alone, before any voxel is read.
+    """Refuse anything but one 3D scalar image; needs the header only, before any voxel is read.
+
+    Args:
+        dimension: Number of the image's axes.
+        size: Number of voxels along each of them.
+        components: Values per voxel.
 
     Raises:
         InputError: 2D, more than three axes longer than one, or more than one value per voxel.

@@ -1,11 +1,11 @@
 """Working grids: a scan as a tensor on axes that do not depend on how it was stored.
 
-A scan may be stored in any axis order and with any handedness. Everything the engine computes runs on
-*canonical* axes: the stored axes, permuted and flipped so that they lie as close as possible to LPS. Two files
-that hold the same voxels in another order thereby give the same tensors, and the same registration.
+A scan may be stored in any axis order and with any handedness. The engine computes on *canonical* axes: the stored
+axes, permuted and flipped to lie as close as possible to LPS. Two files that hold the same voxels in different orders
+thus give the same tensors and the same registration.
 
-Tensors are ``(D, H, W)`` = (z, y, x) of the canonical axes. Vectors have their components along the canonical
-axes (x, y, z), in mm, in the leading dimension: ``(3, D, H, W)``.
+Tensors are ``(D, H, W)`` = (z, y, x) of the canonical axes. Vectors have their components along the canonical axes
+(x, y, z), in mm, in the leading dimension: ``(3, D, H, W)``.
 
 Key functions: `canonical_axes`, `canonical_image`, `subgrid`, `resample`, `Sampler`.
 """
@@ -23,8 +23,18 @@ import torch.nn.functional as F
 from .geometry import Geometry
 from .volume import Volume
 
-# Width, in new voxels, of the Gaussian before a coarser sampling; of a wave as long as the new spacing 5 % pass.
 ANTIALIAS_SIGMA = 0.42
+"""Standard deviation, in new voxels, of the Gaussian before sampling on a coarser grid. About 5 % of the amplitude of a
+wave as long as the new spacing remain."""
+
+SHARPEST_SIGMA = 0.05
+"""Gaussians of at most this standard deviation, input voxels, are replaced by linear interpolation."""
+
+TRIANGLE_SIGMA = 0.35
+"""Standard deviation, input voxels, that the Gaussian's is combined with for the interpolation between voxels."""
+
+KERNEL_REACH = 3.5
+"""Weights farther than this many standard deviations (and one voxel) from the sampled position are zero."""
 
 
 def canonical_axes(direction: np.ndarray) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
@@ -34,14 +44,20 @@ def canonical_axes(direction: np.ndarray) -> tuple[tuple[int, int, int], tuple[i
         direction: 3x3, columns are the LPS unit vectors of the stored i, j, k axes.
 
     Returns:
-        ``order`` (stored axis behind canonical x, y, z) and ``sign`` (+1 or -1 for each).
+        ``order``: which stored axis becomes canonical x, y and z; ``sign``: +1, or -1 where that axis is flipped.
+
+    Example:
+        Stored axes that run upward, to the right and to the back (LPS: x grows to the left):
+
+        >>> canonical_axes(np.array([[0, -1, 0], [0, 0, 1], [1, 0, 0]]))
+        ((1, 2, 0), (-1, 1, 1))
     """
     best = max(itertools.permutations(range(3)), key=lambda p: sum(abs(direction[a, p[a]]) for a in range(3)))
     return best, tuple(1 if direction[a, best[a]] >= 0 else -1 for a in range(3))
 
 
 def canonical_geometry(geometry: Geometry) -> Geometry:
-    """The same voxels' geometry with canonical axes (LPS mm)."""
+    """The geometry of the same voxels on canonical axes (LPS mm)."""
     order, sign = canonical_axes(geometry.direction)
     size = np.array(geometry.size)
     corner = np.array([0 if sign[order.index(a)] > 0 else size[a] - 1 for a in range(3)], float)
@@ -85,10 +101,19 @@ def canonical_image(volume: Volume, device: torch.device) -> Image:
 
 
 def subgrid(geometry: Geometry, low: np.ndarray, high: np.ndarray, spacing: tuple[float, float, float]) -> Geometry:
-    """A grid on the axes of `geometry` that covers the index box [low, high], with another spacing (mm).
+    """A grid on the axes of another one that covers a box of it, with another spacing.
 
-    The box grows to whole voxels and is covered from its center outwards, so that mirrored inputs give mirrored grids
-    and a grid with the scan's own spacing falls on its voxels.
+    The box is enlarged to whole voxels and covered symmetrically from its center, so that mirrored inputs give mirrored
+    grids and a grid with the scan's own spacing coincides with the scan's voxels.
+
+    Args:
+        geometry: The grid that gives the axes.
+        low: (3,) lower corner of the box, continuous (i, j, k) indices of `geometry`.
+        high: (3,) upper corner, likewise.
+        spacing: Of the result along (i, j, k), mm.
+
+    Returns:
+        The grid, of at least two voxels along each axis.
     """
     low, high = np.floor(np.asarray(low, float) + 1e-6), np.ceil(np.asarray(high, float) - 1e-6)
     extent = (high - low) * np.array(geometry.spacing)
@@ -104,7 +129,7 @@ def subgrid(geometry: Geometry, low: np.ndarray, high: np.ndarray, spacing: tupl
 
 
 def grid_over(geometry: Geometry, spacing: tuple[float, float, float]) -> Geometry:
-    """A grid over the whole of another one, on its axes, with another spacing (mm); see `subgrid`.
+    """A grid over all of another one, on its axes, with another spacing (mm); see `subgrid`.
 
     Example:
         >>> grid_over(Geometry((101, 101, 21), (1, 1, 5)), (5, 5, 5)).size
@@ -114,38 +139,39 @@ def grid_over(geometry: Geometry, spacing: tuple[float, float, float]) -> Geomet
 
 
 def _axis_matrix(count_in: int, positions: np.ndarray, sigma: float) -> torch.Tensor:
-    """Rows of weights that sample an axis at `positions` (input voxels) through a Gaussian of `sigma` voxels.
+    """Rows of weights that sample an axis at `positions` (input voxels), smoothed by a Gaussian of `sigma` voxels.
 
-    sigma 0 gives linear interpolation. Positions outside are clamped to the edge.
+    A sigma of 0 gives linear interpolation. Positions outside the axis are clamped to its ends.
     """
     positions = np.clip(positions, 0, count_in - 1)
     distance = np.abs(np.arange(count_in)[None, :] - positions[:, None])
-    linear = np.clip(1 - distance, 0, None)
-    if sigma > 0.05:
-        # The Gaussian of the smoothing and the triangle of the interpolation in one kernel.
-        weights = np.exp(-0.5 * (distance / math.hypot(sigma, 0.35)) ** 2)
-        weights[distance > 3.5 * sigma + 1] = 0
+    if sigma > SHARPEST_SIGMA:  # smoothing and interpolation in one kernel
+        weights = np.exp(-0.5 * (distance / math.hypot(sigma, TRIANGLE_SIGMA)) ** 2)
+        weights[distance > KERNEL_REACH * sigma + 1] = 0
     else:
-        weights = linear
+        weights = np.clip(1 - distance, 0, None)
     return torch.from_numpy((weights / weights.sum(axis=1, keepdims=True)).astype(np.float32))
 
 
 def resample(image: Image, target: Geometry, *, smooth: bool = True) -> Image:
-    """Sample an image on a grid with the same axes, with the smoothing that the coarser spacing asks for.
+    """Sample an image on a grid with the same axes, smoothed against aliasing where that grid is coarser.
 
-    Separable: one dense product per axis, fastest for the large reductions of a pyramid.
+    Separable: one dense matrix product per axis, fastest for the large reductions of a pyramid.
 
     Args:
-        image: tensor ``(D, H, W)`` or ``(C, D, H, W)``.
-        target: a geometry with the image's direction (any origin, spacing and size).
+        image: Tensor ``(D, H, W)`` or ``(C, D, H, W)``.
+        target: A geometry with the image's direction (any origin, spacing and size).
         smooth: False for plain linear interpolation (masks, fields).
+
+    Returns:
+        The image on that grid; beyond its own grid the border values are repeated.
 
     Raises:
         ValueError: The axes differ.
     """
     source, x = image.geometry, image.tensor
     if not np.allclose(source.direction, target.direction, atol=1e-4):
-        raise ValueError("resample wants a target on the image's own axes")
+        raise ValueError("The target of resample must have the image's own axes.")
     start = source.direction.T @ (np.array(target.origin) - np.array(source.origin))
     for axis in (2, 1, 0):  # z first: the slowest axis shrinks the most contiguous work
         step = target.spacing[axis] / source.spacing[axis]
@@ -167,16 +193,18 @@ def _apply(x: torch.Tensor, matrix: torch.Tensor, dim: int) -> torch.Tensor:
 
 
 class Sampler:
-    """Samples a moving image at the places a displacement of a fixed grid points to.
+    """Computes where the voxels of a fixed grid lie in a moving image, to be given to `sample`.
 
-    The mapping is ``x -> A (x + R u(x))``: `u` in mm along the fixed grid's axes R, then the linear part A.
+    The mapping is ``x -> A (x + R u(x))``: first the displacement u, in mm along the fixed grid's axes R, then the
+    linear part A.
 
     Args:
-        fixed: geometry of the fixed working grid.
-        moving: geometry of the moving image that will be sampled.
-        linear: 4x4, LPS mm, fixed -> moving.
-        device: where the coordinates live.
-        extent: geometry of the voxels there are, if `moving` is a grid laid around them on other axes.
+        fixed: Geometry of the fixed working grid.
+        moving: Geometry of the moving image that is sampled.
+        linear: A, 4x4, LPS mm, fixed -> moving.
+        device: Of the coordinates.
+        extent: Geometry of the moving scan's own voxels, where `moving` is a grid around them with other axes; None
+            where `moving` is their geometry.
     """
 
     def __init__(
@@ -210,22 +238,29 @@ class Sampler:
         self._to_extent = None
         if extent is not None and extent is not moving:
             unit = np.eye(4)
-            unit[:3, :3], unit[:3, 3] = np.diag(1 / scale), 1 / scale  # unit coordinates -> index
+            unit[:3, :3], unit[:3, 3] = np.diag(1 / scale), 1 / scale  # normalized coordinates -> index
             extent_scale = 2.0 / np.maximum(np.array(extent.size) - 1, 1)
             matrix = extent_scale[:, None] * (extent.world_to_index @ moving.index_to_world @ unit)[:3]
             matrix[:, 3] -= 1
             self._to_extent = torch.from_numpy(matrix).to(torch.float32).to(device)
             scale = extent_scale
-        # How far past the border voxel's center still counts as inside: half a voxel.
+        # Half a voxel beyond the centers of the border voxels still counts as inside.
         self._limit = torch.from_numpy(1 + 0.5 * scale).to(torch.float32).to(device).reshape(3, 1, 1, 1)
 
     def coordinates(self, u: torch.Tensor | None) -> torch.Tensor:
-        """Normalized moving coordinates ``(3, D, H, W)`` of the displaced fixed voxels."""
+        """Where the fixed voxels lie in the moving image.
+
+        Args:
+            u: Displacement, ``(3, D, H, W)`` mm along the fixed grid's axes; None for the linear part alone.
+
+        Returns:
+            ``(3, D, H, W)`` along the moving axes (x, y, z), -1 and 1 at the outer voxel centers.
+        """
         base = self._base if u is None else torch.addmm(self._base, self._linear, u.reshape(3, -1))
         return base.reshape(3, *self._shape)
 
     def inside(self, coordinates: torch.Tensor) -> torch.Tensor:
-        """``(D, H, W)`` bool: the place lies within the moving image."""
+        """``(D, H, W)`` bool: which of these coordinates lie within the moving scan."""
         if self._to_extent is not None:
             flat = torch.addmm(self._to_extent[:, 3:], self._to_extent[:, :3], coordinates.reshape(3, -1))
             coordinates = flat.reshape(coordinates.shape)
@@ -233,7 +268,7 @@ class Sampler:
 
 
 def sample(image: torch.Tensor, coordinates: torch.Tensor) -> torch.Tensor:
-    """Trilinear samples of an image; past the outer voxel centers the border value holds.
+    """Trilinear samples of an image; beyond the outer voxel centers the border value is used.
 
     Args:
         image: ``(C, D, H, W)``, any strides.

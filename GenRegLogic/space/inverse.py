@@ -1,6 +1,6 @@
 """The inverse of a displacement field, with its measured error.
 
-Key functions: `invert`, `accurate_inverse`, `InverseError`.
+Key names: `invert`, `accurate_inverse`, `InverseError`.
 """
 
 from __future__ import annotations
@@ -18,26 +18,37 @@ __all__ = ["InverseError", "accurate_inverse", "fit_affine", "invert"]
 
 DEFAULT_TOLERANCE_MM = 0.01
 DEFAULT_TOLERANCE_VOXELS = 0.01
+"""Largest error of a voxel that counts as converged, mm and voxels; the smaller of the two applies."""
+
 COARSENING = 4
 """The inverse is first found on a grid this many times coarser (1/64 of the work), and refined from there."""
 
 COARSE_MIN_SIZE = 16
+"""Grids with fewer voxels along an axis are solved without the coarser grid."""
+
 FINE_ENOUGH_MM = 0.05
-"""Mean error, mm, past which the inverse is made on a finer grid."""
+"""Mean error, mm, above which the inverse is computed again on a grid twice as fine."""
 
 MAX_FINE_VOXELS = 12_000_000
+"""A finer grid that would have more voxels than about this is not tried: 144 MB of displacements."""
+
 MIN_DAMPING, DAMPING_DECREASE, DAMPING_INCREASE = 1e-3, 0.5, 1.3
+"""A voxel's damping is multiplied by the second after a rejected step and by the third, up to 1, after an accepted one;
+a voxel whose damping falls to the first is left as it is."""
+
 FIT_POINTS_PER_AXIS = 24
+"""Least number of voxels per axis of an affine fit, where the grid has as many."""
+
 MIN_FIT_DETERMINANT = 0.05
-"""A linear fit flatter than this isn't worth preconditioning with; the mean translation is used instead."""
+"""Below this determinant an affine fit is too close to singular to precondition with; the mean translation is used."""
 
 
 class InverseError(NamedTuple):
-    """How far ``forward(inverse(y))`` is from ``y``, over the voxels of the inverse that lead into the forward grid.
+    """The inverse consistency error, over the points at which a function measures it.
 
     Attributes:
-        mean_mm: Mean distance, mm; NaN where no voxel leads into the grid.
-        max_mm: Largest distance, mm.
+        mean_mm: Mean distance, mm; NaN where there is no such point.
+        max_mm: Largest distance, mm; NaN likewise.
     """
 
     mean_mm: float
@@ -51,23 +62,24 @@ def invert(
     tolerance_mm: float | None = None,
     max_iterations: int = 50,
 ) -> tuple[DisplacementField, InverseError]:
-    """The field that leads back: moving points to fixed points.
+    """The inverse of a displacement field, which maps moving points to fixed points.
 
-    Damped fixed point (Chen et al., "A simple fixed-point approach to invert a deformation field", Med Phys 2008),
-    preconditioned by the field's affine part so that large translations and rotations cost nothing, with a damping of
-    each voxel's own: a step that does not bring a voxel closer is not taken, and its next one is half as long.
+    Damped fixed-point iteration (Chen et al., "A simple fixed-point approach to invert a deformation field", Med Phys
+    2008), preconditioned by the field's affine part, so that large translations and rotations need no more steps. Each
+    voxel has its own damping: a step that does not reduce its error is rejected, and its next one is half as long.
 
     Outside its grid the field is continued by its affine part, so that the inverse is smooth where the moving scan
-    shows more than the fixed one. (As a transform, the field moves nothing there.)
+    shows more than the fixed one. (As a transform, the field has no displacement there.)
 
     Args:
-        field: Fixed -> moving, without folds for the inverse to exist.
+        field: Fixed -> moving, without folds: where it folds, there is no inverse.
         geometry: Grid of the inverse, in the moving frame; by default the field's own grid.
-        tolerance_mm: A voxel is done when it is this close; by default 0.01 mm or 0.01 voxel, whichever is less.
-        max_iterations: Upper bound on the steps per voxel.
+        tolerance_mm: Error, mm, at which a voxel has converged; by default 0.01 mm or 0.01 voxel, whichever is less.
+        max_iterations: Largest number of steps per voxel.
 
     Returns:
-        The inverse, moving -> fixed, and its error.
+        The inverse, moving -> fixed, and the distance ``field(inverse(y)) - y`` over the voxels of the inverse that it
+        maps into the field's grid.
 
     Example:
         >>> forward = DisplacementField(np.full((4, 4, 4, 3), 0.5, np.float32), Geometry((4, 4, 4)))
@@ -88,10 +100,10 @@ def invert(
 def accurate_inverse(
     field: DisplacementField, moving: Geometry, points: np.ndarray
 ) -> tuple[DisplacementField, InverseError]:
-    """The inverse on the moving scan's grid, or on one twice as fine where voxels are too large for it.
+    """The inverse on the moving scan's grid, or on one twice as fine where that is too coarse.
 
-    At its voxels the inverse is exact; between them it is interpolated, and in scans of several mm that costs more
-    than the solver's tolerance.
+    At its voxels the inverse is within the solver's tolerance; between them it is interpolated, and with voxels of
+    several mm the interpolation error is larger than that.
 
     Args:
         field: Fixed -> moving.
@@ -99,23 +111,34 @@ def accurate_inverse(
         points: (n, 3) fixed points, LPS mm, that lie in the field's grid; the error is measured at them.
 
     Returns:
-        The inverse, moving -> fixed, rounded as files hold it, and the distance ``inverse(field(x)) - x`` over the
-        points that the field leads into the moving scan; NaN if there are none.
+        The inverse, moving -> fixed, rounded as in files, and the distance ``inverse(field(x)) - x`` over the points
+        that the field maps into the moving scan; NaN if there are none.
+
+    Example:
+        A shift by 5 mm along x, and a moving scan that lies 5 mm farther along x:
+
+        >>> fixed, moving = Geometry((20, 20, 20)), Geometry((20, 20, 20), origin=(5, 0, 0))
+        >>> field = DisplacementField(np.full((20, 20, 20, 3), (5, 0, 0)), fixed)
+        >>> inverse, error = accurate_inverse(field, moving, np.array([[3.0, 4.0, 5.0], [6.0, 6.0, 6.0]]))
+        >>> inverse(np.array([[8.0, 4.0, 5.0]])).tolist()
+        [[3.0, 4.0, 5.0]]
+        >>> error
+        InverseError(mean_mm=0.0, max_mm=0.0)
     """
-    there = field(points)
-    used = moving.contains(there)
+    mapped = field(points)
+    used = moving.contains(mapped)
     inverse = invert(field, geometry=moving)[0].rounded()
     if not used.any():
         return inverse, InverseError(float("nan"), float("nan"))
-    error = _distances(inverse, there[used], points[used])
+    error = _distances(inverse, mapped[used], points[used])
     if error.mean_mm > FINE_ENOUGH_MM and np.prod(moving.size) * 8 <= MAX_FINE_VOXELS:
         inverse = invert(field, geometry=_doubled(moving))[0].rounded()
-        error = _distances(inverse, there[used], points[used])
+        error = _distances(inverse, mapped[used], points[used])
     return inverse, error
 
 
-def _distances(inverse: DisplacementField, there: np.ndarray, points: np.ndarray) -> InverseError:
-    distances = np.linalg.norm(inverse(there) - points, axis=1)
+def _distances(inverse: DisplacementField, mapped: np.ndarray, points: np.ndarray) -> InverseError:
+    distances = np.linalg.norm(inverse(mapped) - points, axis=1)
     return InverseError(float(distances.mean()), float(distances.max()))
 
 
@@ -128,7 +151,23 @@ def _doubled(geometry: Geometry) -> Geometry:
 
 
 def fit_affine(field: DisplacementField) -> AffineTransform:
-    """The affine transform nearest to a field in the least-squares sense."""
+    """The affine transform nearest to a field in the least-squares sense.
+
+    Args:
+        field: Fixed -> moving; a regular subsample of 24 to 47 voxels along each axis is used (all of them, if fewer).
+
+    Returns:
+        The transform, fixed -> moving. Where the fit mirrors space or nearly flattens it, it is the mean displacement
+        as a translation.
+
+    Example:
+        Displacements that grow with x, from 0 mm at x = 0 to 7 mm at x = 7, are a stretch by the factor 2:
+
+        >>> array = np.zeros((8, 8, 8, 3))
+        >>> array[..., 0] = np.arange(8)
+        >>> fit_affine(DisplacementField(array, Geometry((8, 8, 8)))).matrix.diagonal().round(6).tolist()
+        [2.0, 1.0, 1.0, 1.0]
+    """
     steps = [max(1, n // FIT_POINTS_PER_AXIS) for n in field.geometry.shape]
     values = field.array[tuple(slice(None, None, s) for s in steps)].reshape(-1, 3).astype(np.float64)
     axes = [np.arange(0, n, s) for n, s in zip(field.geometry.shape, steps)]
@@ -186,7 +225,7 @@ class _Solver:
     def solve(
         self, points: torch.Tensor, start: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Find the fixed points that the field leads to moving points.
+        """Find the fixed points that the field maps to given moving points.
 
         Args:
             points: (3, n) moving points, LPS mm.
@@ -220,7 +259,7 @@ class _Solver:
         x[:, taken], residual[:, taken], error[taken] = trial[:, better], new_residual[:, better], new_error[better]
 
     def _residual(self, x: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """What is missing to the target, (3, n) units and (n,) mm."""
+        """The target minus the mapped x, (3, n) unit coordinates, and its length, (n,) mm."""
         residual = torch.addmm(target - x, self._linear_to_unit, sample(self._tensor, x), alpha=-1)
         outside = x - x.clamp(-1, 1)
         if bool(outside.any()):

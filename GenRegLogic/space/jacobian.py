@@ -1,7 +1,7 @@
-"""Determinants of a field's Jacobian: where it folds, and by how much it changes volumes.
+"""Jacobian determinants of a displacement field: where it folds, and by how much it changes volumes.
 
 Derivatives are differences of neighboring voxels along the grid's axes, mm per mm, of the whole mapping from fixed to
-moving points: 1 is no change of volume, 2 a doubling, 0 and below a fold.
+moving points. A determinant of 1 is no change of volume, 2 a doubling, 0 or less a fold.
 
 Key functions: `jacobian_figures`, `determinants`.
 """
@@ -21,38 +21,38 @@ from .volume import Volume, as_mask
 __all__ = ["MIN_DETERMINANT_FOR_LOG", "determinants", "jacobian_figures"]
 
 SLAB_VOXELS = 2**17
-"""Voxels per slab: its some thirty temporary arrays stay in the processor's cache."""
+"""Voxels per slab, few enough that its about thirty temporary arrays stay in the processor's cache."""
 
 MIN_DETERMINANT_FOR_LOG = 1e-3
-"""Determinants are clamped here before the logarithm, so that a fold counts as a large but finite value."""
+"""Determinants are clamped to this before the logarithm, so that a fold counts as a large but finite value."""
 
 
 def jacobian_figures(field: DisplacementField, *, mask: Volume | np.ndarray | None = None) -> dict[str, float]:
-    """Folds and spread of the volume change, at every voxel of the field's grid.
+    """Percent of folded voxels, and spread and extremes of the Jacobian determinant, over the field's grid.
 
     Central differences, one-sided at the edges of the grid.
 
     Args:
         field: Fixed -> moving, any direction matrix.
-        mask: (k, j, i), nonzero where ``sdlogj`` is taken; everywhere by default. The other figures are always of
+        mask: (k, j, i), nonzero where ``sdlogj`` is computed; everywhere by default. The other figures are always of
             the whole grid.
 
     Returns:
         folds_pct: Percent of voxels with det J <= 0, central differences.
         ndv_pct: Percent of voxels where any of the eight determinants of one-sided differences is <= 0
             (non-diffeomorphic volume; Liu et al., "On finite difference Jacobian computation in deformable image
-            registration", IJCV 2024): stricter.
+            registration", IJCV 2024); it finds folds that central differences miss.
         sdlogj: Standard deviation of log det J.
-        min_det, max_det: Extremes of det J, central differences.
+        min_det, max_det: Minimum and maximum of det J, central differences.
 
     Raises:
         InputError: The mask does not fit the field's grid.
 
     Example:
-        A field that halves every distance along x folds nothing:
+        A field that halves every distance along x does not fold:
 
         >>> from GenRegLogic.space.field import AffineTransform, sample_transform
-        >>> from GenRegLogic.space.volume import Geometry
+        >>> from GenRegLogic.space.geometry import Geometry
         >>> grid = Geometry((8, 8, 8))
         >>> half = AffineTransform(np.diag([0.5, 1, 1, 1]))
         >>> figures = jacobian_figures(sample_transform(half, grid))
@@ -67,7 +67,7 @@ def jacobian_figures(field: DisplacementField, *, mask: Volume | np.ndarray | No
         folds += int((central <= 0).sum())
         bad += int((least <= 0).sum())
         low, high = min(low, float(central.min())), max(high, float(central.max()))
-        if inside is not None:
+        if inside is not None:  # from here on, for `sdlogj` only
             central = central[torch.from_numpy(inside[start : start + len(central)])]
         log = central.clamp(min=MIN_DETERMINANT_FOR_LOG).log_()
         count += log.numel()
@@ -85,17 +85,17 @@ def jacobian_figures(field: DisplacementField, *, mask: Volume | np.ndarray | No
 
 
 def determinants(field: DisplacementField) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
-    """The determinants at every voxel, slab by slab, so that a large field needs little memory.
+    """The Jacobian determinants at every voxel, slab by slab, so that a large field needs little memory.
 
     Args:
         field: Fixed -> moving, any direction matrix.
 
     Yields:
         Per slab along k: the index of its first plane, the determinants of central differences and the smallest of
-        the eight of one-sided differences, both (k, j, i) float32.
+        the eight determinants of one-sided differences, both (k, j, i) float32.
 
     Example:
-        >>> from GenRegLogic.space.volume import Geometry
+        >>> from GenRegLogic.space.geometry import Geometry
         >>> shift = DisplacementField(np.full((4, 4, 4, 3), 2.5), Geometry((4, 4, 4)))
         >>> for start, central, least in determinants(shift):
         ...     print(start, tuple(central.shape), float(central.min()), float(least.min()))

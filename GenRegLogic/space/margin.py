@@ -1,7 +1,7 @@
-"""A displacement field as Slicer's grid transforms want it: RAS components, and a margin that leads back to zero.
+"""A displacement field in the form that Slicer's grid transforms need: RAS components, and a margin that falls to zero.
 
-Outside its grid a VTK grid transform goes on with the displacement of its edge, an ITK one stops moving anything. With
-a margin whose outermost layer is zero, both say the same everywhere. NumPy only, so that the worker process can do it.
+Outside its grid a VTK grid transform continues with the displacement of its edge, and an ITK one has no displacement.
+With a margin whose outermost layer is zero, both are the same mapping everywhere. NumPy only, for the worker process.
 """
 
 from __future__ import annotations
@@ -19,36 +19,57 @@ MAX_NODE_VOXELS = 16_000_000
 most 3 million voxels, so a larger grid would hold interpolated values only."""
 
 OUTWARD_ROOM, TANGENTIAL_ROOM = 1.5, 0.5
-"""Width of the margin in displacements of its face. Where the field points outward, leading it back to zero squeezes
-space by one displacement, and folds it where the margin is no wider than that."""
+"""Width of the margin in units of the largest displacement at its face, perpendicular to the face and along it. Where
+the field points outward, its fall to zero compresses space by one displacement; a margin no wider than that folds."""
 
 MAX_GROWTH, MAX_WIDER_VOXELS = 3.0, 24_000_000
-"""Of the number of voxels by the margin, and of the voxels there are then. Scans that lie so far apart that leading
-the displacement back takes more get no margin: a narrower one would fold."""
+"""Largest factor by which the margin multiplies the number of voxels, and largest number of voxels with the margin.
+Scans so far apart that the margin would need more get none: a narrower one would fold."""
 
 ROUNDING = 1024.0
-"""Displacements are multiples of 1/1024 mm or finer, as the engine's (`DisplacementField.rounded`): the mark by which
-`transforms.isOurs` knows a field again that was loaded from a file."""
+"""Displacements are multiples of 1/1024 mm or finer, as the engine's (`DisplacementField.rounded`): by this
+`transforms.isOurs` recognizes a field that was loaded from a file."""
 
 
 def nodeGeometry(geometry: Geometry, maxVoxels: int = MAX_NODE_VOXELS) -> Geometry:
-    """The grid for a transform node: the given one, or a coarser one over the same region with at most maxVoxels."""
+    """The grid for a transform node: the given one, or a coarser one over the same region.
+
+    Args:
+        geometry: The grid of a field or a scan, LPS.
+        maxVoxels: Largest number of voxels of the result.
+
+    Returns:
+        The given grid where it has no more voxels than that; else a coarser one with the same corner voxels.
+
+    Example:
+        >>> nodeGeometry(Geometry((100, 100, 100)), 1000)
+        Geometry(10 x 10 x 10 voxels of 11 x 11 x 11 mm)
+    """
     return geometry.coarsened(maxVoxels)
 
 
 def withMargin(field: np.ndarray, geometry: Geometry) -> tuple[np.ndarray, Geometry]:
-    """Widen a field's grid by a margin in which the displacement runs evenly to zero, and turn it to RAS.
+    """Convert a field to RAS, and widen its grid by a margin in which the displacement falls linearly to zero.
 
-    The margin is as wide as it takes not to fold. Where that is too wide (`MAX_GROWTH`, `MAX_WIDER_VOXELS`), there is
-    none: then Slicer goes on with the edge's displacement outside the grid, and ITK moves nothing there.
+    The margin is wide enough not to fold. Where that is too wide (`MAX_GROWTH`, `MAX_WIDER_VOXELS`), there is none:
+    then Slicer continues with the edge's displacement outside the grid, and ITK has no displacement there.
 
     Args:
-        field: (k, j, i, 3) mm, LPS components.
+        field: (k, j, i, 3) mm, LPS components, fixed -> moving.
         geometry: Its grid (LPS).
 
     Returns:
-        (k, j, i, 3) float32 mm, RAS components, and its grid (LPS). At the voxels of the given grid the values are the
-        given ones, but for their signs.
+        (k, j, i, 3) float32 mm, RAS components, fixed -> moving, and its grid (LPS). At the voxels of the given grid
+        only the signs of x and y differ from the given values.
+
+    Example:
+        A displacement by 1 mm along the LPS x axis, and its RAS x components along one row of the wider grid:
+
+        >>> field, wider = withMargin(np.full((10, 10, 10, 3), (1, 0, 0)), Geometry((10, 10, 10)))
+        >>> wider.size, wider.origin
+        ((14, 14, 14), (-1.0, -2.0, -2.0))
+        >>> [round(float(x), 2) for x in field[5, 5, :, 0] + 0]
+        [0.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0, -0.67, -0.33, 0.0]
     """
     flip = LPS_TO_RAS.astype(np.float32)
     low, high = _widths(field, geometry)
@@ -61,7 +82,7 @@ def withMargin(field: np.ndarray, geometry: Geometry) -> tuple[np.ndarray, Geome
     out = np.empty((*wider.shape, 3), np.float32)
     inside = tuple(slice(a, a + n) for a, n in zip(low[::-1], geometry.shape))
     np.multiply(field, flip, out=out[inside])
-    for axis in range(3):  # k, j, i: what is filled so far is extended along one axis after another
+    for axis in range(3):  # k, j, i: each axis also extends the margins of the axes before it
         _extend(out, axis, inside, low[2 - axis], high[2 - axis])
     _fade(out, inside, low[::-1], high[::-1])
     return out, wider
@@ -95,9 +116,9 @@ def _extend(out: np.ndarray, axis: int, inside: tuple[slice, ...], low: int, hig
 
 
 def _fade(out: np.ndarray, inside: tuple[slice, ...], low: np.ndarray, high: np.ndarray) -> None:
-    """Multiply the margin by a weight that falls evenly to zero at the outermost voxels; slab by slab.
+    """Multiply the margin by a weight that falls linearly to zero at the outermost voxels; slab by slab.
 
-    The smallest of the three axes' weights counts: their product would squeeze corners along two axes at once.
+    The weight is the smallest of the three axes': their product would compress corners along two axes at once.
     """
     ramps = []
     for axis in range(3):

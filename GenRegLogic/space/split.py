@@ -1,7 +1,7 @@
-"""A mapping as a linear part and what it does before that: ``x -> A (x + R u(x))``.
+"""A mapping as a displacement followed by a linear part: ``x -> A (x + R u(x))``.
 
 The stages work on u, in mm along the axes R of a canonical grid; callers get the whole mapping as a displacement field
-in LPS mm. Both directions are here: `with_linear` (u -> whole) and `without_linear` (whole -> u).
+in LPS mm. `with_linear` converts u to the whole mapping, `without_linear` the whole mapping to u.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["with_linear", "without_linear"]
 
 
 def with_linear(field: Image, linear: np.ndarray, geometry: Geometry | None = None) -> DisplacementField:
-    """The whole mapping ``x -> A (x + R u(x))`` as a displacement field.
+    """The whole mapping ``x -> A (x + R u(x))`` as a displacement field, fixed -> moving.
 
     Args:
         field: u, ``(3, D, H, W)`` mm along the canonical axes R, fixed -> moving.
@@ -54,13 +54,13 @@ def with_linear(field: Image, linear: np.ndarray, geometry: Geometry | None = No
 def without_linear(
     transform: Transform, linear: np.ndarray, grid: Geometry, device: torch.device | None = None
 ) -> Image:
-    """What a mapping does before its linear part: the u for which it is ``x -> A (x + R u(x))``.
+    """The displacement before a mapping's linear part: the u for which the mapping is ``x -> A (x + R u(x))``.
 
     Args:
         transform: The whole mapping, fixed -> moving. A displacement field on this very grid is not interpolated.
         linear: A, 4x4, LPS mm, fixed -> moving.
-        grid: In the fixed frame; its axes are R.
-        device: Where u goes; the CPU by default.
+        grid: Of u, in the fixed frame; its axes are R.
+        device: Of u; the CPU by default.
 
     Returns:
         u on the grid, ``(3, D, H, W)`` float32 mm along its axes.

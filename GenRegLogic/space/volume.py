@@ -1,6 +1,6 @@
 """A scan in memory: its voxels, and where they lie in the patient (`geometry`).
 
-`check_registrable` says whether a volume can be registered at all. Arrays are indexed (k, j, i), as NumPy views of ITK
+`check_registrable` checks whether a volume can be registered. Arrays are indexed (k, j, i), as NumPy views of ITK
 images are.
 """
 
@@ -19,10 +19,10 @@ from .geometry import DIMENSION, Geometry, check_image_kind
 __all__ = ["Volume", "as_labels", "as_mask", "check_registrable"]
 
 MIN_VOXELS_PER_AXIS = 2
-"""Below this an axis has no extent that a deformation could act on."""
+"""An axis of one voxel has no spatial derivative, so no deformation along it can be computed."""
 
 MAX_NON_FINITE_SHARE = 0.01
-"""Up to this share of NaN and infinite voxels is repaired; more means the scan itself is damaged."""
+"""A scan with less than this share of NaN and infinite voxels is repaired; one with more counts as damaged."""
 
 LABEL_TOLERANCE, LABEL_TOLERANCE_RELATIVE = 1e-3, 1e-4
 """A label may be off its whole number by the larger of these (the second times the label): what scaling in single
@@ -36,7 +36,7 @@ class Volume:
     Attributes:
         array: (k, j, i) values of any real dtype.
         geometry: Where the voxels are.
-        warnings: Sentences about what was repaired on the way in; they name no file and no patient.
+        warnings: Sentences about what was repaired in reading and checking; they name no file and no patient.
 
     Raises:
         InputError: The array is not 3D, not real numbers, has one slice only, or does not fit the geometry.
@@ -85,7 +85,7 @@ class Volume:
     def from_sitk(cls, image: sitk.Image) -> Volume:
         """Copy a 3D scalar SimpleITK image.
 
-        A fourth axis of length one and a vector of one component are dropped, as they carry nothing.
+        A fourth axis of length one and a vector of one component are dropped.
 
         Raises:
             InputError: The image is 2D, 4D, a vector, color or complex image, or has one slice.
@@ -113,7 +113,7 @@ class Volume:
         check_image_kind(len(size), size, 1)
         matrix = np.diag([-1.0, -1.0, 1.0, 1.0]) @ np.asarray(image.affine, np.float64)
         spacing = np.linalg.norm(matrix[:3, :3], axis=0)
-        with np.errstate(divide="ignore", invalid="ignore"):  # `Geometry` refuses what comes of an axis of no length
+        with np.errstate(divide="ignore", invalid="ignore"):  # `Geometry` refuses axes of length zero
             geometry = Geometry(size[:3], tuple(spacing), tuple(matrix[:3, 3]), matrix[:3, :3] / spacing)
         array = np.asanyarray(image.dataobj).reshape(size[:3])
         return cls(np.ascontiguousarray(array.T), geometry)
@@ -127,7 +127,16 @@ class Volume:
         origin: Sequence[float] = (0.0, 0.0, 0.0),
         direction: np.ndarray | None = None,
     ) -> Volume:
-        """Make a volume from a (k, j, i) array; the other arguments are those of `Geometry`.
+        """Make a volume from an array.
+
+        Args:
+            array: (k, j, i) values of any real dtype.
+            spacing: Distance between neighboring voxel centers along (i, j, k), mm.
+            origin: LPS position, mm, of the center of voxel (0, 0, 0).
+            direction: (3, 3), columns are the LPS unit vectors of the i, j and k axes; None is the identity.
+
+        Raises:
+            InputError: What `Volume` and `Geometry` refuse.
 
         Example:
             >>> Volume.from_array(np.zeros((20, 30, 40)), spacing=(1, 1, 2.5)).geometry.size
@@ -146,7 +155,7 @@ class Volume:
         return image
 
     def __repr__(self) -> str:
-        """One line: size, spacing and type; no value is looked at."""
+        """One line: size, spacing and type; no voxel is read."""
         warned = f", {len(self.warnings)} warnings" if self.warnings else ""
         return f"Volume({repr(self.geometry)[9:-1]}, {self.array.dtype}{warned})"
 
@@ -155,7 +164,7 @@ class Volume:
         return f"<code>{self!r}</code>"
 
     def float32(self) -> np.ndarray:
-        """The values as a contiguous (k, j, i) float32 array; a copy only where one is needed."""
+        """The values as a contiguous (k, j, i) float32 array; the array itself if it is one, else a copy."""
         return np.ascontiguousarray(self.array, np.float32)
 
 
@@ -164,7 +173,7 @@ def as_mask(mask: Volume | np.ndarray, geometry: Geometry | None = None) -> np.n
 
     Args:
         mask: (k, j, i), nonzero inside.
-        geometry: Grid whose shape it must have; None leaves that unchecked.
+        geometry: Grid whose shape it must have; None skips that check.
 
     Returns:
         (k, j, i) bool; the given array itself where it is boolean already.
@@ -212,18 +221,27 @@ def as_labels(labels: Volume | np.ndarray, name: str = "A label map") -> np.ndar
 
 
 def check_registrable(volume: Volume, role: str) -> Volume:
-    """The volume ready to be registered: finite values that vary.
+    """A volume that can be registered: its values are finite and not all the same.
 
     Args:
         volume: The scan as read.
-        role: "fixed" or "moving"; it only names the scan in sentences.
+        role: "fixed" or "moving": how messages name the scan.
 
     Returns:
-        The same volume, or a repaired copy with a sentence added to its warnings: where under 1 % of the voxels are
-        not finite, NaN and -inf become the smallest finite value and +inf the largest.
+        The same volume; or, where less than 1 % of the voxels are not finite, a copy with a sentence added to its
+        warnings in which NaN and -inf are replaced by the smallest finite value and +inf by the largest.
 
     Raises:
         InputError: 1 % or more of the voxels are not finite, or all have the same value.
+
+    Example:
+        >>> array = np.zeros((10, 10, 10))
+        >>> array[0, 0, :3] = 1, np.nan, np.inf
+        >>> repaired = check_registrable(Volume.from_array(array, spacing=(1, 1, 1)), "fixed")
+        >>> repaired.array[0, 0, :4].tolist()
+        [1.0, 0.0, 1.0, 0.0]
+        >>> repaired.warnings
+        ('2 voxels (0.2 %) of the fixed image were NaN or infinite and were replaced.',)
     """
     volume = _repair_non_finite(volume, role)
     if volume.array.min() == volume.array.max():

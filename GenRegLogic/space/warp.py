@@ -1,7 +1,7 @@
-"""Carries images, label maps and points through a transform.
+"""Warps images, label maps and points by a transform.
 
-Images and labels are *pulled*: the value at a fixed voxel is the moving scan's at the place the transform leads to.
-Points are *pushed*: a fixed point goes to its moving point.
+Images and label maps are *pulled*: a fixed voxel gets the moving scan's value at the point to which the transform maps
+it. Points are *pushed*: a fixed point is mapped to its moving point.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .volume import Volume
 __all__ = ["warp_image", "warp_labels", "warp_points"]
 
 SLAB_VOXELS = 2**23
-"""Voxels of the reference handled at once: ITK wants their displacements in double precision, 200 MB."""
+"""Voxels of the reference handled at once: ITK needs their displacements in double precision, 200 MB."""
 
 FLOAT32_EXACT_BYTES = 2
 """Whole numbers of up to this many bytes are exact in float32; longer ones are interpolated in double precision."""
@@ -41,21 +41,31 @@ def warp_image(
     interpolation: str = "linear",
     fill: float | None = None,
 ) -> Volume:
-    """The moving scan on a fixed grid.
+    """The moving scan, warped onto a fixed grid.
 
     Args:
-        moving: The scan to be carried over.
+        moving: The scan to warp.
         transform: Fixed -> moving.
         reference: Grid of the result, in the fixed frame.
         interpolation: "linear", "cubic" (B-spline, may overshoot at edges) or "nearest".
         fill: Value where the transform leads outside the moving scan; by default the scan's smallest value.
 
     Returns:
-        A volume of the moving scan's dtype; whole numbers are rounded and kept within the dtype's range. Values that
-        are not finite stay where they are: no interpolation spreads them.
+        A volume of the moving scan's dtype; integers are rounded and clipped to the dtype's range. Values that are not
+        finite stay where they are: no interpolation spreads them.
 
     Raises:
         InputError: The interpolation is unknown.
+
+    Example:
+        Each fixed voxel gets the moving value 1 mm farther along x; the last one is mapped outside the moving scan:
+
+        >>> from GenRegLogic.space.field import AffineTransform
+        >>> moving = Volume.from_array(np.arange(12).reshape(2, 2, 3), spacing=(1, 1, 1))
+        >>> shift = np.eye(4)
+        >>> shift[0, 3] = 1
+        >>> warp_image(moving, AffineTransform(shift), moving.geometry, fill=-1).array.tolist()
+        [[[1, 2, -1], [4, 5, -1]], [[7, 8, -1], [10, 11, -1]]]
     """
     if interpolation not in INTERPOLATORS:
         raise InputError(f"There is no interpolation '{interpolation}'; use one of {', '.join(INTERPOLATORS)}.")
@@ -147,12 +157,41 @@ def _neighbors_sum(array: np.ndarray) -> np.ndarray:
 
 
 def warp_labels(moving: Volume, transform: Transform, reference: Geometry) -> Volume:
-    """A moving label map on a fixed grid: nearest neighbor, 0 outside, same dtype."""
+    """A moving label map, warped onto a fixed grid: nearest neighbor, 0 outside, same dtype.
+
+    Args:
+        moving: The label map, whole numbers.
+        transform: Fixed -> moving.
+        reference: Grid of the result, in the fixed frame.
+
+    Returns:
+        A volume of the label map's dtype.
+
+    Example:
+        Labels are never mixed: at 0.4 mm between two voxels, the nearer one's label is taken.
+
+        >>> from GenRegLogic.space.field import AffineTransform
+        >>> moving = Volume.from_array(np.array([[[0, 3, 7]] * 2] * 2), spacing=(1, 1, 1))
+        >>> shift = np.eye(4)
+        >>> shift[0, 3] = 0.4
+        >>> warp_labels(moving, AffineTransform(shift), moving.geometry).array[0, 0].tolist()
+        [0, 3, 7]
+    """
     return warp_image(moving, transform, reference, interpolation="nearest", fill=0)
 
 
 def warp_points(points: np.ndarray, transform: Transform) -> np.ndarray:
-    """(n, 3) fixed points to (n, 3) moving points, LPS mm; with the inverse transform, the other way.
+    """Points mapped by a transform.
+
+    Args:
+        points: (n, 3) LPS mm, in the fixed frame.
+        transform: Fixed -> moving; with an inverse (moving -> fixed), moving points are mapped to fixed ones.
+
+    Returns:
+        (n, 3) LPS mm, in the moving frame.
+
+    Raises:
+        InputError: The points have another shape.
 
     Example:
         >>> from GenRegLogic.space.field import AffineTransform
@@ -163,7 +202,7 @@ def warp_points(points: np.ndarray, transform: Transform) -> np.ndarray:
 
 
 def _slabs(geometry: Geometry) -> list[tuple[slice, Geometry]]:
-    """Parts of a grid along k, as array slices and geometries of their own."""
+    """Parts of a grid along k: the array slice and the geometry of each."""
     n_i, n_j, n_k = geometry.size
     step = max(1, SLAB_VOXELS // (n_i * n_j))
     slabs = []

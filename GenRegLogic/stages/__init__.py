@@ -1,4 +1,5 @@
-"""The stages of a registration, one file each, in the order in which data flows; `GenRegLogic.register` calls them.
+"""The stages of a registration, one file each; `GenRegLogic.register` calls them.
 
-prepare, linear, describe, contrast, propose, search, similarity, refine, finish.
+In the order of the data flow: prepare, linear, propose, contrast, refine, finish. Their parts: describe, similarity,
+translation_search, search and schedule.
 """

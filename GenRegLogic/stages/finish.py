@@ -1,4 +1,4 @@
-"""Stage 6, finish: the field on the fixed scan's own grid, free of folds."""
+"""Stage 5, finish: the field on the fixed scan's own grid, free of folds."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from .similarity import box_sum, smooth
 __all__ = ["bad_voxels", "check_orientation", "full_field", "smoothed_near"]
 
 SAFE_DETERMINANT = 0.02
-"""Least one-sided determinant that a repaired voxel must reach, of the deformation without its linear part."""
+"""Least one-sided determinant, of the deformation without its linear part, at which a voxel counts as repaired."""
 
 SMOOTHING_ROUNDS, WEAKENING = 20, 0.8
-"""Rounds of smoothing alone, and what the whole field is multiplied by in every later one."""
+"""Rounds that only smooth, and the factor by which every later one also multiplies the whole field."""
 
 MAX_REPAIR_ROUNDS = 80
-"""By then a millionth of the deformation is left (0.8 to the power of 60)."""
+"""The last round leaves a millionth of the deformation (0.8 to the power of 60)."""
 
 GIVEN_UP = (
     "The deformation folded and could not be repaired, so the result is the linear alignment alone; start without the "
@@ -32,7 +32,10 @@ GIVEN_UP = (
 )
 
 REPAIR_REACH = 2
-"""Voxels around a bad one that are smoothed with it."""
+"""Voxels on each side of a folded one that are smoothed with it."""
+
+REPAIR_SIGMA, TRANSITION_SIGMA = 1.5, 1.0
+"""Standard deviations, voxels, of the smoothing and of the transition from the smoothed field to the given one."""
 
 
 def full_field(
@@ -43,21 +46,22 @@ def full_field(
     tell: Callable[[float], None] = lambda fraction: None,
     warn: Callable[[str], None] = lambda sentence: None,
 ) -> tuple[DisplacementField, int]:
-    """The mapping on the fixed scan's grid, rounded as files hold it and free of folds.
+    """The mapping on the fixed scan's grid, rounded as in files and free of folds.
 
-    The refinement doesn't fold; what interpolation onto another grid may add is smoothed away where it is. A field that
-    smoothing can't mend (somebody's folded initial transform) is weakened in every further round, and given up for the
-    linear part alone after `MAX_REPAIR_ROUNDS`.
+    The refinement does not fold; folds that the interpolation onto another grid adds are smoothed away locally. A field
+    that smoothing cannot repair (such as a folded initial transform) is weakened in every further round, and after
+    `MAX_REPAIR_ROUNDS` replaced by the linear part alone.
 
     Args:
-        field: Displacement before the linear part, mm on canonical axes ``(3, D, H, W)``, fixed -> moving.
-        linear: 4x4, LPS mm, fixed -> moving.
+        field: Displacement before the linear part, ``(3, D, H, W)`` mm on canonical axes, fixed -> moving.
+        linear: The linear part, 4x4, LPS mm, fixed -> moving.
         geometry: The fixed scan's grid.
-        tell: Receives the fraction of the repair's rounds that are done; what it raises (`Cancelled`) ends the repair.
-        warn: Receives a sentence if the deformation had to be given up.
+        tell: Called before each round of the repair with the fraction of the rounds that are done; an exception that
+            it raises (`Cancelled`) ends the repair.
+        warn: Called with a sentence if the deformation had to be replaced by the linear part.
 
     Returns:
-        The field, fixed -> moving, and how many voxels folded before they were repaired.
+        The field, fixed -> moving, and the number of voxels that folded before the repair.
 
     Raises:
         GenRegError: The linear part mirrors space.
@@ -87,10 +91,10 @@ def full_field(
 
 
 def check_orientation(linear: np.ndarray) -> float:
-    """The volume change of a linear part (4x4).
+    """The determinant of a linear part (4x4), by which it changes volumes.
 
     Raises:
-        GenRegError: It mirrors space.
+        GenRegError: It is not positive: the linear part mirrors space.
     """
     volume_change = float(np.linalg.det(linear[:3, :3]))
     if volume_change <= 0:
@@ -99,13 +103,13 @@ def check_orientation(linear: np.ndarray) -> float:
 
 
 def smoothed_near(u: torch.Tensor, bad: torch.Tensor) -> torch.Tensor:
-    """A field ``(3, D, H, W)`` smoothed within a few voxels of the marked ones (bool)."""
-    share = smooth((box_sum(bad.float(), REPAIR_REACH) > 0).float(), 1.0)
-    return u + (smooth(u, 1.5) - u) * share
+    """A field ``(3, D, H, W)``, smoothed within a few voxels of the marked ones, ``(D, H, W)`` bool."""
+    share = smooth((box_sum(bad.float(), REPAIR_REACH) > 0).float(), TRANSITION_SIGMA)
+    return u + (smooth(u, REPAIR_SIGMA) - u) * share
 
 
 def bad_voxels(field: DisplacementField, limit: float) -> np.ndarray:
-    """(k, j, i) bool: any of the eight one-sided determinants is at or below the limit."""
+    """(k, j, i) bool: where any of the eight determinants of one-sided differences is at or below the limit."""
     bad = np.zeros(field.geometry.shape, bool)
     for start, _, least in determinants(field):
         bad[start : start + len(least)] = (least <= limit).numpy()

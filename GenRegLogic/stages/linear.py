@@ -1,10 +1,10 @@
-"""Stage 2, linear alignment: many starts, one objective, never worse than the header.
+"""Stage 2, linear: affine alignment from many starts by one objective; the result is never worse than the headers.
 
-The objective is the gain of MIND-SSC descriptors over a chance match, mean over the overlap, times the root of the
-share of the fixed body that overlaps: losing overlap costs, but scans that show different parts are not pulled to
-cover one another. Starts come from the header, the centers, and an exhaustive search over all translations by Fourier
-transform. Each is refined by Gauss-Newton steps (Levenberg-Marquardt damping), translation and rotation first, then
-affine, at two coarse scales.
+The objective is 1 minus a gain: how much better MIND-SSC descriptors match than by chance, mean over the overlap, times
+the square root of the share of the fixed body that overlaps. Losing overlap costs, but scans that show different parts
+are not moved over one another. Starts come from the headers, the centers and an exhaustive search over all translations
+by Fourier transform. Each is refined by Gauss-Newton steps (Levenberg-Marquardt damping), rigid first and then affine,
+at two coarse scales.
 """
 
 from __future__ import annotations
@@ -22,29 +22,46 @@ from ..space.grid import Sampler, resample, sample
 from .describe import mind_ssc
 from .prepare import Prepared, mask_on, moving_level, turned_axes, working_grid
 from .similarity import gradient
+from .translation_search import translation_peaks
 
 SEARCH_VOXELS = 30_000
 LEVEL_VOXELS = (50_000, 200_000)
 """Of the fixed working grid at the scales of the search, of the starts and of the final steps."""
 
 PEAKS = 4
+"""Starts that the search over translations gives."""
+
 REDESCRIBE = 0.035
-"""The moving scan is described anew when the mapping has turned by more than this (radians, 2 degrees)."""
+"""The moving scan is described again when the mapping has rotated by more than this (radians, 2 degrees)."""
 
 MAX_TURNS = 4
+"""The moving scan is described again at most so many times while one start is refined."""
+
 FINALISTS = 3
+"""Rigid results that are refined to affine ones."""
+
 SAME_VOXELS = 1.0
-"""Starts closer than this (voxels of the coarse level, at the corners) end in the same place."""
+"""Starts closer than this (voxels of the coarse level, at the corners) count as one."""
+
+RIGID_STEPS, AFFINE_STEPS, FINAL_STEPS = 12, 12, 10
+"""Largest number of Gauss-Newton steps: rigid and affine at the coarse scale, affine at the fine scale."""
+
+FIRST_DAMPING, DAMPING_DECREASE, DAMPING_INCREASE = 1e-2, 1 / 4, 8
+"""The damping at first, and its factors after a step that lowers the objective and after one that does not."""
 
 SMALLEST_GAIN, LARGEST_DAMPING = 2e-5, 1e3
-"""Gauss-Newton steps end when they gain less of the objective, or only with more damping."""
+"""Gauss-Newton steps end when one lowers the objective by less than the first, or the damping exceeds the second."""
+
+AFFINE_RIDGE = 1e-3
+"""Ridge on shear and scale, the least certain parameters, as a share of the Hessian's mean diagonal."""
 
 RIGID, AFFINE = 6, 12
+"""Degrees of freedom."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Candidate:
-    """A linear mapping under test: 4x4 (LPS mm, fixed -> moving), its objective and where it came from."""
+    """A linear mapping: matrix (4x4, LPS mm, fixed -> moving), objective, and the name of the start it comes from."""
 
     matrix: np.ndarray
     objective: float
@@ -55,10 +72,12 @@ class LinearLevel:
     """The objective at one scale: descriptors of both scans, and Gauss-Newton steps on it.
 
     Args:
-        fixed, moving: the prepared scans.
-        voxels: about how many the fixed scan's working grid has.
-        linear: 4x4, LPS mm; the moving scan is described along the fixed axes as this mapping turns them.
-        described: False leaves the descriptors out, where intensities are all that is wanted.
+        fixed: The prepared fixed scan.
+        moving: The prepared moving scan.
+        voxels: Approximate number of voxels of the fixed scan's working grid.
+        linear: 4x4, LPS mm, fixed -> moving; the moving scan is described along the fixed axes as this mapping rotates
+            them. None is the identity.
+        described: False computes no descriptors, where only intensities are needed.
     """
 
     def __init__(
@@ -80,7 +99,7 @@ class LinearLevel:
         self.total = float(self.weight.sum().clamp(min=1))
         self.device = self.weight.device
         self.center = self.fixed_geometry.index_to_world @ np.append((np.array(self.fixed_geometry.size) - 1) / 2, 1)
-        self._places = _normalized_places(self.fixed_geometry, self.device)
+        self._positions = _normalized_positions(self.fixed_geometry, self.device)
         self._moving_scan = moving
         self._describe_moving(np.eye(4) if linear is None else linear)
 
@@ -95,11 +114,14 @@ class LinearLevel:
 
     @property
     def moving_geometry(self) -> Geometry:
-        """Of the grid that the moving descriptors are on."""
+        """The grid of the moving descriptors."""
         return self.moving_image.geometry
 
     def turned(self, linear: np.ndarray) -> LinearLevel:
-        """This level with the moving scan described as `linear` turns it; itself where that changes nothing."""
+        """This level with the moving scan described along the axes as `linear` (4x4) rotates them.
+
+        The level itself where they differ from its own by less than `REDESCRIBE`.
+        """
         if np.allclose(turned_axes(linear, self.fixed_geometry), self.axes, atol=REDESCRIBE):
             return self
         level = copy.copy(self)
@@ -107,21 +129,25 @@ class LinearLevel:
         return level
 
     def warped(self, matrix: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """The moving descriptors under a linear mapping, and the weight of each voxel."""
+        """The moving descriptors ``(12, D, H, W)`` under a linear mapping, and each voxel's weight ``(D, H, W)``."""
         warped, inside = self.warped_by(matrix, None)
         return warped, inside * self.weight
 
     def warped_by(self, linear: np.ndarray, u: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """The moving descriptors, and where they lie in the moving scan and in the mask it was given (0 or 1).
+        """The moving descriptors, warped onto the fixed grid.
 
         Args:
             linear: 4x4, LPS mm, fixed -> moving.
-            u: displacement before it, mm on the fixed grid ``(3, D, H, W)``, or None.
+            u: Displacement before the linear part, ``(3, D, H, W)`` mm on the fixed grid, or None.
+
+        Returns:
+            The descriptors ``(12, D, H, W)``, and ``(D, H, W)``: 1 where they come from inside the moving scan and the
+            mask that was given for it, else 0.
         """
         return self._sampled(self.moving, linear, u)
 
     def intensities(self, linear: np.ndarray, u: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """The moving intensities ``(D, H, W)`` in the same way."""
+        """The moving intensities ``(D, H, W)``, warped in the same way (see `warped_by`)."""
         image, inside = self._sampled(self.moving_image.tensor[None], linear, u)
         return image[0], inside
 
@@ -134,12 +160,12 @@ class LinearLevel:
         return sample(image, coordinates), inside.float()
 
     def objective(self, matrix: np.ndarray) -> float:
-        """Mean mismatch as a share of a chance match's: 0 for identical scans, about 1 for unrelated places."""
+        """Mismatch under a linear mapping: 0 for identical scans, about 1 for a chance match, 1 without overlap."""
         warped, weight = self.warped(matrix)
         return self.mismatch(warped, weight)
 
     def mismatch(self, warped: torch.Tensor, weight: torch.Tensor) -> float:
-        """The objective of warped descriptors under a weight (mask and extent)."""
+        """The objective of warped descriptors ``(12, D, H, W)`` under a weight ``(D, H, W)`` (mask and extent)."""
         overlap = float(weight.sum())
         if overlap < 1:
             return 1.0
@@ -147,11 +173,20 @@ class LinearLevel:
         return 1 - (1 - mismatch / self.chance) * math.sqrt(overlap / self.total)
 
     def refine(self, matrix: np.ndarray, *, freedom: int, steps: int) -> tuple[np.ndarray, float]:
-        """Gauss-Newton steps from `matrix`; returns the best matrix met and its objective."""
+        """Gauss-Newton steps.
+
+        Args:
+            matrix: Start, 4x4, LPS mm, fixed -> moving.
+            freedom: RIGID or AFFINE.
+            steps: Largest number of steps.
+
+        Returns:
+            The matrix of the lowest objective, and that objective.
+        """
         warped, weight = self.warped(matrix)
-        best, damping = self.mismatch(warped, weight), 1e-2
+        best, damping = self.mismatch(warped, weight), FIRST_DAMPING
         if float(weight.sum()) < 1:
-            return matrix, best  # no overlap: nothing says where to go
+            return matrix, best  # no overlap, so no gradient
         system = self._system(warped, weight)
         for _ in range(steps):
             trial = matrix @ self._step(*system, damping, freedom)
@@ -159,30 +194,30 @@ class LinearLevel:
             value = self.mismatch(trial_warped, trial_weight)
             if value < best:
                 gained = best - value
-                matrix, best, damping = trial, value, damping / 4
+                matrix, best, damping = trial, value, damping * DAMPING_DECREASE
                 if gained < SMALLEST_GAIN:
                     break
                 system = self._system(trial_warped, trial_weight)
             else:
-                damping *= 8
+                damping *= DAMPING_INCREASE
                 if damping > LARGEST_DAMPING:
                     break
         return matrix, best
 
     def _system(self, warped: torch.Tensor, weight: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Normal equations of the 12 affine parameters (row-major: 3 components x (1, x, y, z))."""
-        places = self._places  # (4, N): 1, x, y, z
-        pulls = warped.new_zeros((3, *weight.shape))
+        positions = self._positions
+        forces = warped.new_zeros((3, *weight.shape))
         products = warped.new_zeros((6, *weight.shape))
         for channel, fixed in zip(warped, self.fixed):  # one by one, to stay in the cache
             slopes = gradient(channel)
-            pulls.addcmul_(slopes, channel - fixed)
+            forces.addcmul_(slopes, channel - fixed)
             for number, (a, b) in enumerate(_SYMMETRIC):
                 products[number].addcmul_(slopes[a], slopes[b])
-        right = pulls.mul_(weight).reshape(3, -1) @ places.T
+        right = forces.mul_(weight).reshape(3, -1) @ positions.T
         hessian = np.zeros((3, 4, 3, 4))
         for product, (a, b) in zip(products.mul_(weight).reshape(6, -1), _SYMMETRIC):
-            block = ((places * product) @ places.T).cpu().numpy()
+            block = ((positions * product) @ positions.T).cpu().numpy()
             hessian[a, :, b, :] = block
             hessian[b, :, a, :] = block.T
         return hessian.reshape(12, 12), right.cpu().numpy().reshape(12)
@@ -190,16 +225,14 @@ class LinearLevel:
     def _step(self, hessian: np.ndarray, right: np.ndarray, damping: float, freedom: int) -> np.ndarray:
         basis = _RIGID_BASIS if freedom == RIGID else np.eye(12)
         if freedom == AFFINE:
-            # Shear and scale are the least certain: a mild ridge on them.
-            hessian = hessian + np.diag(np.tile([0, 1, 1, 1], 3)) * 1e-3 * np.trace(hessian) / 12
+            hessian = hessian + np.diag(np.tile([0, 1, 1, 1], 3)) * AFFINE_RIDGE * np.trace(hessian) / 12
         h, r = basis.T @ hessian @ basis, basis.T @ right
         step = basis @ np.linalg.solve(h + damping * np.diag(np.diag(h) + 1e-9 * np.trace(h)), -r)
         return self._matrix_of(step.reshape(3, 4), freedom)
 
     def _matrix_of(self, step: np.ndarray, freedom: int) -> np.ndarray:
-        """A small step (voxels, normalized places) as a 4x4 in world mm."""
-        scale = self._scale()
-        linear = step[:, 1:] * self.spacing / scale
+        """A small step (voxels, normalized positions) as a 4x4, LPS mm."""
+        linear = step[:, 1:] * self.spacing / _position_scale(self.fixed_geometry)
         if freedom == RIGID:
             linear = _rotation(linear) - np.eye(3)
         axes = self.fixed_geometry.direction
@@ -208,17 +241,15 @@ class LinearLevel:
         out[:3, 3] = axes @ step[:, 0] * self.spacing - (out[:3, :3] - np.eye(3)) @ self.center[:3]
         return out
 
-    def _scale(self) -> float:
-        return _place_scale(self.fixed_geometry)
 
-
-def _place_scale(geometry: Geometry) -> float:
-    """Length (mm) that counts as 1 in normalized places: half the grid's longest side."""
+def _position_scale(geometry: Geometry) -> float:
+    """Length, mm, of 1 in normalized positions: half the grid's longest side."""
     return max(s * (n - 1) / 2 for s, n in zip(geometry.spacing, geometry.size))
 
 
-def _normalized_places(geometry: Geometry, device: torch.device) -> torch.Tensor:
-    scale = _place_scale(geometry)
+def _normalized_positions(geometry: Geometry, device: torch.device) -> torch.Tensor:
+    """(4, N) rows 1, x, y, z of the voxels along the grid's axes, 0 at its center."""
+    scale = _position_scale(geometry)
     lines = [
         (torch.arange(n, dtype=torch.float32) - (n - 1) / 2) * s / scale
         for n, s in zip(geometry.size, geometry.spacing)
@@ -251,8 +282,10 @@ def _rotation(skew: np.ndarray) -> np.ndarray:
 
 
 def level_spacing(fixed: Prepared, moving: Prepared, voxels: int) -> float:
-    """Isotropic spacing (mm) that puts about `voxels` voxels into the fixed body's box, or `voxels` / 2 into the
-    smaller body if that is coarser; not finer than the scans."""
+    """Isotropic spacing, mm, with which the fixed body's bounding box has about `voxels` voxels.
+
+    Coarser where that gives the smaller body more than half as many, or where it is finer than the scans.
+    """
     box = float(np.prod((fixed.box[1] - fixed.box[0]) * np.array(fixed.image.geometry.spacing)))
     volume = max(box, 2 * min(fixed.body_volume, moving.body_volume))
     native = max(p.image.geometry.mean_spacing for p in (fixed, moving))
@@ -260,8 +293,14 @@ def level_spacing(fixed: Prepared, moving: Prepared, voxels: int) -> float:
 
 
 def chance_mismatch(f: torch.Tensor, wf: torch.Tensor, m: torch.Tensor, wm: torch.Tensor) -> float:
-    """Expected mean squared difference between descriptors of unrelated places of the two bodies."""
-    total = 0.0
+    """Expected mean squared difference between descriptors of unrelated voxels of the two bodies.
+
+    Args:
+        f: Fixed descriptors ``(C, D, H, W)``.
+        wf: Their weights ``(D, H, W)``.
+        m: Moving descriptors, on any grid.
+        wm: Their weights.
+    """
     stats = []
     for x, w in ((f, wf), (m, wm)):
         n = w.sum().clamp(min=1)
@@ -271,78 +310,14 @@ def chance_mismatch(f: torch.Tensor, wf: torch.Tensor, m: torch.Tensor, wm: torc
     return max(float(total.mean()), 1e-9)
 
 
-def translation_peaks(level: LinearLevel, matrix: np.ndarray, count: int) -> list[np.ndarray]:
-    """The best translations of all, with the rotation of `matrix` (LPS mm): starts for the refinement.
-
-    The gain over a chance match, summed over the overlap, is a sum of correlations, so the Fourier transform
-    gives it for every translation at once.
-    """
-    # The moving scan on the fixed grid's axes, over all of its own extent.
-    to_fixed = np.linalg.inv(matrix)
-    corners = (to_fixed @ np.c_[level.moving_geometry.corners(), np.ones(8)].T)[:3].T
-    axes, h = level.fixed_geometry.direction, level.spacing
-    along = corners @ axes
-    size = np.maximum(np.ceil((along.max(0) - along.min(0)) / h).astype(int) + 1, 2)
-    middle = axes @ ((along.max(0) + along.min(0)) / 2)
-    grid = Geometry(
-        size=tuple(int(s) for s in size),
-        spacing=(h, h, h),
-        origin=tuple(float(v) for v in middle - axes @ ((size - 1) / 2 * h)),
-        direction=axes,
-    )
-    sampler = Sampler(grid, level.moving_geometry, matrix, level.device)
-    coordinates = sampler.coordinates(None)
-    m = sample(level.moving, coordinates)
-    wm = sample(level.moving_weight[None], coordinates)[0] * sampler.inside(coordinates)
-    gain = _correlation_gain(level.fixed, level.weight, m, wm, level.chance)
-    shape = np.array(gain.shape)
-    peaks = []
-    for _ in range(count):
-        at = np.array(np.unravel_index(int(gain.argmax()), tuple(shape)))
-        lag = np.where(at >= np.array(grid.shape), at - shape, at)  # voxels, (z, y, x)
-        shift = np.array(grid.origin) + axes @ (lag[::-1] * h) - np.array(level.fixed_geometry.origin)
-        start = np.eye(4)
-        start[:3, 3] = shift
-        peaks.append(matrix @ start)
-        _suppress(gain, at, radius=3)
-    return peaks
-
-
-def _suppress(gain: torch.Tensor, at: np.ndarray, radius: int) -> None:
-    index = [torch.arange(a - radius, a + radius + 1, device=gain.device) % n for a, n in zip(at, gain.shape)]
-    gain[index[0][:, None, None], index[1][None, :, None], index[2][None, None, :]] = -math.inf
-
-
-def _correlation_gain(f, wf, m, wm, chance: float) -> torch.Tensor:
-    """sum_x wf(x) wm(x + t) (chance - mean_c (f(x) - m(x + t))^2) for all lags t (cyclic, padded)."""
-    shape = tuple(_fast_size(a + b) for a, b in zip(wf.shape, wm.shape))
-
-    def transform(x):
-        return torch.fft.rfftn(x, s=shape, dim=(-3, -2, -1))
-
-    channels = f.shape[0]
-    wf_t, wm_t = transform(wf), transform(wm)
-    total = wf_t.conj() * wm_t * chance
-    total -= transform(wf * (f * f).mean(dim=0)).conj() * wm_t
-    total -= wf_t.conj() * transform(wm * (m * m).mean(dim=0))
-    for channel in range(channels):
-        total += transform(wf * f[channel]).conj() * transform(wm * m[channel]) * (2 / channels)
-    return torch.fft.irfftn(total, s=shape, dim=(-3, -2, -1))
-
-
-def _fast_size(n: int) -> int:
-    while True:
-        m = n
-        for p in (2, 3, 5):
-            while m % p == 0:
-                m //= p
-        if m == 1:
-            return n
-        n += 1
-
-
 def starts(fixed: Prepared, moving: Prepared, init: str) -> list[tuple[str, np.ndarray]]:
-    """Named start matrices that need no search: header, image centers, centers of the bodies."""
+    """The starts that need no search: names, and matrices (4x4, LPS mm, fixed -> moving).
+
+    Args:
+        fixed: The prepared fixed scan.
+        moving: The prepared moving scan.
+        init: "auto" gives the headers, the centers of the images and those of the bodies; see `Settings`.
+    """
     header = ("header", np.eye(4))
     centers = ("center", _shift(moving.image.geometry.center - fixed.image.geometry.center))
     if init in ("header", "none"):
@@ -377,14 +352,15 @@ def align(
     """The best linear mapping found from all starts.
 
     Args:
-        fixed, moving: the prepared scans.
+        fixed: The prepared fixed scan.
+        moving: The prepared moving scan.
         init: "auto", "header", "center" or "none" (see `Settings`).
-        given: further named starts, 4x4 LPS mm: an initial transform, a fit to landmarks. With init "none" the
-            first of them, or the header, is kept as it is.
-        tell: receives the fraction done.
+        given: Further starts, name and matrix (4x4, LPS mm, fixed -> moving): an initial transform, a fit to
+            landmarks. With init "none" the first of them, or else the header, is returned unchanged.
+        tell: Called with the fraction of the alignment that is done.
 
     Returns:
-        The winner, and the level it was scored on.
+        The mapping of the lowest objective, and the level on which it was scored.
     """
     fine = LinearLevel(fixed, moving, LEVEL_VOXELS[1])
     tell(0.2)
@@ -401,14 +377,14 @@ def align(
     found = _distinct(found, coarse)
     tried = []
     for number, (name, matrix) in enumerate(found):
-        tried.append(_refine_turning(coarse, Candidate(matrix, math.inf, name), RIGID, 12))
+        tried.append(_refine_turning(coarse, Candidate(matrix, math.inf, name), RIGID, RIGID_STEPS))
         tell(0.4 + 0.3 * (number + 1) / len(found))
     tried.sort(key=lambda candidate: candidate.objective)
     tried = _distinct_candidates(tried, coarse)[:FINALISTS]
-    best = min((_refine_turning(coarse, c, AFFINE, 12) for c in tried), key=lambda candidate: candidate.objective)
+    best = min((_refine_turning(coarse, c, AFFINE, AFFINE_STEPS) for c in tried), key=lambda c: c.objective)
     tell(0.8)
-    best = _refine_turning(fine, best, AFFINE, 10)
-    # The promise: never worse than what the header, or the caller, said.
+    best = _refine_turning(fine, best, AFFINE, FINAL_STEPS)
+    # The result must never be worse than the header or what the caller gave.
     for name, matrix in [*given, ("header", np.eye(4))]:
         value = fine.turned(matrix).objective(matrix)
         if value < best.objective:
@@ -417,7 +393,7 @@ def align(
 
 
 def _refine_turning(level: LinearLevel, start: Candidate, freedom: int, steps: int) -> Candidate:
-    """Refine, and describe the moving scan anew for as long as the mapping goes on turning."""
+    """Refine, and describe the moving scan again whenever the mapping has rotated it (see `LinearLevel.turned`)."""
     matrix = start.matrix
     level = level.turned(matrix)
     for _ in range(MAX_TURNS):
@@ -430,7 +406,7 @@ def _refine_turning(level: LinearLevel, start: Candidate, freedom: int, steps: i
 
 
 def _distance(a: np.ndarray, b: np.ndarray, level: LinearLevel) -> float:
-    """Largest distance (voxels) between two mappings of the fixed grid's corners."""
+    """Largest distance, voxels, between the fixed grid's corners under two mappings."""
     corners = np.c_[level.fixed_geometry.corners(), np.ones(8)].T
     return float(np.linalg.norm(((a - b) @ corners)[:3], axis=0).max()) / level.spacing
 

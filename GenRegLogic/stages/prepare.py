@@ -1,6 +1,6 @@
-"""Stage 1, prepare: robust intensities, the body's mask, and the grids the later stages work on.
+"""Stage 1, prepare: robust intensities, the body's mask, and the grids on which the later stages work.
 
-All on canonical axes (see `grid`). Nothing here assumes a size of body or a modality.
+All on canonical axes (see `space.grid`). Nothing here assumes a size of the body or a modality.
 """
 
 from __future__ import annotations
@@ -16,20 +16,36 @@ from ..space.geometry import Geometry
 from ..space.grid import Image, Sampler, canonical_image, grid_over, resample, sample, subgrid
 from ..space.volume import Volume
 
-# 0.5 % clamps flatten CBCT; no clamp lets one hot voxel ruin a descriptor.
 CLAMP_PERCENTILES = (0.01, 99.99)
-# Voxels of the coarse grid on which masks are found.
+"""Clamping at 0.5 % flattens CBCT; without a clamp one very bright voxel compresses all other intensities."""
+
+CLAMP_SAMPLES = 1_000_000
+"""Voxels from which the percentiles are computed."""
+
 MASK_VOXELS = 200_000
-# Background: below the dark end by less than this share of the intensity range, and connected to the border.
+"""Of the coarse grid on which masks are found."""
+
 BACKGROUND_SHARE = 0.05
-# A mask that leaves less, or takes more, of the scan than this says nothing.
+"""Background is less than this share of the intensity range above the dark end, and connected to the border."""
+
+RANGE_PERCENTILES = (1, 99)
+"""Dark and bright end of the intensity range from which the threshold of the background is computed."""
+
 MASK_LIMITS = (0.02, 0.97)
-# Axes closer than this (sines of the angles, half a degree) count as the same: no interpolation is spent on them.
+"""A found mask that covers less or more of the scan than these shares is replaced by the whole scan."""
+
+MASK_SHARE, THIN_MASK_SHARE = 0.25, 0.5
+"""A coarse voxel belongs to a given mask if the mask covers more of it than the first, or than the second times the
+largest share that it covers of any coarse voxel: thin masks fill no coarse voxel."""
+
 SAME_AXES = 0.009
-# Of the moving scan at any level: its descriptors take 48 bytes each.
+"""Axes closer than this (sine of the angle, half a degree) count as the same, and nothing is interpolated."""
+
 MAX_MOVING_VOXELS = 12_000_000
-# A scan that is interpolated onto turned axes is kept a little finer before, against the blur.
+"""Of the moving scan at any level; each takes 48 bytes for its descriptors."""
+
 FINER_BEFORE_TURNING = 0.75
+"""Factor on the spacing of a scan that is then interpolated onto rotated axes, which blurs it."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -37,9 +53,9 @@ class Prepared:
     """A scan ready for registration.
 
     Attributes:
-        image: intensities ``(D, H, W)`` clamped and scaled to [0, 1], canonical axes.
-        mask: bool ``(D, H, W)`` on a coarse grid of its own: where the body is.
-        box: index box (low, high; x, y, z) of the body in the image's grid.
+        image: Intensities ``(D, H, W)`` clamped and scaled to [0, 1], canonical axes.
+        mask: The body, bool ``(D, H, W)`` on a coarse grid of its own.
+        box: Lower and upper corner of the body's bounding box, (3,) indices (x, y, z) of the image's grid each.
         automatic: True if the mask was found here, False if it was given.
     """
 
@@ -58,13 +74,13 @@ def prepare(volume: Volume, *, mask: Volume | None, device: torch.device, role: 
     """Clamp, scale and mask one scan.
 
     Args:
-        volume: the scan.
-        mask: the region to register (nonzero), on the scan's grid; None finds the body.
-        device: where the tensors go.
-        role: "fixed" or "moving", for sentences.
+        volume: The scan.
+        mask: The region to register (nonzero), on the scan's grid; None finds the body.
+        device: Of the tensors.
+        role: "fixed" or "moving": how messages name the scan.
 
     Raises:
-        InputError: The given mask lies beside the body.
+        InputError: The given mask does not overlap with the body.
     """
     image = canonical_image(volume, device)
     low, high = _robust_range(image.tensor)
@@ -78,7 +94,7 @@ def prepare(volume: Volume, *, mask: Volume | None, device: torch.device, role: 
         given = canonical_image(mask, device)
         binary = Image((given.tensor != 0).float(), given.geometry)
         share = resample(binary, coarse).tensor
-        found = share > min(0.25, 0.5 * float(share.max()))  # thin masks are less than a coarse voxel
+        found = share > min(MASK_SHARE, THIN_MASK_SHARE * float(share.max()))
         if not bool((found & _body(resample(image, coarse))).any()):
             raise InputError(
                 f"The {role} mask does not lie over the body in the {role} image; check that it belongs to this scan."
@@ -87,15 +103,15 @@ def prepare(volume: Volume, *, mask: Volume | None, device: torch.device, role: 
 
 
 def _robust_range(x: torch.Tensor) -> tuple[float, float]:
-    """The clamp percentiles, from a regular subsample of at most a million voxels."""
-    step = max(1, x.numel() // 1_000_000) | 1  # odd, so as not to keep step with the rows
+    """The clamp percentiles, from a regular subsample of about `CLAMP_SAMPLES` voxels."""
+    step = max(1, x.numel() // CLAMP_SAMPLES) | 1  # odd: rows of even length are not sampled at the same columns only
     values = torch.sort(x.reshape(-1)[::step]).values
     last = values.numel() - 1
     return tuple(float(values[round(p / 100 * last)]) for p in CLAMP_PERCENTILES)
 
 
 def _coarse_geometry(geometry: Geometry, voxels: int) -> Geometry:
-    """A grid over the scan with about this many voxels, as nearly isotropic as the scan's own spacing lets it be."""
+    """A grid over the scan with about this many voxels, isotropic except where the scan's own spacing is coarser."""
     extent = (np.array(geometry.size) - 1) * np.array(geometry.spacing)
     step = max((np.prod(np.maximum(extent, 1e-9)) / voxels) ** (1 / 3), 1e-9)
     spacing = tuple(float(max(step, s)) for s in geometry.spacing)
@@ -103,9 +119,9 @@ def _coarse_geometry(geometry: Geometry, voxels: int) -> Geometry:
 
 
 def _body(coarse: Image) -> torch.Tensor:
-    """Everything but the dark background that is connected to the border."""
+    """Everything except the dark background that is connected to the border."""
     x = coarse.tensor.cpu().numpy()
-    dark, bright = np.percentile(x, [1, 99])
+    dark, bright = np.percentile(x, RANGE_PERCENTILES)
     background = sitk.GetImageFromArray((x <= dark + BACKGROUND_SHARE * (bright - dark)).astype(np.uint8))
     padded = sitk.ConstantPad(background, [1, 1, 1], [1, 1, 1], 1)
     outside = sitk.ConnectedThreshold(padded, [(0, 0, 0)], 1, 1)
@@ -132,7 +148,13 @@ def _box(mask: torch.Tensor, coarse: Geometry, geometry: Geometry) -> tuple[np.n
 
 
 def working_grid(prepared: Prepared, spacing: float, *, margin_voxels: float = 4) -> Geometry:
-    """An isotropic grid of `spacing` mm over the body's box, with a margin inside the scan."""
+    """An isotropic grid over the body's bounding box, on the scan's canonical axes.
+
+    Args:
+        prepared: The scan.
+        spacing: Of the grid, mm.
+        margin_voxels: Of the grid, around the box; it ends where the scan ends.
+    """
     geometry = prepared.image.geometry
     margin = margin_voxels * spacing / np.array(geometry.spacing)
     low = np.maximum(prepared.box[0] - margin, 0)
@@ -145,10 +167,10 @@ class MovingLevel:
     """The moving scan at one scale.
 
     Attributes:
-        image: intensities ``(D, H, W)`` on the grid that is sampled.
-        weight: its mask on that grid, 0 or 1.
-        extent: geometry of the voxels there are; the image's own, or, where the grid has other axes, what it was
-            made from.
+        image: Intensities ``(D, H, W)`` on the grid that is sampled.
+        weight: Its mask on that grid, 0 or 1.
+        extent: Geometry of the region that the scan covers: the image's own or, where the image has other axes, that of
+            the image from which it was interpolated.
     """
 
     image: Image
@@ -159,14 +181,14 @@ class MovingLevel:
 def moving_level(
     prepared: Prepared, spacing: float, *, axes: np.ndarray | None = None, margin_voxels: float = 12
 ) -> MovingLevel:
-    """The moving scan around its body at `spacing` mm, or at its own spacing where that is coarser.
+    """The moving scan around its body at a given spacing, or at its own where that is coarser.
 
     Args:
-        prepared: the scan.
-        spacing: mm.
-        axes: 3x3, columns are the LPS unit vectors of the wanted grid's axes. Descriptors compare directions, so both
-            scans must be described along the same ones, however either was scanned. None: the scan's own.
-        margin_voxels: around the body.
+        prepared: The scan.
+        spacing: Of the grid, mm.
+        axes: 3x3, columns are the LPS unit vectors of the grid's axes; None takes the scan's own. Descriptors depend on
+            directions, so both scans must be described along the same ones.
+        margin_voxels: Of the grid, around the body's bounding box; it ends where the scan ends.
     """
     geometry = prepared.image.geometry
     turned = axes is not None and not np.allclose(axes, geometry.direction, atol=SAME_AXES)
@@ -175,7 +197,7 @@ def moving_level(
     high = np.minimum(prepared.box[1] + margin, np.array(geometry.size) - 1)
     step = spacing * FINER_BEFORE_TURNING if turned else spacing
     own = subgrid(geometry, low, high, tuple(float(max(step, s)) for s in geometry.spacing))
-    while np.prod(own.size, dtype=float) > MAX_MOVING_VOXELS:  # a small fixed scan within a much larger one
+    while np.prod(own.size, dtype=float) > MAX_MOVING_VOXELS:  # a small fixed scan inside a much larger moving one
         step *= 1.1
         own = subgrid(geometry, low, high, tuple(float(max(step, s)) for s in geometry.spacing))
     spacing = max(spacing, step)
@@ -196,12 +218,12 @@ def moving_level(
 
 
 def turned_axes(linear: np.ndarray, fixed: Geometry) -> np.ndarray:
-    """The fixed grid's axes as the rotation in a linear mapping (4x4, LPS mm) turns them into the moving scan."""
+    """The fixed grid's axes, 3x3, rotated into the moving frame by the rotation in a linear mapping (4x4, LPS mm)."""
     u, _, vt = np.linalg.svd(linear[:3, :3])
     return u @ vt @ fixed.direction
 
 
 def mask_on(prepared: Prepared, geometry: Geometry) -> torch.Tensor:
-    """The mask as float ``(D, H, W)`` on a grid with the scan's canonical axes."""
+    """The mask, 0.0 or 1.0 ``(D, H, W)``, on a grid with the scan's canonical axes."""
     coarse = Image(prepared.mask.tensor.float(), prepared.mask.geometry)
     return (resample(coarse, geometry, smooth=False).tensor > 0.5).float()

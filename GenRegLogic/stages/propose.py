@@ -1,8 +1,8 @@
-"""Stage 4, propose: fields to start the refinement from, and the choice between them.
+"""Stage 3, propose: fields from which the refinement can start, and the choice between them.
 
-A proposer is anything that makes a displacement field for a pair under a linear mapping, such as the discrete search.
-An improver, such as the network, is given the best one so far. All are scored on one objective over the body, identity
-among them, so that a bad proposal is never used.
+A proposer computes a displacement field for a pair under a linear mapping, as the discrete search does. An improver,
+such as the network, is given the best field so far. All are scored by one objective over the body, the identity among
+them, so that a field that is worse than no deformation is never used.
 """
 
 from __future__ import annotations
@@ -23,20 +23,26 @@ from .similarity import smooth
 __all__ = ["Improver", "Proposal", "Proposer", "identity", "propose", "search_proposal"]
 
 POOLING = 2
+"""Voxels of the level along each axis of a control voxel of the search."""
+
 SEARCH_RADIUS = 4
 """Control voxels in every direction: with 20,000 control points, a sixth of the body's width or more."""
 
+SEARCH_SIGMA = 0.7
+"""Standard deviation, control voxels, by which the searched field is smoothed."""
+
 MIN_GAIN = 0.002
-"""A proposal must beat a simpler one by this much of a chance match: noise is no reason to deform."""
+"""A proposal replaces a simpler one only if its objective is lower by this share of a chance match: noise alone can
+lower it a little."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Proposal:
-    """A field to start from.
+    """A field from which the refinement can start.
 
     Attributes:
-        name: Who made it.
-        field: Displacement in mm along the fixed scan's canonical axes, ``(3, D, H, W)``, before the linear part.
+        name: Of its proposer or improver.
+        field: Displacement before the linear part, ``(3, D, H, W)`` mm along the fixed scan's canonical axes.
         objective: Mismatch as a share of a chance match, lower is better; None before it is scored.
     """
 
@@ -46,11 +52,11 @@ class Proposal:
 
 
 Proposer = Callable[[LinearLevel, np.ndarray], Proposal]
-"""Takes the pair's descriptors at a coarse scale and the linear mapping (4x4, LPS mm), returns a proposal."""
-
+"""Takes the pair's descriptors at a coarse scale and the linear mapping (4x4, LPS mm, fixed -> moving), returns a
+proposal."""
 
 Improver = Callable[[LinearLevel, np.ndarray, Proposal], Proposal]
-"""Takes the same and a proposal, returns a better one."""
+"""Takes the same and the best proposal so far, returns another one."""
 
 
 def identity(level: LinearLevel, linear: np.ndarray) -> Proposal:
@@ -60,18 +66,18 @@ def identity(level: LinearLevel, linear: np.ndarray) -> Proposal:
 
 
 def search_proposal(level: LinearLevel, linear: np.ndarray) -> Proposal:
-    """The inverse-consistent coupled-convex search on pooled descriptors."""
+    """The field of the inverse-consistent coupled-convex search on pooled descriptors (see `search`)."""
     warped, valid = level.warped_by(linear, None)
     pooled = [F.avg_pool3d(x[None], POOLING)[0] for x in (level.fixed, warped)]
     weight, inside = (F.avg_pool3d(x[None, None], POOLING)[0, 0] for x in (level.weight, valid))
     chance = chance_mismatch(pooled[0], weight, pooled[1], inside * weight)
     geometry = pooled_geometry(level.fixed_geometry, weight.shape)
     field = search(*pooled, inside, weight, SEARCH_RADIUS, chance).mul_(geometry.spacing[0])
-    return Proposal("search", Image(smooth(field, 0.7), geometry))
+    return Proposal("search", Image(smooth(field, SEARCH_SIGMA), geometry))
 
 
 def pooled_geometry(geometry: Geometry, shape: tuple[int, ...]) -> Geometry:
-    """The grid of cells of POOLING voxels."""
+    """The grid whose voxels are blocks of POOLING voxels along each axis."""
     spacing = tuple(s * POOLING for s in geometry.spacing)
     shift = geometry.direction @ (np.array(geometry.spacing) * (POOLING - 1) / 2)
     return Geometry(
@@ -83,7 +89,7 @@ def pooled_geometry(geometry: Geometry, shape: tuple[int, ...]) -> Geometry:
 
 
 def score(level: LinearLevel, linear: np.ndarray, proposal: Proposal) -> Proposal:
-    """The proposal with its objective."""
+    """The proposal with its objective; infinity if its field is not finite."""
     u = resample(proposal.field, level.fixed_geometry, smooth=False).tensor
     if not bool(torch.isfinite(u).all()):
         return dataclasses.replace(proposal, objective=float("inf"))
@@ -94,13 +100,16 @@ def score(level: LinearLevel, linear: np.ndarray, proposal: Proposal) -> Proposa
 def propose(
     level: LinearLevel, linear: np.ndarray, proposers: Sequence[Proposer], improvers: Sequence[Improver] = ()
 ) -> tuple[Proposal, list[Proposal]]:
-    """The best of all proposals, and all of them scored.
+    """Compute, score and compare proposals.
 
     Args:
-        level: descriptors of both scans at a coarse scale.
+        level: Descriptors of both scans at a coarse scale.
         linear: 4x4, LPS mm, fixed -> moving.
-        proposers: the simplest first; a later one must be clearly better.
-        improvers: Each is given the best so far, and what it makes of it must be clearly better too.
+        proposers: The simplest first; a later one must be better by `MIN_GAIN`.
+        improvers: Each is given the best proposal so far; its own must be better by `MIN_GAIN` too.
+
+    Returns:
+        The best proposal, and all of them with their objectives, in the order in which they were computed.
     """
     scored: list[Proposal] = []
     best = None

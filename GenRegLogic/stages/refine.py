@@ -1,12 +1,12 @@
-"""Stage 5, refine: test-time optimization of the displacement field on the pair itself.
+"""Stage 4, refine: test-time optimization of the displacement field on the pair itself.
 
-The field is moved directly, no network weights and no autograd graph. Each step composes the field with a small,
-smooth, bounded one, ``u <- u o (id + v)``, and smooths the result: a composition of invertible steps is invertible, so
-the field doesn't fold, up to what interpolation on the grid adds (`finish.full_field` repairs that). Coarse to fine;
-each level ends when it no longer gains, with the best field met.
+The displacements themselves are optimized, without network weights and without an autograd graph. Each step composes
+the field with a small, smooth, bounded one, ``u <- u o (id + v)``, and smooths the result: a composition of invertible
+steps is invertible, so the field does not fold except where interpolation on the grid adds folds (`finish.full_field`
+repairs them). Coarse to fine; each level ends when the objective no longer decreases, with its best field.
 
-After Vercauteren et al., "Diffeomorphic demons" (NeuroImage 2009), and Avants et al., "Symmetric diffeomorphic image
-registration with cross-correlation" (Med Image Anal 2008), for the form of the update.
+The update has the form of Vercauteren et al., "Diffeomorphic demons" (NeuroImage 2009), and Avants et al., "Symmetric
+diffeomorphic image registration with cross-correlation" (Med Image Anal 2008).
 """
 
 from __future__ import annotations
@@ -33,58 +33,68 @@ MAX_STEP = 1.0
 """Longest displacement of one step, voxels of the level."""
 
 LNCC_RADIUS = 2
+"""Of the windows of the local correlation, voxels."""
+
 LNCC_NOISE = 1e-4
 """Variance that counts as noise, of intensities scaled to [0, 1]."""
 
 EXTENT_EVERY = 4
-"""Steps between two looks at which voxels lie within the moving scan: it changes at the rim only."""
+"""Steps between two updates of which voxels lie within the moving scan; only voxels near its border change."""
 
 CHANNELS = 12
-"""That a network's descriptors are reduced to, so that a step costs what one with MIND-SSC does."""
+"""Number of channels to which a network's descriptors are reduced, so that a step costs the same as with MIND-SSC."""
 
 LEAST_DESCRIBED = 17
-"""Voxels along each axis of both scans that a network describes at least: fewer have to be padded for it. It sees far,
-and scans that end within its sight look alike at their ends: it would stretch one field of view onto the other (the
-spinal cord of the real pairs). Smaller scales compare MIND-SSC."""
+"""Least number of voxels along each axis of both scans for a network's descriptors; levels with fewer compare MIND-SSC.
+Fewer voxels are padded for the network. Its receptive field is large, so the ends of two short scans get similar
+descriptors, and one field of view would be stretched onto the other (seen on the spinal cord of the real pairs)."""
 
 NETWORK_WEIGHT = 0.75
-"""Of a network's channels beside those of MIND-SSC."""
+"""Factor on a network's channels when they are used together with those of MIND-SSC."""
 
 STALL_STEPS, STALL_GAIN = 6, 2e-3
-"""A level ends when this many steps gain less than this share of what the level has gained."""
+"""A level ends when so many steps lower the objective by less than this share of what the level has lowered it by."""
 
 
 class Describer(Protocol):
-    """A network at work (`network.apply.Learned`)."""
+    """Computes descriptors by a network; `network.apply.Learned` does."""
 
     def describe(self, image: torch.Tensor) -> torch.Tensor:
         """Descriptors ``(C, D, H, W)`` of an image ``(D, H, W)``."""
 
 
 class Constraint(Protocol):
-    """What a field must obey while it is refined: bodies that stay rigid, or a region outside which nothing moves."""
+    """A condition on the field during the refinement: rigid bodies, or a region outside which nothing moves."""
 
     def enter(self, field: Image, geometry: Geometry) -> torch.Tensor:
-        """A field brought onto a level's grid, mm ``(3, D, H, W)``, so that it obeys."""
+        """A field resampled on a level's grid, ``(3, D, H, W)`` mm, so that it meets the condition."""
 
     def keep(self, u: torch.Tensor, before: torch.Tensor, geometry: Geometry) -> torch.Tensor:
-        """The field after a step, on the level's grid, so that it obeys; `before` is the field before that step."""
+        """The field after a step, changed to meet the condition.
+
+        Args:
+            u: The field after the step, ``(3, D, H, W)`` mm.
+            before: The field before the step.
+            geometry: The level's grid.
+        """
 
 
 class Refiner:
     """Refines the displacement between two prepared scans under a linear mapping.
 
     Args:
-        fixed, moving: the scans.
+        fixed: The fixed scan.
+        moving: The moving scan.
         linear: 4x4, LPS mm, fixed -> moving; applied after the displacement.
-        smoothness: factor on both smoothing widths.
-        landmarks: pull of corresponding points, or None.
-        constraint: what the field must obey at every step, or None.
-        max_step: longest displacement of one step, voxels of the level.
-        describer: describes where levels ask for NETWORK or BOTH.
+        smoothness: Factor on both smoothing widths.
+        landmarks: Pull of corresponding points, or None.
+        constraint: Condition that the field must meet after every step, or None.
+        max_step: Longest displacement of one step, voxels of the level.
+        describer: Computes the descriptors of levels whose measure is NETWORK or BOTH; only they need it.
 
     Attributes:
-        compared: What each level did compare; not always what it asked for (LEAST_DESCRIBED).
+        history: For each step of each level a dictionary of "level", "iteration" and "objective".
+        compared: The measure that each level compared; not always its own (see `LEAST_DESCRIBED`).
     """
 
     def __init__(
@@ -115,9 +125,17 @@ class Refiner:
         export: Callable[[Image], object] | None = None,
         first: int = 0,
     ) -> Image:
-        """Refine `start` (displacement in mm on canonical fixed axes, ``(3, D, H, W)``) through all levels.
+        """Refine a field on one level after the other.
 
-        The history counts them from `first`.
+        Args:
+            levels: From coarse to fine.
+            start: Displacement before the linear part, ``(3, D, H, W)`` mm along the canonical fixed axes.
+            monitor: Receives the progress, and can end the refinement early.
+            export: Converts the current field to what the monitor's caller gets.
+            first: Number of the first level in the history.
+
+        Returns:
+            The refined displacement, on the grid of the last level; `start` itself without levels.
         """
         field = start
         work = [_work(self.fixed, level) for level in levels]

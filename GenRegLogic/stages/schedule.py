@@ -1,4 +1,4 @@
-"""Which scales the refinement works at, from coarse to fine, and what each of them compares.
+"""The scales of the refinement, from coarse to fine, and what each of them compares.
 
 Key names: `Level`, `schedule`.
 """
@@ -11,14 +11,14 @@ __all__ = ["BOTH", "DESCRIPTOR", "INTENSITY", "INTENSITY_ONLY", "NETWORK", "Leve
 
 INTENSITY, DESCRIPTOR = "intensity", "mind-ssc"
 NETWORK, BOTH = "network", "mind-ssc+network"
-"""Descriptors to compare in DESCRIPTOR's place; they need a network."""
+"""Descriptors that are compared in place of DESCRIPTOR; they need a network."""
 
 INTENSITY_ONLY = "intensity-only"
-"""Intensities on the coarse levels too: for comparisons, not for use."""
+"""Intensities on the coarse levels too; only for measuring what the descriptors contribute."""
 
 FINEST_LEARNED = 2.0
-"""The network's descriptors find the place, and are no better than MIND-SSC at the last half voxel, where they cost
-most (Resources/benchmark/ablation.md)."""
+"""Voxel size, as a multiple of the finest, of the last level that compares a network's descriptors. They improve the
+coarse alignment, but not the last half voxel, where they cost most (Resources/benchmark/ablation.md)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,11 +26,11 @@ class Level:
     """One scale of the refinement.
 
     Attributes:
-        measure: what is compared: INTENSITY or a descriptor.
-        spacing: voxel size, mm.
-        iterations: largest number of steps.
-        step_sigma: Gaussian smoothing of each step, voxels.
-        field_sigma: Gaussian smoothing of the field after each step, voxels.
+        measure: What is compared: INTENSITY, DESCRIPTOR, NETWORK or BOTH.
+        spacing: Voxel size, mm.
+        iterations: Largest number of steps.
+        step_sigma: Standard deviation of the Gaussian that smooths each step, voxels.
+        field_sigma: Standard deviation of the Gaussian that smooths the field after each step, voxels.
     """
 
     measure: str
@@ -51,9 +51,9 @@ class _Rung:
     field_sigma: float
 
 
-# Descriptors say where edges are and not whether two places are the same: they need a stiff field, whose stiffness
-# in mm hardly falls from level to level. Intensities of one contrast can be trusted with finer detail at the end.
-# The widths were chosen on the pairs of the benchmark, one table for all of them.
+# Descriptors show where edges are but not whether two points correspond, so they need strong smoothing, nearly the same
+# in mm on all levels. Intensities of one contrast allow weaker smoothing at the end. The widths were chosen on the
+# benchmark's pairs (Resources/benchmark), the same ones for all pairs.
 _COARSE = (_Rung(DESCRIPTOR, 4, 1.0, 3.0, 1.5), _Rung(DESCRIPTOR, 2, 0.5, 4.0, 2.0))
 _LADDERS = {
     DESCRIPTOR: (*_COARSE, _Rung(DESCRIPTOR, 1.4, 0.25, 5.0, 2.5)),
@@ -75,13 +75,13 @@ def schedule(
 
     Args:
         measure: What the finest levels compare, INTENSITY or DESCRIPTOR; the coarse ones compare descriptors, which
-            see farther. INTENSITY_ONLY compares intensities on all of them.
-        finest: voxel size, mm, that the scans carry.
-        iterations: of the coarsest level; 0 gives no level.
-        descriptor: which ones: DESCRIPTOR, NETWORK or BOTH.
-        finest_learned: voxel size, as a multiple of the finest, of the last level that compares a network's
+            have a larger capture range. INTENSITY_ONLY compares intensities on all of them.
+        finest: Finest voxel size that the scans allow, mm.
+        iterations: Of the coarsest level; 0 gives no level.
+        descriptor: Which descriptors are compared: DESCRIPTOR, NETWORK or BOTH.
+        finest_learned: Voxel size, as a multiple of the finest, of the last level that compares a network's
             descriptors; finer ones compare MIND-SSC.
-        coarsest_only: number of levels to keep, from the coarsest on; None keeps all.
+        coarsest_only: Number of levels to keep, from the coarsest on; None keeps all.
 
     Returns:
         The levels in the order in which they are refined.

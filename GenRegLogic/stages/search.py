@@ -1,10 +1,10 @@
-"""Coupled-convex discrete search: large displacements without local minima.
+"""Coupled-convex discrete search: finds large displacements without ending in local minima.
 
-After Heinrich, Papiez, Schnabel, Handels, "Non-parametric discrete registration with convex optimisation"
-(WBIR 2014) and Siebert, Hansen, Heinrich, ConvexAdam (2021): the mismatch of every control point at every
-displacement of a dense cube is computed once; then point-wise minimization and smoothing alternate under a
-coupling that grows, which solves the smoothness-regularized problem approximately and globally. Done in both
-directions; the two fields are then made each other's inverse.
+After Heinrich, Papiez, Schnabel, Handels, "Non-parametric discrete registration with convex optimisation" (WBIR 2014)
+and Siebert, Hansen, Heinrich, "Fast 3D registration with accurate optimisation and little learning for Learn2Reg 2021"
+(ConvexAdam): the mismatch of every control voxel at every displacement of a dense cube is computed once; then
+point-wise minimization and smoothing alternate under a growing coupling, which approximates the global solution of the
+regularized problem. Done in both directions; the two fields are then made inverse-consistent.
 """
 
 from __future__ import annotations
@@ -16,9 +16,15 @@ import torch.nn.functional as F
 
 from ..space.grid import sample
 
-# Coupling between point-wise choice and smooth field, growing; in units of a chance match per control spacing^2.
 COUPLING = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+"""Coupling between the point-wise choice and the smooth field in each round, in units of a chance match per squared
+control spacing; the values of ConvexAdam."""
+
 INVERSE_STEPS = 15
+"""Iterations that make two fields inverse-consistent."""
+
+LEAST_WEIGHT = 0.05
+"""Of a control voxel outside the body or the scan when fields are smoothed."""
 
 
 def displacement_cube(radius: int, device: torch.device) -> torch.Tensor:
@@ -30,16 +36,17 @@ def displacement_cube(radius: int, device: torch.device) -> torch.Tensor:
 def mismatch_volume(
     fixed: torch.Tensor, moving: torch.Tensor, valid: torch.Tensor, radius: int, chance: float
 ) -> torch.Tensor:
-    """Mean squared feature difference ``(K, D, H, W)`` of each fixed voxel with its displaced moving voxels.
-
-    Places outside the moving scan count as a chance match (1 after normalization).
+    """Mean squared descriptor difference between each fixed voxel and the displaced moving voxels.
 
     Args:
-        fixed: ``(C, D, H, W)``.
-        moving: ``(C, D, H, W)`` on the same grid.
-        valid: ``(D, H, W)`` share of the moving voxel that is inside its scan.
-        radius: of the displacement cube, voxels.
-        chance: mismatch of unrelated places.
+        fixed: Descriptors ``(C, D, H, W)``.
+        moving: Descriptors ``(C, D, H, W)`` on the same grid.
+        valid: ``(D, H, W)`` share of each moving voxel that is inside its scan.
+        radius: Of the displacement cube, voxels.
+        chance: Mismatch of unrelated voxels, by which the differences are divided.
+
+    Returns:
+        ``(K, D, H, W)`` for the K displacements of `displacement_cube`; 1, a chance match, outside the moving scan.
     """
     channels, d, h, w = fixed.shape
     side = 2 * radius + 1
@@ -56,13 +63,16 @@ def mismatch_volume(
 
 
 def coupled_convex(cost: torch.Tensor, radius: int, weight: torch.Tensor, smoothing: int = 1) -> torch.Tensor:
-    """Smooth field ``(3, D, H, W)`` (x, y, z; voxels) that goes through low mismatch.
+    """A smooth field of low mismatch.
 
     Args:
         cost: ``(K, D, H, W)`` from `mismatch_volume`.
-        radius: of the cube.
-        weight: ``(D, H, W)`` in (0, 1]: how much each voxel's own choice counts when smoothing.
-        smoothing: passes of the 3x3x3 mean.
+        radius: Of the displacement cube, voxels.
+        weight: ``(D, H, W)`` in (0, 1]: weight of each voxel's own choice in the smoothing.
+        smoothing: Passes of the mean over 3x3x3 voxels.
+
+    Returns:
+        ``(3, D, H, W)`` voxels, components (x, y, z), fixed -> moving.
     """
     cube = displacement_cube(radius, cost.device)
     shape = cost.shape[1:]
@@ -85,17 +95,25 @@ def _soften(field: torch.Tensor, weight: torch.Tensor, passes: int) -> torch.Ten
 
 
 def inverse_consistent(forward: torch.Tensor, backward: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Two fields ``(3, D, H, W)`` (voxels, same grid) pulled towards being each other's inverse."""
+    """Two fields with a lower inverse consistency error.
+
+    Args:
+        forward: ``(3, D, H, W)`` voxels, fixed -> moving.
+        backward: ``(3, D, H, W)`` voxels on the same grid, moving -> fixed.
+
+    Returns:
+        Both fields, each the mean of itself and of the other one's inverse as far as the iterations reach it.
+    """
     identity, scale = _identity(forward)
     for _ in range(INVERSE_STEPS):
-        there = sample(backward, identity + forward * scale)
-        back = sample(forward, identity + backward * scale)
-        forward, backward = (forward - there) / 2, (backward - back) / 2
+        backward_there = sample(backward, identity + forward * scale)
+        forward_there = sample(forward, identity + backward * scale)
+        forward, backward = (forward - backward_there) / 2, (backward - forward_there) / 2
     return forward, backward
 
 
 def _identity(field: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Normalized coordinates of the voxels and the factor from voxels to normalized."""
+    """Normalized coordinates of the voxels, and the factor from voxels to normalized coordinates."""
     lines = [torch.linspace(-1, 1, n, device=field.device) for n in field.shape[1:]]
     z, y, x = torch.meshgrid(*lines, indexing="ij")
     scale = torch.tensor([2 / max(n - 1, 1) for n in reversed(field.shape[1:])], device=field.device)
@@ -111,10 +129,23 @@ def search(
     chance: float,
     smoothing: int = 1,
 ) -> torch.Tensor:
-    """Inverse-consistent coupled-convex field ``(3, D, H, W)`` in voxels, fixed -> moving (same grid)."""
-    weight = fixed_weight.clamp(min=0.05)
-    there = coupled_convex(mismatch_volume(fixed, moving, valid, radius, chance), radius, weight, smoothing)
+    """The inverse-consistent field of the coupled-convex search in both directions.
+
+    Args:
+        fixed: Descriptors ``(C, D, H, W)``.
+        moving: Descriptors ``(C, D, H, W)`` on the same grid.
+        valid: ``(D, H, W)`` share of each moving voxel that is inside its scan.
+        fixed_weight: ``(D, H, W)`` weight of each fixed voxel in the smoothing.
+        radius: Largest displacement along each axis, voxels.
+        chance: Mismatch of unrelated voxels.
+        smoothing: Passes of the mean over 3x3x3 voxels.
+
+    Returns:
+        ``(3, D, H, W)`` voxels, components (x, y, z), fixed -> moving.
+    """
+    weight = fixed_weight.clamp(min=LEAST_WEIGHT)
+    forward = coupled_convex(mismatch_volume(fixed, moving, valid, radius, chance), radius, weight, smoothing)
     ones = torch.ones_like(valid)
-    moving_weight = valid.clamp(min=0.05)
-    back = coupled_convex(mismatch_volume(moving, fixed, ones, radius, chance), radius, moving_weight, smoothing)
-    return inverse_consistent(there, back)[0]
+    moving_weight = valid.clamp(min=LEAST_WEIGHT)
+    backward = coupled_convex(mismatch_volume(moving, fixed, ones, radius, chance), radius, moving_weight, smoothing)
+    return inverse_consistent(forward, backward)[0]

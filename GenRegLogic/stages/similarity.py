@@ -1,7 +1,7 @@
-"""Similarity measures and the forces they exert, without an autograd graph.
+"""Similarity measures and their derivatives, without an autograd graph.
 
-Local normalized cross-correlation (LNCC) over box windows with its exact analytic gradient, and the squared
-difference of descriptors. All images are ``(D, H, W)`` (one channel) or ``(C, D, H, W)``.
+Local normalized cross-correlation (LNCC) over box windows, with its exact analytic gradient, and the squared difference
+of descriptors. All images are ``(D, H, W)`` (one channel) or ``(C, D, H, W)``.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import torch
 def box_sum(x: torch.Tensor, radius: int, dims: tuple[int, ...] = (-3, -2, -1)) -> torch.Tensor:
     """Sums over windows of 2 r + 1 voxels per axis, zero outside the image.
 
-    Running sums by doubling: a window of any width costs about log2(width) additions per axis, and slices
-    that stay in cache, where a convolution would pay for every tap.
+    Sums of doubled width are added: a window costs about log2(width) additions per axis, a convolution one per voxel of
+    its width.
     """
     for dim in dims:
         x = _window_sum(x, radius, dim)
@@ -42,9 +42,14 @@ def _window_sum(x: torch.Tensor, radius: int, dim: int) -> torch.Tensor:
 
 
 def smooth(x: torch.Tensor, sigma: float) -> torch.Tensor:
-    """Gaussian smoothing (sigma in voxels) of the last three axes; the edge is repeated.
+    """Gaussian smoothing of the last three axes; border values are repeated outside.
 
-    Up to sigma 2 by binomial passes ([1 2 1] / 4 has variance 1/2; a fraction of a pass gives the rest).
+    By passes of [1 2 1] / 4, which have variance 1/2, and one weaker pass for the rest of the variance: the larger
+    sigma, the closer to a Gaussian.
+
+    Args:
+        x: ``(..., D, H, W)``.
+        sigma: Standard deviation, voxels.
     """
     if x.ndim > 3:  # one by one, to stay in the cache
         return torch.stack([smooth(part, sigma) for part in x])
@@ -68,7 +73,7 @@ def _three_taps(x: torch.Tensor, weight: float, dim: int) -> torch.Tensor:
 
 
 def gradient(x: torch.Tensor) -> torch.Tensor:
-    """Central differences of ``(D, H, W)`` in voxels: ``(3, D, H, W)``, components (x, y, z); zero at the edge."""
+    """Central differences of ``(D, H, W)``, per voxel: ``(3, D, H, W)``, components (x, y, z); zero at the border."""
     out = x.new_zeros((3, *x.shape))
     for component, dim in enumerate((2, 1, 0)):
         n = x.shape[dim]
@@ -83,9 +88,9 @@ class Lncc:
 
     Args:
         fixed: ``(D, H, W)``.
-        radius: window radius in voxels (window 2 r + 1).
-        weight: ``(D, H, W)`` how much each window counts (0 outside the mask).
-        epsilon: variance that counts as noise.
+        radius: Of the windows, voxels; they are 2 r + 1 wide.
+        weight: ``(D, H, W)`` weight of the window around each voxel (0 outside the mask).
+        epsilon: Variance that counts as noise.
     """
 
     def __init__(self, fixed: torch.Tensor, radius: int, weight: torch.Tensor, epsilon: float):
@@ -105,7 +110,7 @@ class Lncc:
         self.total = float(weight.sum().clamp(min=1))
 
     def statistics(self, moving: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Mean and variance of the moving image's windows, and their covariance with the fixed image's."""
+        """Mean and variance of the moving image in each window, and its covariance with the fixed image."""
         r, inv = self.radius, self.inverse_count
         mean = box_sum(moving, r).mul_(inv)
         variance = box_sum(moving * moving, r).mul_(inv).addcmul_(mean, mean, value=-1).clamp_(min=0).add_(self.epsilon)
@@ -113,10 +118,17 @@ class Lncc:
         return mean, variance, covariance
 
     def force(self, moving: torch.Tensor, valid: torch.Tensor | None = None):
-        """Objective (weighted mean of ``1 - cc``) and its derivative by the warped image's voxels.
+        """The objective and its derivative with respect to the warped image.
 
-        The exact gradient of the sum over windows: with a = 2 cov / (vf vm), b = a cov / vm,
-        dcc/dm = f box(a) - m box(b) - box(a mean_f - b mean_m), each divided by the window's count.
+        The exact gradient of the sum over windows: with a = 2 cov / (vf vm) and b = a cov / vm, both divided by the
+        window's number of voxels, dcc/dm = f box(a) - m box(b) - box(a mean_f - b mean_m).
+
+        Args:
+            moving: The warped moving image ``(D, H, W)``.
+            valid: ``(D, H, W)``, 0 outside the moving scan; None if all voxels are inside.
+
+        Returns:
+            The weighted mean of ``1 - cc``, and the derivative ``(D, H, W)`` of the weighted sum of ``1 - cc``.
         """
         mean, variance, covariance = self.statistics(moving)
         weight = self.weight if valid is None else self.weight * valid
@@ -133,13 +145,21 @@ class Lncc:
         derivative.addcmul_(moving, box_sum(b, r), value=-1).sub_(box_sum(c, r))
         return objective, derivative.neg_()
 
-    # The common face of all measures, as `refine` uses it.
+    # `channels` and `pull` are what `refine` calls; `DescriptorDistance` has the same two.
     def channels(self, moving: torch.Tensor) -> torch.Tensor:
-        """What of the moving image ``(D, H, W)`` is warped: ``(1, D, H, W)``."""
+        """The channels ``(1, D, H, W)`` of the moving image ``(D, H, W)`` that are warped."""
         return moving[None]
 
     def pull(self, warped: torch.Tensor, valid: torch.Tensor | None) -> tuple[float, torch.Tensor]:
-        """Objective, and its derivative ``(3, D, H, W)`` by a displacement of each voxel (per voxel)."""
+        """The objective, and the derivative of its weighted sum by each voxel's displacement.
+
+        Args:
+            warped: Warped channels ``(1, D, H, W)``.
+            valid: ``(D, H, W)``, 0 outside the moving scan; None if all voxels are inside.
+
+        Returns:
+            The objective, and ``(3, D, H, W)`` per voxel of displacement, components (x, y, z).
+        """
         objective, derivative = self.force(warped[0], valid)
         out = warped.new_zeros((3, *derivative.shape))
         _add_slopes(out, warped[0], derivative.mul_(0.5))
@@ -147,7 +167,7 @@ class Lncc:
 
 
 def local_correlation(a: torch.Tensor, b: torch.Tensor, radius: int, epsilon: float) -> torch.Tensor:
-    """Signed correlation of two images ``(D, H, W)`` in windows of 2 r + 1 voxels."""
+    """Signed correlation ``(D, H, W)`` of two images ``(D, H, W)`` in windows of 2 r + 1 voxels, -1 to 1."""
     measure = Lncc(a, radius, torch.ones_like(a), epsilon)
     _, variance, covariance = measure.statistics(b)
     return covariance / (measure.variance * variance).sqrt()
@@ -157,10 +177,10 @@ class DescriptorDistance:
     """Mean squared difference of descriptors, over the mask and the moving scan's extent.
 
     Args:
-        describe: ``(D, H, W) -> (C, D, H, W)``.
+        describe: Computes the descriptors, ``(D, H, W) -> (C, D, H, W)``.
         fixed: ``(D, H, W)``.
         weight: ``(D, H, W)``, 0 outside the mask.
-        channels: Reduce the descriptors to the so many principal components of the fixed image's; None: keep all.
+        channels: Number of principal components of the fixed descriptors to which all are reduced; None keeps all.
     """
 
     def __init__(
@@ -179,7 +199,7 @@ class DescriptorDistance:
             self.fixed = self._reduced(self.fixed)
 
     def channels(self, moving: torch.Tensor) -> torch.Tensor:
-        """Descriptors of the moving image ``(C, D, H, W)``."""
+        """The descriptors ``(C, D, H, W)`` of the moving image ``(D, H, W)``."""
         return self._reduced(self._describe(moving))
 
     def _reduced(self, descriptors: torch.Tensor) -> torch.Tensor:
@@ -188,7 +208,7 @@ class DescriptorDistance:
         return (self._basis @ descriptors.flatten(1)).reshape(-1, *descriptors.shape[1:])
 
     def pull(self, warped: torch.Tensor, valid: torch.Tensor | None) -> tuple[float, torch.Tensor]:
-        """Objective, and its derivative ``(3, D, H, W)`` by a displacement of each voxel (per voxel)."""
+        """The objective, and the derivative of its weighted sum by each voxel's displacement; see `Lncc.pull`."""
         weight = self.weight if valid is None else self.weight * valid
         out = warped.new_zeros((3, *weight.shape))
         total = warped.new_zeros(())
@@ -202,9 +222,9 @@ class DescriptorDistance:
 
 
 def _principal(descriptors: torch.Tensor, weight: torch.Tensor, count: int) -> torch.Tensor:
-    """``(count, C)``: the orthonormal directions along which descriptors vary most over a weight's voxels.
+    """``(count, C)``: the first principal components of descriptors over the voxels of a weight, orthonormal.
 
-    Distances between descriptors projected on them are the closest to the whole ones that so few channels allow.
+    No other projection on so few channels keeps distances between descriptors better, in the least-squares sense.
     """
     values, counted = descriptors.flatten(1), weight.flatten()
     total = counted.sum().clamp(min=1)

@@ -1,6 +1,6 @@
-"""A separate process that computes, so that the program which asks stays live, can stop it at any time, and gets all
-memory back.
+"""A separate process that computes, so that the program stays responsive, can stop a job at any time, and gets all of
+its memory back.
 
-The asking side uses `client.Worker` and loads neither torch nor anything else that is large; the process runs
-`__main__.py`, which serves the jobs of `jobs.py`.
+The program uses `client.Worker`, which loads neither torch nor any other large package; the process runs `__main__.py`,
+which serves the jobs of `jobs.py` and `maps_job.py`.
 """

@@ -1,20 +1,20 @@
 """The worker's program.
 
-`process.WorkerProcess` runs this file by its path, so that it works from a checkout and from an application's folder
-alike; the import path is put right here, before anything else is imported.
+`process.WorkerProcess` runs this file by its path, so that it works both from a checkout and from an application's
+folder; the import path is corrected here, before anything else is imported.
 """
 
 import os
 import sys
 
 LOST_PROGRAM = 3
-"""Exit code of a worker whose program is gone."""
+"""Exit code of a worker whose program has ended."""
 
 
 def main() -> int:
-    """Serve jobs until the program hangs up."""
+    """Serve jobs until the program closes the channel; returns the exit code."""
     here = os.path.dirname(os.path.abspath(__file__))
-    # A script's folder comes first on the path, where its modules would stand in for others of the same names.
+    # A script's folder comes first on the path, where its modules would hide others of the same names.
     sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or os.curdir) != here]
     sys.path.insert(0, os.path.dirname(os.path.dirname(here)))
     import faulthandler
@@ -35,7 +35,7 @@ def main() -> int:
 
 
 def leave_with_program() -> None:
-    """End this process as soon as the other end of standard input is closed, whatever closed it."""
+    """End this process as soon as the other end of standard input is closed, for whatever reason."""
     try:
         while os.read(0, 4096):
             pass
@@ -48,4 +48,4 @@ if __name__ == "__main__":
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)  # at once: no library's clean-up can keep a process, or a GPU's memory, any longer
+    os._exit(code)  # immediately, so that no library's clean-up delays the end of the process or keeps GPU memory

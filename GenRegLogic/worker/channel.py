@@ -1,10 +1,10 @@
-"""One end of the line between a program and its worker: whole frames, and no call that waits unless it is asked to.
+"""One end of the channel between a program and its worker: transmits whole frames, without blocking unless asked to.
 
-A frame is a kind (one byte) and a payload. The line is an anonymous pair made by the program and inherited by the
-worker: nothing on the machine has a name by which another process could connect.
+A frame is a kind (one byte) and a payload. The channel is an anonymous pair of sockets or pipes, made by the program
+and inherited by the worker, so no other process can connect to it.
 
-Key names: `make_pair` (both ends, and how the worker is told), `open_inherited` (the worker's end), `send_waiting` (a
-whole frame).
+Key names: `make_pair` (both ends, and the arguments for the worker), `open_inherited` (the worker's end),
+`send_waiting` (a whole frame, blocking).
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ __all__ = [
 ]
 
 LARGEST_FRAME = 256 * 2**20
-"""Bytes; a header that announces more is garbage."""
+"""Bytes; a header that announces more is invalid."""
 
 FRAME = struct.Struct(">IB")
 BUFFER_BYTES = 4 * 2**20
-"""Asked of the system; it gives what its limits allow."""
+"""Size requested of the system, which grants what its limits allow."""
 
 NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
 SO_NOSIGPIPE = 0x1022  # macOS, which has no MSG_NOSIGNAL
-"""A host application may not have Python's handler for SIGPIPE: a dead worker must never take the program with it."""
+"""Options against SIGPIPE: a host application may lack Python's handler for it, and a dead worker must not end it."""
 
 
 class ChannelClosed(Exception):
-    """The other end is gone."""
+    """The other end of the channel is closed."""
 
 
 class ProtocolError(Exception):
-    """What arrived is not what the other end sends."""
+    """Received data violate the protocol."""
 
 
 class SocketChannel:
@@ -69,24 +69,28 @@ class SocketChannel:
 
     @property
     def clear(self) -> bool:
-        """Whether the last frame has left entirely, so that another can be sent."""
+        """Whether the last frame is sent completely, so that another can be sent."""
         return not self._out
 
     def send(self, kind: int, payload: bytes | memoryview) -> None:
         """Begin to send a frame; the channel must be clear.
 
+        Args:
+            kind: One byte.
+            payload: Must not change until the channel is clear again.
+
         Raises:
-            ChannelClosed: Nobody is at the other end.
+            ChannelClosed: The other end is closed.
         """
         assert self.clear
         self._out = [part for part in (memoryview(FRAME.pack(len(payload), kind)), memoryview(payload)) if len(part)]
         self.flush()
 
     def flush(self) -> bool:
-        """Send on as far as it goes without waiting; returns whether the channel is clear.
+        """Continue sending as far as possible without waiting; returns whether the channel is clear.
 
         Raises:
-            ChannelClosed: Nobody is at the other end.
+            ChannelClosed: The other end is closed.
         """
         while self._out:
             try:
@@ -101,11 +105,11 @@ class SocketChannel:
         return True
 
     def receive(self) -> tuple[int, bytearray] | None:
-        """The next frame, or None where it has not arrived entirely.
+        """The kind and payload of the next frame, or None if it has not arrived completely.
 
         Raises:
-            ChannelClosed: The other end is gone, and everything that it sent was received.
-            ProtocolError: A frame is larger than any that is sent.
+            ChannelClosed: The other end is closed, and everything that it sent has been received.
+            ProtocolError: A frame is larger than allowed.
         """
         while True:
             while len(self._missing):
@@ -129,22 +133,31 @@ class SocketChannel:
             self._missing = memoryview(self._payload)
 
     def wait(self, timeout_s: float | None, *, to_send: bool = False, to_receive: bool = True) -> bool:
-        """Wait until something has arrived or can be sent, as asked; returns whether that is so."""
+        """Wait until something can be received or sent, as requested.
+
+        Args:
+            timeout_s: Seconds to wait at most; None for no limit.
+            to_send: Wait until something can be sent.
+            to_receive: Wait until something has arrived.
+
+        Returns:
+            False if the time is over and neither is possible.
+        """
         events = (select.POLLIN if to_receive else 0) | (select.POLLOUT if to_send else 0)
         poller = select.poll()  # select.select fails where a program has more than 1024 files open
         poller.register(self._socket, events)
         return bool(poller.poll(None if timeout_s is None else max(timeout_s, 0) * 1000))
 
     def close(self) -> None:
-        """Hang up."""
+        """Close this end."""
         self._socket.close()
 
 
 class PipeChannel:
     """A channel over a `multiprocessing` connection (Windows).
 
-    Its `send` waits while the other end does not read, so frames beyond the pipe's buffer are sent only to a worker
-    that has said it is reading.
+    Its `send` blocks while the other end does not read, so frames that exceed the pipe's buffer are sent only to a
+    worker that has reported that it is reading.
     """
 
     OPTION = "--pipe"
@@ -161,7 +174,7 @@ class PipeChannel:
             raise ChannelClosed(str(error)) from error
 
     def flush(self) -> bool:
-        """Nothing is ever left to send."""
+        """As `SocketChannel.flush`; always true, since `send` sends the whole frame."""
         return True
 
     def receive(self) -> tuple[int, memoryview] | None:
@@ -177,11 +190,11 @@ class PipeChannel:
         return frame[0], memoryview(frame)[1:]
 
     def wait(self, timeout_s: float | None, *, to_send: bool = False, to_receive: bool = True) -> bool:
-        """As `SocketChannel.wait`; it can always be sent."""
+        """As `SocketChannel.wait`; sending is always possible."""
         return to_send or bool(multiprocessing.connection.wait([self._connection], timeout_s))
 
     def close(self) -> None:
-        """Hang up."""
+        """Close this end."""
         self._connection.close()
 
 
@@ -190,9 +203,11 @@ USE_PIPES = sys.platform == "win32"
 
 
 def make_pair() -> tuple[Channel, object, list[str]]:
-    """The program's channel, the worker's end, and the arguments that tell the worker which one is its own.
+    """Make a channel.
 
-    The worker's end has `fileno()` (a handle on Windows) and `close()`.
+    Returns:
+        The program's end; the worker's end, which has `fileno()` (a handle on Windows) and `close()`; and the command
+        line arguments from which the worker opens its end.
     """
     if USE_PIPES:
         ours, theirs = multiprocessing.Pipe()
@@ -202,7 +217,14 @@ def make_pair() -> tuple[Channel, object, list[str]]:
 
 
 def open_inherited(arguments: Sequence[str]) -> Channel:
-    """The worker's channel from the arguments that `make_pair` made."""
+    """Open the worker's end of the channel.
+
+    Args:
+        arguments: As returned by `make_pair`.
+
+    Raises:
+        ValueError: The arguments are others.
+    """
     option, number = arguments
     if option == SocketChannel.OPTION:
         return SocketChannel(socket.socket(fileno=int(number)))
@@ -213,10 +235,10 @@ def open_inherited(arguments: Sequence[str]) -> Channel:
 
 
 def send_waiting(channel: Channel, kind: int, payload: bytes | memoryview) -> None:
-    """Send a whole frame, however long the other end takes to receive it (the worker may wait; the program may not).
+    """Send a whole frame, and wait as long as the other end takes to receive it. For the worker's side only.
 
     Raises:
-        ChannelClosed: Nobody is at the other end.
+        ChannelClosed: The other end is closed.
     """
     channel.send(kind, payload)
     while not channel.flush():

@@ -1,4 +1,4 @@
-"""The program's side of the worker: hands out jobs, hears how they go, and never waits unless asked to.
+"""The program's side of the worker: submits jobs, receives progress and results, and never blocks unless asked to.
 
     worker = Worker()
     worker.submit("register", parameters, {"fixed": fixed, "moving": moving}, listener)
@@ -6,7 +6,7 @@
         worker.poll()
         worker.wait(0.1)
 
-Everything happens inside `poll` (and `close`): there is no thread, and a listener is called from nowhere else.
+There is no thread: messages are exchanged, and listeners called, inside `poll` and `close` only.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from ..space.geometry import Geometry
 from .channel import ChannelClosed, ProtocolError
 from .listener import Listener, call
 from .messages import CHUNK, CREDITS, MESSAGE, Assembly, chunks, decode, describe, encode, error_from_message
-from .process import WorkerProcess, end_sentence
+from .process import WorkerProcess, close_all, end_sentence
 
 __all__ = ["ABORT_SECONDS", "Listener", "Worker"]
 
 ABORT_SECONDS = 0.3
-"""For a job to end by itself after "abort", before its process is killed."""
+"""Time in which a job should end by itself after "abort"; then its process is killed."""
 
 PATIENCE_SECONDS = 0.005
-"""How long one call of `poll` waits for the worker to take or give more of an array."""
+"""How long one call of `poll` waits for the worker while an array is transferred."""
 
 EXIT_SECONDS = 2.0
-"""For the exit code of a process whose channel has ended; after that it is killed."""
+"""How long to wait for the exit code of a process whose channel is closed; then the process is killed."""
 
 CANCELLED = "The registration was given up; nothing was changed."
 CLOSED = "The registration was given up because its process was closed; nothing was changed."
@@ -46,9 +46,21 @@ PROTOCOL_BROKEN = "The process that registers sent something unintelligible and 
 
 @dataclasses.dataclass(eq=False)
 class _Job:
-    """The job under way: what is to be sent and how far that is, and what has come.
+    """The current job: what is to be sent, what has been sent and what has been received.
 
-    `warm`: the process has served before. `heard`: it has said something since the job was `begun`.
+    Attributes:
+        listener: Receives progress and result.
+        head: The message that announces the job and describes its arrays.
+        arrays: Arrays to be sent.
+        warm: Whether the process was already running and ready when the job was submitted.
+        outgoing: The chunks of the arrays that are still to be sent.
+        begun: Whether `head` has been sent.
+        responded: Whether the process has sent anything since then.
+        sent: Whether all arrays have been sent, or need not be any more.
+        abort_at: When the process is to be killed, after the program has requested "abort".
+        end: Result or error, once known.
+        incoming: The arrays that are being received.
+        complete: Is called with them when they are complete.
     """
 
     listener: Listener
@@ -57,7 +69,7 @@ class _Job:
     warm: bool
     outgoing: Iterator[memoryview] | None = None
     begun: bool = False
-    heard: bool = False
+    responded: bool = False
     sent: bool = False
     abort_at: float | None = None
     end: dict | GenRegError | None = None
@@ -66,12 +78,12 @@ class _Job:
 
 
 class Worker:
-    """One process that computes, started when it is first needed and warm between jobs.
+    """One process that computes; it is started for the first job and kept for the next ones.
 
     Args:
-        command: The Python to run, and options of its own; this one by default.
-        environment: Variables to set for it besides those of this process.
-        clock: Seconds, for what takes "abort" too long.
+        command: The Python interpreter to run, and its options; by default that of this process.
+        environment: Environment variables to set for it besides those of this process.
+        clock: Returns the time in seconds; used to decide when "abort" takes too long.
     """
 
     def __init__(
@@ -91,7 +103,7 @@ class Worker:
         self._controls: list[bytes] = []
         self._credits = CREDITS
         self._polling = False
-        self._outlived = weakref.finalize(self, _close_all, self._leaving)
+        self._outlived = weakref.finalize(self, close_all, self._leaving)
 
     @property
     def running(self) -> bool:
@@ -100,22 +112,32 @@ class Worker:
 
     @property
     def busy(self) -> bool:
-        """Whether a job is under way: from `submit` until its listener's `ended` is called."""
+        """Whether there is a job: from `submit` until its listener's `ended` is called."""
         return self._job is not None
 
     @property
+    def responded(self) -> bool:
+        """Whether the process has sent anything since the current job was sent to it."""
+        return self._job is not None and self._job.responded
+
+    @property
+    def receiving(self) -> bool:
+        """Whether arrays are being received."""
+        return self._job is not None and self._job.incoming is not None
+
+    @property
     def pid(self) -> int | None:
-        """The process's number, or None."""
+        """Identifier of the process, or None without one."""
         return self._process.pid if self._process is not None else None
 
     def start(self) -> None:
-        """Start the process if there is none. Returns at once; the process loads what it needs by itself.
+        """Start the process if there is none. Returns immediately, while the process loads what it needs.
 
         Raises:
-            WorkerError: It could not be started.
+            WorkerError: The process could not be started.
         """
         if self._process is not None and not self.busy and (self._process.lost or self._process.exit_code is not None):
-            self._discard()  # it died while it had nothing to do
+            self._discard()  # it has ended while it had no job
         self._start()
 
     def _start(self) -> None:
@@ -124,16 +146,16 @@ class Worker:
             self._credits, self._lost_at = CREDITS, None
 
     def submit(self, job: str, parameters: Mapping, arrays: Mapping[str, np.ndarray], listener: Listener) -> None:
-        """Hand out a job; `poll` then sends it and tells how it goes. Returns at once.
+        """Submit a job. Returns immediately; `poll` then sends the job and receives its progress and result.
 
         Args:
-            job: "register", "inspect" or "devices"; see `jobs`.
-            parameters: What JSON can hold.
-            arrays: Sent from where they are, without a copy; leave them alone until the job has ended.
-            listener: Hears of it; also of a process that could not be started.
+            job: A name of `jobs.JOBS`, or "maps".
+            parameters: JSON values; see the job's function.
+            arrays: Arrays by name. They are sent without a copy, so they must not change until the job has ended.
+            listener: Receives progress and result, and also the error if the process cannot be started.
 
         Raises:
-            InputError: Another job is under way, or an array holds no numbers.
+            InputError: Another job is running, or an array's values are not numbers.
         """
         if self._job is not None:
             raise InputError("A registration is already running; wait for it or cancel it.")
@@ -148,11 +170,14 @@ class Worker:
         self._job = job
 
     def answer(self, word: str) -> None:
-        """Say how the job shall end; without a job, nothing happens.
+        """Request the end of the job; without a job, nothing happens.
 
         Args:
-            word: "keep" (stop, and keep the best so far) or "abort" (give up: within half a second of polling the
-                listener's `ended` has got `Cancelled`).
+            word: "keep" (stop, and keep the best result so far) or "abort" (give up: within half a second of polling,
+                the listener's `ended` receives `Cancelled`).
+
+        Raises:
+            ValueError: `word` is another one.
         """
         if word not in ("keep", "abort"):
             raise ValueError(f"the answer is keep or abort, not {word!r}")
@@ -164,23 +189,26 @@ class Worker:
             return
         job.abort_at = self._clock() + ABORT_SECONDS
         if not job.begun:
-            job.end = Cancelled(CANCELLED)  # the process knows nothing of it
+            job.end = Cancelled(CANCELLED)  # nothing of the job has been sent
             return
         job.sent = True
         self._controls.append(encode({"type": "answer", "word": word}))
 
     def preview(self, wanted: bool) -> None:
-        """Say whether the job's previews are wanted from now on."""
+        """Switch the job's previews on or off; without a job, nothing happens."""
         if self._job is not None:
             self._controls.append(encode({"type": "preview", "wanted": bool(wanted)}))
 
     def poll(self, budget_s: float = 0.02) -> bool:
-        """Send and receive for at most about `budget_s`, and tell the listener what has come.
+        """Send and receive, and call the listener with what was received.
+
+        Args:
+            budget_s: Seconds after which to return, approximately, if there is more to do.
 
         Returns:
-            Whether there is more to do right away: call again soon.
+            Whether there is more to do immediately, so that `poll` should be called again soon.
         """
-        if self._polling:  # a listener has let the program's event loop run
+        if self._polling:  # called by a listener, as when it lets the program's event loop run
             return False
         self._polling = True
         try:
@@ -191,7 +219,7 @@ class Worker:
             self._polling = False
 
     def wait(self, timeout_s: float) -> None:
-        """Wait until `poll` has something to do or `timeout_s` have passed, for callers with nothing else to do."""
+        """Wait until `poll` has something to do, or until `timeout_s` seconds have passed."""
         job, process = self._job, self._process
         if process is None or (job is not None and job.end is not None):
             return
@@ -203,16 +231,16 @@ class Worker:
         process.channel.wait(timeout_s, to_send=self._wants_to_send())
 
     def close(self) -> None:
-        """End the process and wait until it is gone; a job under way ends with `Cancelled`."""
+        """End the process and wait until it has ended; a running job ends with `Cancelled`."""
         self._discard(kill=self.busy)
-        _close_all(self._leaving)
+        close_all(self._leaving)
         if self._job is not None:
             self._finish(Cancelled(CLOSED))
 
     # Sending and receiving ------------------------------------------------------------------------------------------
 
     def _exchange_until(self, deadline: float) -> bool:
-        """Returns whether time was up before everything was done."""
+        """Send and receive; returns whether the time was over before everything was done."""
         while (process := self._process) is not None and not process.lost:
             try:
                 moved = self._send() | self._receive()
@@ -238,9 +266,9 @@ class Worker:
 
     @property
     def _transferring(self) -> bool:
-        """An array is on its way, there or back."""
+        """Whether arrays are being sent or received."""
         job = self._job
-        return job is not None and ((job.begun and not job.sent) or job.incoming is not None)
+        return self.receiving or (job is not None and job.begun and not job.sent)
 
     def _wants_to_send(self) -> bool:
         process, job = self._process, self._job
@@ -253,11 +281,11 @@ class Worker:
         return not job.begun or bool(self._controls) or (not job.sent and self._credits > 0)
 
     def _send(self) -> bool:
-        """One frame at most."""
+        """Send one frame at most; returns whether anything was sent."""
         try:
             return not self._process.deaf and self._send_next()
         except ChannelClosed:
-            self._process.deaf = True  # what it has said before may still be unread
+            self._process.deaf = True  # what it has sent before may still be unread
             return False
 
     def _send_next(self) -> bool:
@@ -285,7 +313,7 @@ class Worker:
         return True
 
     def _receive(self) -> bool:
-        """One frame at most."""
+        """Receive one frame at most; returns whether one was received."""
         if self._process is None:
             return False
         frame = self._process.channel.receive()
@@ -293,7 +321,7 @@ class Worker:
             return False
         kind, payload = frame
         if self._job is not None:
-            self._job.heard = self._job.begun
+            self._job.responded = self._job.begun
         try:
             if kind == CHUNK:
                 self._take_chunk(payload)
@@ -306,14 +334,14 @@ class Worker:
             else:
                 raise ProtocolError(f"a frame of kind {kind}")
         except (KeyError, TypeError, ValueError, InputError) as error:
-            raise ProtocolError(f"a message that makes no sense ({error})") from error
+            raise ProtocolError(f"an invalid message ({error})") from error
         return True
 
     def _on_ready(self, message: dict) -> None:
         if message["error"] is None:
             self._process.ready = True
             return
-        # What is missing may be there the next time: a process that has looked for it in vain is of no more use.
+        # What is missing may be installed before the next job, but this process would not find it any more.
         error = error_from_message(message["error"])
         for line in message["log"].splitlines():
             self._tell("log", line)
@@ -365,14 +393,14 @@ class Worker:
     }
 
     def _begin_arrays(self, description: list[dict], complete: Callable[[Assembly], None]) -> None:
-        if self._job is None or self._job.incoming is not None:
-            raise ProtocolError("arrays that nobody expects")
+        if self._job is None or self.receiving:
+            raise ProtocolError("unexpected arrays")
         self._job.incoming, self._job.complete = Assembly(description), complete
         self._complete_arrays()
 
     def _take_chunk(self, payload) -> None:
-        if self._job is None or self._job.incoming is None:
-            raise ProtocolError("a chunk that nobody expects")
+        if not self.receiving:
+            raise ProtocolError("an unexpected chunk")
         self._job.incoming.take(payload)
         self._complete_arrays()
 
@@ -386,9 +414,9 @@ class Worker:
     # Ends -----------------------------------------------------------------------------------------------------------
 
     def _end_with(self, outcome: dict | GenRegError, message: dict) -> None:
-        """The worker has said the job's end."""
+        """End the job with what the worker has sent."""
         if self._job is None:
-            raise ProtocolError("the end of a job that nobody knows")
+            raise ProtocolError("the end of a job without a job")
         self._credits = CREDITS
         self._controls.clear()
         if message["leaving"]:
@@ -399,7 +427,7 @@ class Worker:
         self._finish(self._job.end)
 
     def _fail(self, error: GenRegError, detail: str = "") -> None:
-        """This side gives up on the process."""
+        """Kill the process and end the job with an error; `detail` goes into the log."""
         if detail:
             self._tell("log", detail)
         self._discard(kill=True)
@@ -407,8 +435,8 @@ class Worker:
             self._job.end = self._job.end or error
 
     def _settle(self, more: bool) -> None:
-        """Whatever has come to its end without the worker's saying so."""
-        self._leaving[:] = [process for process in self._leaving if not _is_gone(process)]
+        """Handle ends that the worker does not report: "abort" without a reaction, dead processes, errors here."""
+        self._leaving[:] = [process for process in self._leaving if not process.close_if_ended()]
         job, process = self._job, self._process
         if job is not None and job.abort_at is not None and job.end is None and self._clock() >= job.abort_at:
             self._discard(kill=True)
@@ -419,13 +447,13 @@ class Worker:
             self._finish(job.end)
 
     def _handle_dead_process(self, process: WorkerProcess) -> None:
-        """The process has died, or at least hung up."""
+        """Handle a process that has ended, or at least closed its channel."""
         now = time.monotonic()
         self._lost_at = now if self._lost_at is None else self._lost_at
         if process.exit_code is None and now - self._lost_at < EXIT_SECONDS:
             return
         code, job = process.exit_code, self._job
-        if job is not None and job.end is None and job.abort_at is None and job.warm and not job.heard:
+        if job is not None and job.end is None and job.abort_at is None and job.warm and not job.responded:
             self._restart(job)
             return
         if job is not None and job.end is None:
@@ -435,7 +463,7 @@ class Worker:
         self._discard(kill=True)
 
     def _restart(self, job: _Job) -> None:
-        """The process had died of something else before the job; once, the job goes to a new one."""
+        """Send the job to a new process, once, since the old one had ended before it received the job."""
         self._discard(kill=True)
         job.warm = job.begun = job.sent = False
         try:
@@ -444,7 +472,7 @@ class Worker:
             job.end = error
 
     def _discard(self, *, kill: bool = False) -> None:
-        """Let go of the process; it is waited for later."""
+        """Close the connection to the process; `_settle` or `close` wait for its end later."""
         process, self._process, self._lost_at = self._process, None, None
         if process is None:
             return
@@ -462,15 +490,3 @@ class Worker:
         job = self._job
         if job is not None and job.abort_at is None:
             call(getattr(job.listener, method), *arguments)
-
-
-def _is_gone(process: WorkerProcess) -> bool:
-    if process.exit_code is None:
-        return False
-    process.close()
-    return True
-
-
-def _close_all(processes: list[WorkerProcess]) -> None:
-    while processes:
-        processes.pop().close()

@@ -1,4 +1,4 @@
-"""What a running job has of the program: its answers, its wish for previews, and where progress and log lines go."""
+"""The running job's connection to the program: requests to stop and for previews, progress, and lines of the log."""
 
 from __future__ import annotations
 
@@ -18,50 +18,62 @@ if TYPE_CHECKING:
 __all__ = ["PREVIEW_VOXELS", "JobControl", "thinned"]
 
 PROGRESS_SECONDS = 0.05
-"""Between two reports of progress, unless the stage or the objective has changed."""
+"""Least time between two reports of progress, unless the stage or the objective has changed."""
 
 PREVIEW_SECONDS = 0.5
-"""Between two previews, at the least."""
+"""Least time between two previews."""
 
 LOGGED_ITERATIONS = 10
-"""Between two lines of the log."""
+"""Every how many iterations the objective is logged."""
 
 PREVIEW_VOXELS = 200_000
-"""Of a field that is sent to be looked at while the registration runs, at the most."""
+"""Largest number of voxels of a preview."""
 
 
 class JobControl:
-    """What a running job has of the program: its answers, its wish for previews, and its ear.
+    """Connects a running job with the program.
 
     Args:
-        server: To send with.
-        parameters: Of the job: "preview" and "log" are heeded here.
-        clock: Seconds.
+        server: Sends the messages.
+        parameters: The job's parameters, of which "preview" (whether previews are wanted from the start) and "log"
+            (whether lines of the log are wanted) are used here.
+        clock: Returns the time in seconds.
+
+    Attributes:
+        answer: The program's request so far: None (go on), "keep" or "abort".
     """
 
     def __init__(self, server: Server, parameters: dict, clock: Callable[[], float] = time.monotonic) -> None:
         self.answer: str | None = None
         self._server, self._clock = server, clock
         self._preview_wanted = bool(parameters.get("preview"))
-        self._talkative = bool(parameters.get("log"))
+        self._log_wanted = bool(parameters.get("log"))
         self._preview_pending = False
         self._previewed_at = self._told_at = -1e9
         self._stage = ""
 
     def cancel(self) -> str | None:
-        """None, "keep" or "abort", as the program says by now; does not wait."""
+        """Receive pending messages, without waiting for any.
+
+        Returns:
+            None (go on), "keep" (stop and keep the best result so far) or "abort" (give up).
+        """
         for kind, payload in self._server.pending():
             if kind == MESSAGE:
                 self.note(decode(payload))
         return self.answer
 
     def check(self) -> None:
-        """Raise `Cancelled` if the program has given up."""
+        """Receive pending messages.
+
+        Raises:
+            Cancelled: The program has requested "abort".
+        """
         if self.cancel() == "abort":
             raise Cancelled("The registration was given up; nothing was changed.")
 
     def note(self, message: dict) -> None:
-        """Take in what the program says in the middle of a job."""
+        """Process a message that the program has sent during the job."""
         if message["type"] == "answer":
             self.answer = "abort" if "abort" in (self.answer, message["word"]) else message["word"]
         elif message["type"] == "preview":
@@ -70,12 +82,12 @@ class JobControl:
             self._preview_pending = False
 
     def log(self, line: str) -> None:
-        """A line of the log, if it is wanted."""
-        if self._talkative:
+        """Send a line of the log, if the log is wanted."""
+        if self._log_wanted:
             self._server.send({"type": "log", "line": line})
 
     def on_progress(self, progress) -> None:
-        """Pass a `Progress` on, and now and then the field that belongs to it."""
+        """Send a `Progress` report, unless it follows too soon, and a preview of its field if one is due."""
         now = self._clock()
         new_stage = progress.stage != self._stage
         if not new_stage and progress.objective is None and now - self._told_at < PROGRESS_SECONDS:
@@ -113,16 +125,16 @@ class JobControl:
 def thinned(array: np.ndarray, geometry: Geometry, voxels: int = PREVIEW_VOXELS) -> tuple[np.ndarray, Geometry]:
     """Subsample a field at regular steps, so that at most `voxels` are left.
 
-    The axis with the closest voxels is thinned first. The voxels that stay keep their places and values, the first
-    of each axis among them.
+    The axis with the smallest spacing is subsampled first. The first voxel of each axis is always kept; kept voxels
+    have their original positions and values.
 
     Args:
         array: (k, j, i, 3) displacements.
-        geometry: Their grid.
-        voxels: The most that may stay; at least 8.
+        geometry: Grid of the displacements.
+        voxels: Largest number of voxels to keep; at least 8.
 
     Returns:
-        The thinned array, contiguous, and its grid.
+        The subsampled array, contiguous, and its grid.
     """
     size, steps = np.array(geometry.size), np.ones(3, int)
     while np.prod(-(-size // steps)) > voxels:

@@ -1,6 +1,6 @@
-"""The jobs that a worker does. This module loads torch: it is imported in the worker's process only.
+"""The jobs of the worker. This module loads torch, so only the worker's process imports it.
 
-Each job takes the parameters that came as JSON, the arrays by name and a `JobControl`, and returns an `Outcome`.
+Each job takes its parameters (JSON values), its arrays by name and a `JobControl`, and returns an `Outcome`.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ __all__ = ["JOBS", "Outcome", "outcome_of"]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Outcome:
-    """What a job gives back.
+    """The result of a job.
 
     Attributes:
-        report: Plain JSON values.
-        arrays: By name.
-        geometries: Grids of those arrays that have one, LPS, by the same names.
+        report: JSON values.
+        arrays: Arrays by name.
+        geometries: Grids (LPS, mm) of those arrays that have one, by the same names.
     """
 
     report: dict
@@ -45,7 +45,7 @@ class Outcome:
 
 
 def _readers(parameters: dict, arrays: dict[str, np.ndarray]) -> tuple[Callable, Callable]:
-    """Two functions that give a job's volumes and points, LPS mm, by name; None for what was not sent."""
+    """Two functions that return a job's volumes and points (LPS mm) by name; None for what was not sent."""
 
     def volume(name: str) -> Volume | None:
         return Volume(arrays[name], Geometry.from_dict(parameters[name])) if parameters.get(name) else None
@@ -60,18 +60,22 @@ def run_register(parameters: dict, arrays: dict[str, np.ndarray], control: JobCo
     """Register two scans.
 
     Args:
-        parameters: "settings" (fields of `Settings`); "fixed" and "moving" (grids, as `Geometry.to_dict` writes them);
-            wherever there is more: "fixed_mask", "moving_mask", "keep_rigid" (grids), "initial" ({"matrix": 4x4} or
+        parameters: "settings" (fields of `Settings`); "fixed" and "moving" (grids, as `Geometry.to_dict` returns
+            them); optionally "fixed_mask", "moving_mask", "keep_rigid" (grids), "initial" ({"matrix": 4x4} or
             {"geometry": grid}; LPS mm, fixed -> moving), "fixed_landmarks", "moving_landmarks" ((n, 3) LPS mm);
-            "want_inverse", "want_warped" and "margin" (true: forward and inverse become Slicer's grids, see
-            `space.margin.withMargin`).
-        arrays: "fixed", "moving" (k, j, i) and, as the parameters say, "fixed_mask", "moving_mask", "keep_rigid"
-            and "initial", (k, j, i, 3) mm.
-        control: Answers and ears.
+            "want_inverse", "want_warped" and "margin" (true: forward and inverse field get the grid of a transform
+            node in Slicer, see `space.margin.withMargin`).
+        arrays: "fixed", "moving" (k, j, i) and, if the parameters name them, "fixed_mask", "moving_mask",
+            "keep_rigid" (k, j, i) and "initial" (k, j, i, 3) mm.
+        control: Receives the progress and the log, and may request to stop.
 
     Returns:
-        "forward" (k, j, i, 3) float32, LPS mm, fixed -> moving, and "confidence" (k, j, i) mm; "inverse" and "warped"
-        if they are wanted; the report.
+        Arrays "forward" (k, j, i, 3) float32, LPS mm, fixed -> moving, and "confidence" (expected error, (k, j, i)
+        mm); "inverse" (moving -> fixed) and "warped" if wanted; and the report.
+
+    Raises:
+        InputError: As `register.register`.
+        Cancelled: The program has requested "abort".
     """
     settings = Settings(**parameters["settings"])
 
@@ -93,7 +97,16 @@ def run_register(parameters: dict, arrays: dict[str, np.ndarray], control: JobCo
 
 
 def outcome_of(result: Registration, parameters: dict, control: JobControl) -> Outcome:
-    """What a job sends of a registration; `parameters` as for `run_register`."""
+    """The result of a registration or a repair as a job's outcome.
+
+    Args:
+        result: The registration.
+        parameters: As for `run_register`, of which "want_inverse", "want_warped" and "margin" are used.
+        control: Receives the log, and may request to stop.
+
+    Raises:
+        Cancelled: The program has requested "abort".
+    """
     fields = {"forward": result.forward}
     images = {} if result.confidence is None else {"confidence": result.confidence}
     report = result.report
@@ -117,7 +130,7 @@ def outcome_of(result: Registration, parameters: dict, control: JobControl) -> O
 
 
 def _for_slicer(field: DisplacementField) -> tuple[np.ndarray, Geometry]:
-    """A field as a transform node holds it; a huge one on a coarser grid."""
+    """A field as Slicer's transform node holds it, on a coarser grid if it is very large."""
     geometry = nodeGeometry(field.geometry)
     if geometry is not field.geometry:
         field = field.resampled(geometry).rounded()
@@ -143,15 +156,19 @@ def _log_report(report: dict, control: JobControl) -> None:
 
 
 def run_inspect(parameters: dict, arrays: dict[str, np.ndarray], control: JobControl) -> Outcome:
-    """Say whether two scans seem to be of one contrast, from coarse versions of them.
+    """Determine from coarse versions of two scans whether they seem to have the same contrast.
 
     Args:
         parameters: "fixed" and "moving" (grids).
         arrays: "fixed" and "moving" (k, j, i).
-        control: Answers.
+        control: May request to stop.
 
     Returns:
-        A report of "agreement" (see `contrast_agreement`, after linear alignment) and "same_contrast".
+        A report with "agreement" (see `contrast_agreement`, after linear alignment) and "same_contrast".
+
+    Raises:
+        InputError: A scan is constant or not finite.
+        Cancelled: The program has requested "abort".
     """
     cpu = torch.device("cpu")
     with torch.inference_mode():
@@ -165,11 +182,11 @@ def run_inspect(parameters: dict, arrays: dict[str, np.ndarray], control: JobCon
 
 
 def run_devices(parameters: dict, arrays: dict[str, np.ndarray], control: JobControl) -> Outcome:
-    """Say where this computer can compute.
+    """List the devices of this computer; uses neither parameters nor arrays.
 
     Returns:
-        A report of "devices", each {"id": "cpu", "cuda:N" or "mps", "name": for people, "memory_bytes", "memory_is":
-        "free" or "total"} (see `machine.device.Listed`), and of torch's version, "torch".
+        A report with "devices", each {"id": "cpu", "cuda:N" or "mps", "name": name to be displayed, "memory_bytes",
+        "memory_is": "free" or "total"} (see `machine.device.Listed`), and "torch", the version of PyTorch.
     """
     return Outcome({"devices": [dataclasses.asdict(device) for device in list_devices()], "torch": torch.__version__})
 
@@ -178,15 +195,18 @@ def run_repair(parameters: dict, arrays: dict[str, np.ndarray], control: JobCont
     """Refine a transform where it is wrong.
 
     Args:
-        parameters: As for "register", and "field" (grid); "region" (grid) unless there are landmarks.
+        parameters: As for `run_register`, and "field" (grid); "region" (grid) unless there are landmarks.
         arrays: "fixed", "moving" (k, j, i), "field" (k, j, i, 3) mm, LPS, fixed -> moving, and "region" (k, j, i),
             nonzero inside.
-        control: Answers and ears.
+        control: Receives the progress and the log, and may request to stop.
 
     Returns:
-        As "register"; there is no "confidence".
-    """
+        As `run_register`, without "confidence".
 
+    Raises:
+        InputError: As `repair.repair`.
+        Cancelled: The program has requested "abort".
+    """
     volume, points = _readers(parameters, arrays)
     result = repair(
         volume("fixed"),
@@ -206,18 +226,19 @@ def run_html(parameters: dict, arrays: dict[str, np.ndarray], control: JobContro
     """Make the page about a registration.
 
     Args:
-        parameters: "fixed", "moving" and "field" (grids, as `Geometry.to_dict` writes them); "report", as `register`
-            made it, or else the figures are measured; perhaps "confidence" (its grid), "worst" (as the job "maps"
-            lists them) and "names" ([fixed, moving], which the page names only then).
-        arrays: "fixed" and "moving" (k, j, i), "field" (k, j, i, 3), LPS mm, fixed -> moving, on any grid; perhaps
-            "confidence" (k, j, i) mm.
-        control: Answers.
+        parameters: "fixed", "moving" and "field" (grids, as `Geometry.to_dict` returns them); optionally "report", the
+            report of the registration (without it the figures are measured), "confidence" (grid), "worst" (as the job
+            "maps" lists the places) and "names" ([fixed, moving], to be printed on the page).
+        arrays: "fixed" and "moving" (k, j, i), "field" (k, j, i, 3), LPS mm, fixed -> moving, on any grid; optionally
+            "confidence" (expected error, (k, j, i) mm).
+        control: May request to stop.
 
     Returns:
-        A report of "html", the page.
+        A report with "html", the page.
 
     Raises:
         InputError: A scan is constant or not finite.
+        Cancelled: The program has requested "abort".
     """
     fixed, moving, confidence = (
         Volume(arrays[name], Geometry.from_dict(parameters[name])) if name in arrays else None

@@ -1,4 +1,4 @@
-"""Who hears of a job."""
+"""The listener: the object that receives the progress, log and result of a job."""
 
 from __future__ import annotations
 
@@ -18,38 +18,46 @@ _log = logging.getLogger(__name__)
 
 
 class Listener(Protocol):
-    """Who hears of a job; called from `Worker.poll` and `Worker.close` only, and after `ended` not again."""
+    """Receives the progress, previews, log and result of a job.
+
+    Its methods are called from `Worker.poll` and `Worker.close` only, and never after `ended`.
+    """
 
     def progress(self, stage: str, fraction: float, seconds_left: float | None, objective: dict | None) -> None:
-        """How far the job is.
+        """Receives a report of progress.
 
         Args:
-            stage: "prepare", "linear", "propose", "refine" or "finish"; of the job "maps", "maps".
-            fraction: Of the whole job, 0 to 1.
-            seconds_left: Estimate, or None.
-            objective: {"level", "iteration", "objective"} in the refinement, else None; lower is better.
+            stage: "prepare", "linear", "propose", "refine" or "finish"; "maps" for the job of that name.
+            fraction: Fraction of the whole job that is done, 0 to 1.
+            seconds_left: Estimated time left, or None.
+            objective: {"level", "iteration", "objective"} in the refinement, else None; a lower objective is better.
         """
 
     def preview(self, field: np.ndarray, geometry: Geometry) -> None:
-        """The displacement so far: (k, j, i, 3) float32, LPS mm, fixed -> moving, on a coarse LPS grid."""
-
-    def log(self, line: str) -> None:
-        """A line for whoever wants to know more; also the end of what a crashed process wrote."""
-
-    def ended(self, outcome: dict | GenRegError) -> None:
-        """The job is over; called once.
+        """Receives a preview of the displacement field.
 
         Args:
-            outcome: {"report": dict, "arrays": {name: ndarray}, "geometries": {name: Geometry}}, or what went wrong.
+            field: (k, j, i, 3) float32, LPS mm, fixed -> moving.
+            geometry: The field's grid, which is coarse, in LPS.
+        """
+
+    def log(self, line: str) -> None:
+        """Receives a line of the log; also the last lines that a crashed process has printed."""
+
+    def ended(self, outcome: dict | GenRegError) -> None:
+        """Receives the end of the job; called once.
+
+        Args:
+            outcome: {"report": dict, "arrays": {name: ndarray}, "geometries": {name: Geometry}}, or the error.
         """
 
 
 def call(method: Callable, *arguments) -> None:
-    """A listener's fault is its own: it is written down, and the job goes on."""
+    """Call a listener's method; an exception in it is logged, and the job continues."""
     try:
         method(*arguments)
     except Exception as error:
-        # Where, and of what kind: the error's own text may hold a node's name, and with it a patient's.
+        # Only type and place: the error's text may contain the name of a node, and thereby of a patient.
         _log.error(
             "A listener of the worker failed (%s).\n%s",
             type(error).__name__,

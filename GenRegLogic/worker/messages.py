@@ -1,5 +1,5 @@
-"""What program and worker say to one another: JSON messages, and arrays as raw chunks behind the message that names
-them. Nothing is pickled, so what arrives can be wrong but cannot run.
+"""What program and worker exchange: JSON messages, and arrays as raw chunks that follow the message which lists them.
+Nothing is pickled, so received data cannot execute code.
 
 Key names: `encode` and `decode` (messages), `describe`, `chunks` and `Assembly` (arrays), `error_to_message` and
 `error_from_message`.
@@ -35,14 +35,14 @@ MESSAGE, CHUNK = ord("J"), ord("C")
 
 CHUNK_BYTES = 2**20
 CREDITS = 4
-"""Chunks that may be on their way to the worker without its having said that it took them."""
+"""Chunks that may be sent to the worker before it has confirmed that it has received them."""
 
 SENT_KINDS = "biufc"
-"""Kinds of numbers that can be sent."""
+"""NumPy's kinds of the types that can be sent."""
 
 
 def encode(message: Mapping) -> bytes:
-    """A message as a frame's payload; NumPy's numbers and arrays become plain ones."""
+    """A message as the payload of a frame; NumPy's scalars and arrays become numbers and lists."""
     return json.dumps(message, default=_plain).encode()
 
 
@@ -53,10 +53,10 @@ def _plain(value):
 
 
 def decode(payload: bytes | bytearray | memoryview) -> dict:
-    """The message of a payload.
+    """The message in a payload.
 
     Raises:
-        ProtocolError: It is none.
+        ProtocolError: The payload holds no message.
     """
     try:
         message = json.loads(bytes(payload))
@@ -71,7 +71,7 @@ def describe(arrays: Mapping[str, np.ndarray]) -> list[dict]:
     """Names, types and shapes of arrays, in the order in which their chunks are sent.
 
     Raises:
-        InputError: An array holds something else than numbers.
+        InputError: An array's values are not numbers.
     """
     for name, array in arrays.items():
         if array.dtype.kind not in SENT_KINDS:
@@ -82,7 +82,7 @@ def describe(arrays: Mapping[str, np.ndarray]) -> list[dict]:
 def chunks(array: np.ndarray) -> Iterator[memoryview]:
     """The bytes of an array in C order, at most CHUNK_BYTES at a time.
 
-    An array that is contiguous is not copied, of another no more than one slab at a time.
+    A contiguous array is not copied; of any other, one slab at a time is.
     """
     if array.size == 0:
         return
@@ -96,17 +96,17 @@ def chunks(array: np.ndarray) -> Iterator[memoryview]:
 
 
 class Assembly:
-    """Arrays that are arriving.
+    """Arrays that are being received.
 
     Args:
-        description: What `describe` said of them.
+        description: As returned by `describe`.
 
     Attributes:
-        arrays: By name; their values are whole once `done`.
+        arrays: The arrays by name; complete when `done`.
 
     Raises:
-        ProtocolError: The description is not one.
-        MemoryError: There is no room for them.
+        ProtocolError: The description is invalid.
+        MemoryError: There is not enough memory for the arrays.
     """
 
     def __init__(self, description: list[dict]) -> None:
@@ -118,19 +118,19 @@ class Assembly:
                     raise ValueError("not an array of numbers")
                 self.arrays[entry["name"]] = np.empty(shape, dtype)
         except (KeyError, TypeError, ValueError) as error:
-            raise ProtocolError("a description of arrays that makes no sense") from error
+            raise ProtocolError("an invalid description of arrays") from error
         self._open = [array.reshape(-1).view(np.uint8) for array in self.arrays.values() if array.size]
 
     @property
     def done(self) -> bool:
-        """Whether everything has arrived."""
+        """Whether all arrays are complete."""
         return not self._open
 
     def take(self, chunk: bytes | bytearray | memoryview) -> None:
-        """Put the next chunk where it belongs.
+        """Store the next chunk.
 
         Raises:
-            ProtocolError: It doesn't fit.
+            ProtocolError: No array is incomplete, or the chunk is empty or longer than what its array lacks.
         """
         if not self._open or not 0 < len(chunk) <= len(self._open[0]):
             raise ProtocolError("a chunk that belongs to no array")
@@ -141,11 +141,11 @@ class Assembly:
 
 
 def error_to_message(error: GenRegError) -> dict:
-    """The class and the sentence of an error."""
+    """The class name and the sentence of an error."""
     return {"class": type(error).__name__, "sentence": str(error)}
 
 
 def error_from_message(message: Mapping) -> GenRegError:
-    """The error of a class and a sentence; of a class that isn't known, the base of all."""
+    """The error that `error_to_message` has described; an unknown class becomes `GenRegError`."""
     kind = getattr(errors, message["class"], GenRegError) if message["class"] in errors.__all__ else GenRegError
     return kind(str(message["sentence"]))

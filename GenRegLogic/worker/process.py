@@ -1,4 +1,8 @@
-"""The worker's process as the program sees it: started with its channel and its lifeline, ended for certain."""
+"""The worker's process on the program's side: starts it, and makes sure that it ends with the program.
+
+The process has two connections to the program: the channel, and its standard input as a lifeline. The process exits
+when the lifeline is closed, which also happens if the program crashes.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +19,20 @@ from pathlib import Path
 from ..errors import WorkerError
 from .channel import Channel, make_pair
 
-__all__ = ["WorkerProcess", "end_sentence"]
+__all__ = ["WorkerProcess", "close_all", "end_sentence"]
 
 MAIN = Path(__file__).resolve().with_name("__main__.py")
 TAIL_BYTES = 8000
 TAIL_LINES = 40
 GRACE_SECONDS = 0.3
-"""For the process to leave by itself when its lifeline is cut, before it is killed."""
+"""Time in which the process should exit by itself after its lifeline is closed; then it is killed."""
 
 KILL_SECONDS = 5.0
-SIGKILL, SIGSEGV = 9, 11
-SHELL_SIGNALS = 128
-"""What launchers add to the number of the signal that ended the program they launched."""
+"""How long to wait for the end of a killed process."""
+
+SIGKILL = 9  # signal.SIGKILL does not exist on Windows
+SHELL_SIGNALS, LARGEST_SIGNAL = 128, 64
+"""Launchers such as a shell exit with 128 plus the number of the signal that ended the program they launched."""
 
 
 class WorkerProcess:
@@ -37,13 +43,13 @@ class WorkerProcess:
         environment: Variables to set besides those of this process.
 
     Attributes:
-        channel: To it.
-        ready: It has said that it takes jobs.
-        deaf: It takes nothing any more.
-        lost: It has hung up, and everything that it said was received.
+        channel: The program's end of the channel.
+        ready: Whether the process has reported that it accepts jobs.
+        deaf: Whether sending to it has failed; received data may still be unread.
+        lost: Whether it has closed the channel, and everything that it sent has been received.
 
     Raises:
-        WorkerError: It could not be started.
+        WorkerError: The process could not be started.
     """
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
@@ -73,21 +79,21 @@ class WorkerProcess:
             ) from error
         finally:
             theirs.close()
-        # Also at the end of the interpreter, and when nobody holds this object any more.
+        # Also called at the interpreter's exit, and when this object is garbage-collected.
         self._end = weakref.finalize(self, _end, self._popen, self.channel, self._output)
 
     @property
     def pid(self) -> int:
-        """Number of the process."""
+        """Process identifier."""
         return self._popen.pid
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs; -n where signal n ended it."""
+        """None while the process runs; -n if signal n ended it."""
         return self._popen.poll()
 
     def tail(self) -> list[str]:
-        """The last lines that it wrote on its standard output and error."""
+        """The last lines that the process printed on its standard output and error."""
         with contextlib.suppress(OSError, ValueError):
             size = self._output.seek(0, os.SEEK_END)
             self._output.seek(max(size - TAIL_BYTES, 0))
@@ -95,23 +101,36 @@ class WorkerProcess:
         return []
 
     def hang_up(self) -> None:
-        """Cut the channel and the lifeline: it leaves by itself if it can. Does not wait."""
+        """Close the channel and the lifeline, so that the process exits by itself if it can. Does not wait."""
         self.channel.close()
         with contextlib.suppress(OSError):
             self._popen.stdin.close()
 
     def kill(self) -> None:
-        """End it now, whatever state it is in. Does not wait."""
+        """Kill the process, whatever state it is in. Does not wait."""
         self.hang_up()
         _kill(self._popen)
 
     def close(self) -> None:
-        """End it and wait until it is gone."""
+        """End the process and wait until it has ended; it is killed if it does not exit by itself."""
         self._end()
+
+    def close_if_ended(self) -> bool:
+        """Release what belongs to the process if it has ended; returns whether it has. Does not wait."""
+        if self.exit_code is None:
+            return False
+        self.close()
+        return True
+
+
+def close_all(processes: list[WorkerProcess]) -> None:
+    """End processes, wait until they have ended, and empty the list."""
+    while processes:
+        processes.pop().close()
 
 
 def _inheriting(handle: int) -> dict:
-    """How the worker inherits its end of the channel, and stays out of this program's terminal and window."""
+    """Options of `Popen`: the worker inherits its end of the channel, and gets no terminal and no window."""
     if sys.platform != "win32":
         return {"pass_fds": [handle], "start_new_session": True}
     os.set_handle_inheritable(handle, True)
@@ -127,7 +146,7 @@ def _kill(popen: subprocess.Popen) -> None:
         if sys.platform == "win32":
             popen.kill()
         else:
-            os.killpg(popen.pid, signal.SIGKILL)  # a launcher and what it launched: it leads a session of its own
+            os.killpg(popen.pid, signal.SIGKILL)  # the process group: a launcher and what it launched
 
 
 def _end(popen: subprocess.Popen, channel: Channel, output) -> None:
@@ -144,9 +163,13 @@ def _end(popen: subprocess.Popen, channel: Channel, output) -> None:
 
 
 def end_sentence(exit_code: int | None) -> str:
-    """What to tell somebody whose job's process has ended too early."""
+    """One sentence for the user whose job's process has ended unexpectedly.
+
+    Args:
+        exit_code: See `WorkerProcess.exit_code`; None if it is not known.
+    """
     number = None
-    if exit_code is not None and (exit_code < 0 or SHELL_SIGNALS < exit_code < SHELL_SIGNALS + 65):
+    if exit_code is not None and (exit_code < 0 or SHELL_SIGNALS < exit_code <= SHELL_SIGNALS + LARGEST_SIGNAL):
         number = -exit_code if exit_code < 0 else exit_code - SHELL_SIGNALS
     if number == SIGKILL:
         return (

@@ -1,4 +1,4 @@
-"""The worker's side of the line: receives a job and its arrays, runs it, tells how it goes, sends what came out."""
+"""The worker's side of the channel: receives a job and its arrays, runs it, reports progress and sends the result."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ __all__ = ["Server"]
 
 
 class Server:
-    """Serves one job after the other until the program hangs up.
+    """Serves one job after the other until the program closes the channel.
 
     Args:
-        channel: To the program.
-        load: Imports what the jobs need, and returns them by name.
+        channel: The worker's end of the channel.
+        load: Imports what the jobs need, and returns the jobs by name; `load_jobs` by default.
     """
 
     def __init__(self, channel: Channel, load: Callable[[], dict[str, Callable]] | None = None) -> None:
@@ -31,10 +31,10 @@ class Server:
         self._load = load or load_jobs
 
     def run(self) -> None:
-        """Returns when the process shall end.
+        """Serve jobs.
 
         Raises:
-            ChannelClosed: The program has hung up.
+            ChannelClosed: The program has closed the channel; this is the regular end.
         """
         try:
             jobs = self._load()
@@ -45,25 +45,28 @@ class Server:
         while True:
             kind, payload = self._next()
             if kind != MESSAGE:
-                continue  # left over from a job that was given up, like answers that come too late
+                continue  # left over from a job that was given up
             message = decode(payload)
             if message["type"] == "job" and self._serve(message, jobs):
                 return self._wait_for_end()
 
     def _wait_for_end(self) -> NoReturn:
-        """The program hangs up when it has received everything; until then the line must stay."""
+        """Keep the channel open until the program, which has then received everything, closes it."""
         while True:
             self._next()
 
     def send(
         self, message: dict, arrays: dict[str, np.ndarray] | None = None, between: Callable[[], None] = lambda: None
     ) -> None:
-        """A message and the arrays that belong to it; waits until the program has taken them.
+        """Send a message and its arrays; waits until the program has received them.
 
         Args:
-            message: With the key "type".
-            arrays: By name.
-            between: Called before each chunk; it may raise.
+            message: Must have the key "type".
+            arrays: Arrays by name.
+            between: Called before each chunk; it may raise, which ends the sending.
+
+        Raises:
+            ChannelClosed: The program has closed the channel.
         """
         if arrays is not None:
             message = message | {"arrays": describe(arrays)}
@@ -75,11 +78,15 @@ class Server:
 
     @property
     def heeded(self) -> bool:
-        """Whether the program takes what is sent; while it is at something else, a job shall not wait for it."""
+        """Whether the program is receiving; if it is busy, a job should not wait for it."""
         return self._channel.wait(0, to_send=True, to_receive=False)
 
     def pending(self) -> Iterator[tuple[int, bytes]]:
-        """The frames that have arrived by now."""
+        """The frames that have arrived; does not wait.
+
+        Raises:
+            ChannelClosed: The program has closed the channel.
+        """
         while (frame := self._channel.receive()) is not None:
             yield frame
 
@@ -91,7 +98,7 @@ class Server:
             self._channel.wait(None)
 
     def _serve(self, message: dict, jobs: dict[str, Callable]) -> bool:
-        """Run one job to its end; returns whether the process shall end with it."""
+        """Run one job to its end; returns whether the process should end after it."""
         parameters = message["parameters"]
         control = JobControl(self, parameters)
         outcome, error = None, None
@@ -155,18 +162,18 @@ class Server:
 
 
 def load_jobs() -> dict[str, Callable]:
-    """Import torch and the engine.
+    """Import torch and the engine; returns the jobs by name.
 
     Raises:
-        DependencyError: They are not there, or do not load.
+        DependencyError: A package is missing or does not load.
     """
     try:
-        import torch  # noqa: F401 - first, and by itself: its absence has a sentence of its own
+        import torch  # noqa: F401 - first and separately, since its absence has an error message of its own
     except ImportError as error:
         if getattr(error, "name", None) == "torch":
             raise DependencyError("PyTorch is not installed; install it and run the registration again.") from error
         raise DependencyError("PyTorch is installed but does not load; install it again.") from error
-    except OSError as error:  # a library of it that the system refuses
+    except OSError as error:  # one of its shared libraries does not load
         raise DependencyError("PyTorch is installed but does not load; install it again.") from error
     try:
         from ..machine.device import tune_allocator
@@ -182,7 +189,7 @@ def load_jobs() -> dict[str, Callable]:
 
 
 def holds_gpu() -> bool:
-    """Whether this process has taken memory of a GPU, some of which only its end gives back."""
+    """Whether this process has allocated GPU memory, some of which is released only when the process ends."""
     torch = sys.modules.get("torch")
     if torch is None:
         return False

@@ -1,4 +1,4 @@
-"""Small scans and a stand-in for the engine, so that the command line is tested by itself."""
+"""Small scans, and a stand-in for the engine, so that the command line is tested without it."""
 
 import sys
 from types import SimpleNamespace

@@ -1,6 +1,6 @@
 """Scans that cannot be registered: exit code 2, one sentence, nothing written.
 
-These meet the real readers and the real engine.
+These tests use the real readers and the real engine.
 """
 
 import numpy as np
@@ -94,12 +94,12 @@ UNREADABLE = {
 @pytest.mark.parametrize("role", ["fixed", "moving"])
 @pytest.mark.parametrize("kind", UNREADABLE)
 def test_an_unusable_scan_is_refused_with_one_sentence(genreg, folder, kind, role):
-    make, said = UNREADABLE[kind]
+    make, expected = UNREADABLE[kind]
     scans = (make(), "moving.nii.gz") if role == "fixed" else ("fixed.nii.gz", make())
     ran = genreg("register", *scans, "-o", "out/t.nii.gz")
     assert ran.code == 2
     assert is_one_sentence(ran.err), ran.err
-    assert said in ran.err
+    assert expected in ran.err
     assert names(folder / "out") == []
 
 
@@ -111,13 +111,13 @@ def test_a_negative_spacing_is_refused_with_one_sentence(genreg, folder):
     assert names(folder / "out") == []
 
 
-def test_damage_in_a_nifti_file_is_refused_as_in_any_other(genreg, folder):
+def test_nan_values_in_a_nifti_file_are_refused_as_in_other_formats(genreg, folder):
     ran = genreg("register", with_values(np.nan, 0.2, ".nii.gz"), "moving.nii.gz", "-o", "out/t.nii.gz")
     assert ran.code == 2
     assert "NaN or infinite" in ran.err
 
 
-def test_a_few_bad_voxels_are_repaired_and_mentioned(genreg, folder):
+def test_a_few_bad_voxels_are_replaced_and_reported(genreg, folder):
     scan = with_values(np.nan, 0.005)
     ran = genreg("register", scan, "moving.nii.gz", "-o", "out/t.nii.gz", "--report", "out/r.json")
     assert ran.code in (0, 3)
@@ -144,7 +144,7 @@ def save_points(points, name):
 GUIDANCE = {
     "an empty fixed mask": (lambda: ("--fixed-mask", save(box(0, 0), "m.nii.gz")), "fixed mask is empty"),
     "an empty moving mask": (lambda: ("--moving-mask", save(box(0, 0), "m.nii.gz")), "moving mask is empty"),
-    "a mask elsewhere": (
+    "a mask outside the scan": (
         lambda: ("--fixed-mask", save(box(5, 12), "m.nii.gz", origin=(900.0, 0.0, 0.0))),
         "does not lie over",
     ),
@@ -188,15 +188,15 @@ GUIDANCE = {
 
 @pytest.mark.parametrize("kind", GUIDANCE)
 def test_unusable_guidance_is_refused_with_one_sentence(genreg, folder, kind):
-    make, said = GUIDANCE[kind]
+    make, expected = GUIDANCE[kind]
     ran = genreg("register", "fixed.nii.gz", "moving.nii.gz", "-o", "out/t.nii.gz", *make())
     assert ran.code == 2
     assert is_one_sentence(ran.err), ran.err
-    assert said.lower() in ran.err.lower()
+    assert expected.lower() in ran.err.lower()
     assert names(folder / "out") == []
 
 
-def test_cuda_on_a_machine_without_it_is_refused_with_one_sentence(genreg, folder, monkeypatch):
+def test_cuda_is_refused_with_one_sentence_where_there_is_none(genreg, folder, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     ran = genreg("register", "fixed.nii.gz", "moving.nii.gz", "-o", "out/t.nii.gz", "--device", "cuda")
     assert ran.code == 2
@@ -204,7 +204,7 @@ def test_cuda_on_a_machine_without_it_is_refused_with_one_sentence(genreg, folde
     assert names(folder / "out") == []
 
 
-def test_scans_that_share_no_place_are_refused_when_no_alignment_may_bring_them_together(genreg, folder):
+def test_scans_that_do_not_overlap_are_refused_without_linear_alignment(genreg, folder):
     save(blob(), "far.nii.gz", origin=(5000.0, 0.0, 0.0))
     ran = genreg("register", "fixed.nii.gz", "far.nii.gz", "-o", "out/t.nii.gz", "--init", "none", "--quiet")
     assert ran.code == 2
@@ -213,7 +213,7 @@ def test_scans_that_share_no_place_are_refused_when_no_alignment_may_bring_them_
     assert names(folder / "out") == []
 
 
-def test_a_mask_on_another_grid_is_resampled_and_mentioned(genreg, folder):
+def test_a_mask_on_another_grid_is_resampled_and_reported(genreg, folder):
     save(np.ones((9, 10, 11), np.uint8), "m.nii.gz", spacing=(4.0, 4.0, 5.0))
     ran = genreg("register", "fixed.nii.gz", "moving.nii.gz", "-o", "out/t.nii.gz", "--fixed-mask", "m.nii.gz")
     assert ran.code in (0, 3)

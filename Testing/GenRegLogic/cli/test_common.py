@@ -1,4 +1,4 @@
-"""DICOM folders on the command line: no warning of the reader is lost, and gaps are refused unless allowed."""
+"""DICOM folders on the command line: the reader's warnings are printed, and missing slices are refused by default."""
 
 import sys
 from pathlib import Path
@@ -25,7 +25,7 @@ COMMANDS = {
 
 @pytest.fixture
 def run(genreg, folder, engine):
-    """Writes slices at these heights to a folder "scan", beside an identity transform, and runs a command."""
+    """Writes slices at the given heights to the folder "scan", and an identity transform; then runs a command."""
     sitk.WriteTransform(sitk.Euler3DTransform(), str(folder / "t.tfm"))
 
     def act(command, heights, *more):
@@ -45,13 +45,13 @@ def test_a_gap_in_a_series_is_refused_in_one_sentence_and_nothing_is_written(run
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_gap_that_is_allowed_is_said_on_standard_error(run, command):
+def test_a_gap_that_is_allowed_is_reported_on_standard_error(run, command):
     ran = run(command, GAP, "--allow-missing-slices")
     assert ran.code in (0, 3)
     assert "genreg: warning: scan: The DICOM series lacks 1 slice and" in ran.err
 
 
-def test_the_choice_among_two_series_is_said_on_standard_error(run, folder):
+def test_the_choice_among_two_series_is_reported_on_standard_error(run, folder):
     (folder / "scan").mkdir()
     write_series(folder / "scan", EVEN[:3], number=2, seed=1)
     ran = run("warp", EVEN)
@@ -59,6 +59,6 @@ def test_the_choice_among_two_series_is_said_on_standard_error(run, folder):
     assert "genreg: warning: scan: The folder holds 2 DICOM series" in ran.err
 
 
-def test_a_good_series_is_read_in_silence(run):
+def test_a_complete_series_is_read_without_a_warning(run):
     ran = run("warp", EVEN)
     assert (ran.code, ran.err) == (0, "")

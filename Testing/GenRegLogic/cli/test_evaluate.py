@@ -1,4 +1,4 @@
-"""`genreg evaluate`: one JSON object on standard output, equal to a plain computation."""
+"""`genreg evaluate`: one JSON object on standard output, with known values for a known transform."""
 
 import json
 
@@ -50,7 +50,7 @@ def test_without_labels_and_points_only_the_transform_is_measured(genreg, pair):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "expected"),
     [
         (("--fixed-labels", "fl.nii.gz"), "go together"),
         (("--moving-points", "mp.csv"), "go together"),
@@ -61,9 +61,9 @@ def test_without_labels_and_points_only_the_transform_is_measured(genreg, pair):
         (("--fixed-points", "fp.csv", "--moving-points", "fixed.nii.gz"), "point file"),
     ],
 )
-def test_bad_input_is_one_sentence(genreg, pair, words, said):
+def test_bad_input_is_refused_with_one_sentence(genreg, pair, words, expected):
     ran = genreg("evaluate", *SCANS, "-t", "shift.tfm", *words)
     assert ran.code == 2
     assert ran.out == ""
     assert is_one_sentence(ran.err), ran.err
-    assert said in ran.err
+    assert expected in ran.err

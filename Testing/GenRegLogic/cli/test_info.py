@@ -1,4 +1,4 @@
-"""`genreg info`: what somebody would paste into a report of a problem."""
+"""`genreg info`: what a bug report should contain."""
 
 from types import SimpleNamespace
 
@@ -18,7 +18,7 @@ def test_the_networks_weights_are_named_by_their_checksum(genreg):
     assert f"network.npz, 1.2 MB, SHA-256 {SHA256[:12]}" in genreg("info").out
 
 
-def test_weights_of_another_network_are_told(genreg, monkeypatch, tmp_path):
+def test_missing_weights_are_reported(genreg, monkeypatch, tmp_path):
     monkeypatch.setattr("GenRegLogic.network.apply.WEIGHTS", tmp_path / "network.npz")
     ran = genreg("info")
     assert ran.code == 0

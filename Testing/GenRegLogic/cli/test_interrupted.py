@@ -1,4 +1,4 @@
-"""The program as the system sees it: killed, interrupted, out of room. Each test starts the real command."""
+"""The program killed, interrupted, or on a full disk. Each test starts the real command as a process."""
 
 import os
 import signal
@@ -27,9 +27,9 @@ sys.exit(main(sys.argv[1:]))
 
 
 def start(folder, *words, program=None, **options):
-    """The command as a process of its own, working in the folder."""
+    """Start the command as a process of its own with the folder as its working directory."""
     how = ["-m", "GenRegLogic.cli"] if program is None else ["-c", program]
-    # A process that is killed, or may write only small files, must not leave half a .pyc file behind.
+    # A process that is killed, or can write only small files, must not leave an incomplete .pyc file behind.
     environment = os.environ | {"PYTHONPATH": __file__.partition("Testing")[0], "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.Popen(
         [sys.executable, *how, *words],
@@ -46,7 +46,7 @@ def visible(folder):
     return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
 
 
-def test_killed_in_the_middle_of_the_work_it_leaves_nothing(folder):
+def test_a_run_that_is_killed_while_computing_leaves_no_files(folder):
     process = start(folder, *REGISTER)
     assert "%" in process.stderr.readline()
     process.kill()
@@ -54,7 +54,7 @@ def test_killed_in_the_middle_of_the_work_it_leaves_nothing(folder):
     assert list((folder / "out").iterdir()) == []
 
 
-def test_killed_while_writing_it_leaves_nothing_under_the_final_names(folder):
+def test_a_run_that_is_killed_while_writing_leaves_no_files_under_the_final_names(folder):
     process = start(folder, *REGISTER, program=STALL_BEFORE_RENAMING)
     assert process.stdout.readline() == "renaming\n"
     process.kill()
@@ -62,10 +62,10 @@ def test_killed_while_writing_it_leaves_nothing_under_the_final_names(folder):
     assert visible(folder / "out") == []
 
 
-def test_interrupted_before_the_work_it_says_so_and_leaves_nothing(folder):
-    # A job in a shell's background inherits that Ctrl-C is ignored, and so would these tests' processes.
-    heard = "import signal, GenRegLogic.files.images\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    program = heard + STALL_BEFORE_RENAMING.replace(
+def test_a_run_that_is_interrupted_while_reading_prints_one_sentence_and_leaves_no_files(folder):
+    # A background job of a shell ignores Ctrl-C, and processes started by these tests would inherit that.
+    restored = "import signal, GenRegLogic.files.images\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    program = restored + STALL_BEFORE_RENAMING.replace(
         "os.replace = stall",
         "GenRegLogic.files.images.read_volume = lambda *_, **_options: signal.raise_signal(signal.SIGINT)",
     )
@@ -76,7 +76,7 @@ def test_interrupted_before_the_work_it_says_so_and_leaves_nothing(folder):
     assert list((folder / "out").iterdir()) == []
 
 
-def test_interrupted_once_the_real_engine_keeps_its_best(folder):
+def test_a_run_that_is_interrupted_once_writes_its_best_result_so_far(folder):
     process = start(folder, *REGISTER, "--iterations", "10000")
     assert "%" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
@@ -86,7 +86,7 @@ def test_interrupted_once_the_real_engine_keeps_its_best(folder):
     read_transform(folder / "out/t.nii.gz")
 
 
-def test_a_file_that_finds_no_room_is_one_sentence_and_leaves_nothing(folder):
+def test_a_full_disk_is_reported_with_one_sentence_and_leaves_no_files(folder):
     import resource
 
     def allow_only_small_files():

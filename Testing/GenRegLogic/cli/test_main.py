@@ -1,4 +1,4 @@
-"""The entry point: help, exit codes, and failures that nobody foresaw."""
+"""The entry point: help, exit codes, unexpected errors, and shell completion."""
 
 import re
 import shlex
@@ -89,7 +89,7 @@ def broken(monkeypatch):
     return fail_with
 
 
-def test_an_unforeseen_error_is_one_sentence_with_a_hint(broken, capsys, monkeypatch):
+def test_an_unexpected_error_is_reported_with_one_sentence_and_a_hint(broken, capsys, monkeypatch):
     monkeypatch.delenv("GENREG_DEBUG", raising=False)
     assert broken(ZeroDivisionError("division by zero")) == 1
     error = capsys.readouterr().err
@@ -98,14 +98,14 @@ def test_an_unforeseen_error_is_one_sentence_with_a_hint(broken, capsys, monkeyp
     assert "GENREG_DEBUG=1" in error
 
 
-def test_the_debug_variable_shows_where_it_went_wrong(broken, capsys, monkeypatch):
+def test_the_debug_variable_adds_the_traceback(broken, capsys, monkeypatch):
     monkeypatch.setenv("GENREG_DEBUG", "1")
     broken(ZeroDivisionError("division by zero"))
     assert "Traceback" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "said"),
+    ("error", "code", "expected"),
     [
         (KeyboardInterrupt(), 130, "interrupted"),
         (MemoryError(), 2, "not enough memory"),
@@ -114,11 +114,11 @@ def test_the_debug_variable_shows_where_it_went_wrong(broken, capsys, monkeypatc
         (RuntimeError("first line\nsecond line"), 1, "first line"),
     ],
 )
-def test_other_failures_have_their_own_code_and_one_sentence(broken, capsys, error, code, said):
+def test_known_failures_have_an_exit_code_and_one_sentence(broken, capsys, error, code, expected):
     assert broken(error) == code
     message = capsys.readouterr().err
     assert is_one_sentence(message)
-    assert said in message
+    assert expected in message
     assert "second line" not in message
 
 
@@ -131,20 +131,20 @@ class TestCompletion:
         assert stopped.value.code == 0
         return capsys.readouterr().out
 
-    def test_the_script_knows_every_command_and_its_options(self, script):
+    def test_the_script_contains_every_command_and_its_options(self, script):
         for word in (*COMMANDS, "--keep-rigid", "--linear-only", "describe"):
             assert word in script
 
-    def test_no_description_is_cut_by_a_colon_in_it(self, script, shell):
+    def test_no_placeholder_with_a_colon_is_in_the_script(self, script, shell):
         assert "cuda[:N]" not in script
 
-    def test_the_shell_understands_the_script(self, script, shell):
+    def test_the_script_has_no_syntax_errors(self, script, shell):
         if shutil.which(shell) is None:
             pytest.skip(f"{shell} is not installed")
         ran = subprocess.run([shell, "-n"], input=script, capture_output=True, text=True)
         assert (ran.returncode, ran.stderr) == (0, "")
 
-    def test_without_the_package_that_makes_it_one_sentence_says_so(self, shell, monkeypatch, capsys):
+    def test_a_missing_shtab_is_reported_with_one_sentence(self, shell, monkeypatch, capsys):
         monkeypatch.setitem(sys.modules, "shtab", None)
         assert main(["--print-completion", shell]) == 2
         error = capsys.readouterr().err

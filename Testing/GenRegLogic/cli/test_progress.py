@@ -1,4 +1,4 @@
-"""Progress on a terminal and elsewhere."""
+"""Progress as a bar on a terminal and as plain lines elsewhere."""
 
 import io
 from types import SimpleNamespace
@@ -18,7 +18,7 @@ def report(stage, fraction, seconds_left=None):
     return SimpleNamespace(stage=stage, fraction=fraction, seconds_left=seconds_left)
 
 
-def test_plain_lines_come_once_per_stage_and_tenth():
+def test_a_plain_line_is_printed_once_per_stage_and_tenth():
     stream = io.StringIO()
     with Meter(stream=stream) as meter:
         for hundredth in range(101):
@@ -28,7 +28,7 @@ def test_plain_lines_come_once_per_stage_and_tenth():
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(5.4, "  5 s left"), (125, "  2 min 05 s left"), (0.2, "")])
-def test_the_time_left_is_told(seconds, text):
+def test_the_time_left_is_shown(seconds, text):
     stream = io.StringIO()
     with Meter(stream=stream) as meter:
         meter(report("refine", 0.5, seconds))
@@ -47,7 +47,7 @@ def test_a_terminal_gets_one_bar_with_stage_and_time():
 
 
 @pytest.mark.parametrize("stream", [io.StringIO(), Terminal()], ids=["plain", "terminal"])
-def test_writing_takes_the_place_of_the_last_stage(stream):
+def test_writing_is_shown_after_the_last_stage(stream):
     with Meter(stream=stream) as meter:
         meter(report("finish", 1.0, 0.0))
         meter(WRITING)

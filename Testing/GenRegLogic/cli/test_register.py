@@ -1,4 +1,4 @@
-"""`genreg register`: options reach the engine, and results reach the disk, whole or not at all."""
+"""`genreg register`: options reach the engine, and all or none of the results are written."""
 
 import errno
 import json
@@ -12,7 +12,9 @@ import pytest
 import SimpleITK as sitk
 
 from GenRegLogic.errors import Cancelled, InputError, ResourceError
+from GenRegLogic.files.images import read_volume, write_volume
 from GenRegLogic.files.points import write_points
+from GenRegLogic.space.volume import Volume
 
 from .conftest import SHIFT_MM, is_one_sentence, names
 
@@ -20,7 +22,7 @@ RESULTS = ("-o", "out/t.nii.gz", "--warped", "out/w.nii.gz", "--inverse", "out/i
 
 
 def displacement(path, point=(20.0, 20.0, 20.0)):
-    """What a transform file does to a point, as SimpleITK reads it."""
+    """Displacement of a point by a transform file, LPS mm, as SimpleITK reads it."""
     if str(path).endswith((".h5", ".tfm")):
         transform = sitk.ReadTransform(str(path))
     else:
@@ -28,7 +30,7 @@ def displacement(path, point=(20.0, 20.0, 20.0)):
     return np.subtract(transform.TransformPoint(point), point)
 
 
-def test_all_results_that_were_asked_for_are_written(genreg, engine, folder):
+def test_all_requested_results_are_written(genreg, engine, folder):
     assert genreg("register", "fixed.nii.gz", "moving.nii.gz", *RESULTS).code == 0
     assert names(folder / "out") == ["i.nii.gz", "r.json", "t.nii.gz", "w.nii.gz"]
     np.testing.assert_allclose(displacement(folder / "out/t.nii.gz"), SHIFT_MM, atol=1e-3)
@@ -36,18 +38,18 @@ def test_all_results_that_were_asked_for_are_written(genreg, engine, folder):
     assert json.loads((folder / "out/r.json").read_text())["verdict"]["status"] == "trustworthy"
 
 
-def test_only_the_transform_is_written_when_nothing_else_is_asked(genreg, engine, folder):
+def test_only_the_transform_is_written_when_nothing_else_is_requested(genreg, engine, folder):
     assert genreg("register", "fixed.nii.gz", "moving.nii.gz", "-o", "out/t.nrrd").code == 0
     assert names(folder / "out") == ["t.nrrd"]
 
 
 @pytest.mark.parametrize("ending", [".nii.gz", ".nii", ".nrrd", ".mha", ".h5", ".tfm"])
-def test_the_ending_chooses_the_kind_of_transform(genreg, engine, folder, ending):
+def test_the_file_name_ending_selects_the_kind_of_transform_file(genreg, engine, folder, ending):
     assert genreg("register", "fixed.nii.gz", "moving.nii.gz", "-o", f"out/t{ending}").code == 0
     np.testing.assert_allclose(displacement(folder / f"out/t{ending}"), SHIFT_MM, atol=1e-3)
 
 
-def test_a_linear_result_goes_into_a_transform_file_as_a_matrix(genreg, engine, folder):
+def test_a_linear_result_is_written_to_a_transform_file_as_a_matrix(genreg, engine, folder):
     results = ("-o", "out/t.tfm", "--inverse", "out/i.h5", "--linear-only")
     assert genreg("register", "fixed.nii.gz", "moving.nii.gz", *results).code == 0
     for name, shift in (("t.tfm", SHIFT_MM), ("i.h5", np.negative(SHIFT_MM))):
@@ -67,25 +69,30 @@ def test_every_option_reaches_the_engine(genreg, engine, folder):
     write_points(np.array([[20.0, 20.0, 20.0]] * 3), folder / "p.csv")
     sitk.WriteTransform(sitk.TranslationTransform(3, (0.0, 0.0, 4.0)), str(folder / "start.tfm"))
     options = """--linear-only --init header --iterations 7 --smoothness 2.5 --resolution 3 --device cpu --seed 5
-        --threads 1 --fixed-mask fixed.nii.gz --moving-mask moving.nii.gz --initial start.tfm
-        --fixed-landmarks p.csv --moving-landmarks p.csv --quiet"""
+        --threads 1 --network off --fixed-mask fixed.nii.gz --moving-mask moving.nii.gz --initial start.tfm
+        --fixed-landmarks p.csv --moving-landmarks q.csv --keep-rigid labels.nii.gz --quiet"""
+    write_points(np.array([[25.0, 20.0, 20.0]] * 3), folder / "q.csv")
+    fixed = read_volume(folder / "fixed.nii.gz")
+    write_volume(Volume((fixed.array > 250).astype(np.uint8), fixed.geometry), folder / "labels.nii.gz")
     assert genreg("register", "fixed.nii.gz", "moving.nii.gz", "-o", "out/t.h5", *options.split()).code == 0
     settings = engine.call.settings
     assert (settings.linear_only, settings.init, settings.iterations) == (True, "header", 7)
     assert (settings.smoothness, settings.resolution_mm, settings.device) == (2.5, 3.0, "cpu")
-    assert (settings.seed, settings.threads) == (5, 1)
-    assert engine.call.fixed_mask.geometry.is_close(engine.call.fixed.geometry)
-    assert engine.call.moving_mask is not None
+    assert (settings.seed, settings.threads, settings.network) == (5, 1, "off")
+    np.testing.assert_array_equal(engine.call.fixed_mask.array, engine.call.fixed.array)
+    np.testing.assert_array_equal(engine.call.moving_mask.array, engine.call.moving.array)
+    np.testing.assert_array_equal(engine.call.keep_rigid.array, fixed.array > 250)
     np.testing.assert_allclose(engine.call.initial([[0.0, 0.0, 0.0]]), [[0.0, 0.0, 4.0]])
-    assert engine.call.fixed_landmarks.shape == engine.call.moving_landmarks.shape == (3, 3)
+    np.testing.assert_allclose(engine.call.fixed_landmarks, [[20.0, 20.0, 20.0]] * 3)
+    np.testing.assert_allclose(engine.call.moving_landmarks, [[25.0, 20.0, 20.0]] * 3)
 
 
-def test_the_verdict_and_the_files_are_told_at_the_end(genreg, engine):
+def test_the_verdict_and_the_files_are_printed_at_the_end(genreg, engine):
     out = genreg("register", "fixed.nii.gz", "moving.nii.gz", "-o", "out/t.h5").out
     assert out.splitlines() == ["Verdict: trustworthy", "  A reason.", "  A warning.", "Wrote out/t.h5"]
 
 
-def test_it_says_that_it_writes_before_anything_is_written(genreg, engine, folder, monkeypatch):
+def test_the_stage_writing_is_shown_before_any_file_is_written(genreg, engine, folder, monkeypatch):
     from GenRegLogic.cli import register as command
 
     real, found = command.write_outputs, []
@@ -101,7 +108,7 @@ def test_it_says_that_it_writes_before_anything_is_written(genreg, engine, folde
     assert ran.err.splitlines()[-2:] == ["100 %  writing", "the files"]
 
 
-def test_quiet_says_nothing_at_all(genreg, engine):
+def test_quiet_prints_nothing_during_a_successful_run(genreg, engine):
     progress = SimpleNamespace(stage="refine", fraction=0.5, seconds_left=3.0)
     engine.before_return = lambda on_progress, cancel: on_progress(progress)
     ran = genreg("register", "fixed.nii.gz", "moving.nii.gz", "-o", "out/t.h5", "--quiet")
@@ -109,13 +116,13 @@ def test_quiet_says_nothing_at_all(genreg, engine):
 
 
 @pytest.mark.parametrize(("status", "code"), [("trustworthy", 0), ("check", 0), ("failed", 3)])
-def test_only_a_failed_verdict_changes_the_exit_code_and_the_files_are_there(genreg, engine, folder, status, code):
+def test_only_a_failed_verdict_changes_the_exit_code_and_the_files_are_written(genreg, engine, folder, status, code):
     engine.status = status
     assert genreg("register", "fixed.nii.gz", "moving.nii.gz", "-o", "out/t.h5").code == code
     assert names(folder / "out") == ["t.h5"]
 
 
-def test_one_ctrl_c_keeps_the_best_so_far(genreg, engine, folder):
+def test_one_ctrl_c_writes_the_best_result_so_far(genreg, engine, folder):
     answers = []
 
     def interrupt(on_progress, cancel):
@@ -143,7 +150,7 @@ def test_a_second_ctrl_c_gives_up_and_writes_nothing(genreg, engine, folder):
     assert names(folder / "out") == []
 
 
-def test_a_request_to_terminate_gives_up_and_writes_nothing(genreg, engine, folder):
+def test_a_termination_signal_gives_up_and_writes_nothing(genreg, engine, folder):
     def terminate(on_progress, cancel):
         os.kill(os.getpid(), signal.SIGTERM)
         assert cancel() == "abort"
@@ -154,14 +161,14 @@ def test_a_request_to_terminate_gives_up_and_writes_nothing(genreg, engine, fold
     assert names(folder / "out") == []
 
 
-def test_the_handlers_of_signals_are_as_before_after_a_run(genreg, engine):
+def test_the_signal_handlers_are_restored_after_a_run(genreg, engine):
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     genreg("register", "fixed.nii.gz", "moving.nii.gz", "-o", "out/t.h5")
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
 @pytest.mark.parametrize("error", [InputError, ResourceError])
-def test_what_the_engine_refuses_is_one_sentence_and_nothing_is_written(genreg, engine, folder, error):
+def test_an_error_of_the_engine_is_printed_as_one_sentence_and_nothing_is_written(genreg, engine, folder, error):
     def refuse(on_progress, cancel):
         raise error("The scans show nothing in common.")
 
@@ -172,7 +179,7 @@ def test_what_the_engine_refuses_is_one_sentence_and_nothing_is_written(genreg, 
     assert names(folder / "out") == []
 
 
-def test_a_disk_that_fills_up_while_writing_leaves_none_of_the_results(genreg, engine, folder, monkeypatch):
+def test_no_result_is_left_when_the_disk_fills_up_while_writing(genreg, engine, folder, monkeypatch):
     import GenRegLogic.quality.report
 
     def full(report, path):
@@ -185,7 +192,7 @@ def test_a_disk_that_fills_up_while_writing_leaves_none_of_the_results(genreg, e
     assert names(folder / "out") == []
 
 
-def test_former_results_survive_a_run_that_fails(genreg, engine, folder):
+def test_existing_results_are_kept_when_a_run_fails(genreg, engine, folder):
     (folder / "out/t.h5").write_bytes(b"former")
 
     def refuse(on_progress, cancel):
@@ -196,7 +203,7 @@ def test_former_results_survive_a_run_that_fails(genreg, engine, folder):
     assert (folder / "out/t.h5").read_bytes() == b"former"
 
 
-def test_too_little_room_is_noticed_before_the_work(genreg, engine, folder, monkeypatch):
+def test_too_little_disk_space_is_refused_before_any_work(genreg, engine, folder, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(total=10**9, used=10**9, free=1000))
     ran = genreg("register", "fixed.nii.gz", "moving.nii.gz", "-o", "out/t.h5")
     assert ran.code == 2
@@ -206,7 +213,7 @@ def test_too_little_room_is_noticed_before_the_work(genreg, engine, folder, monk
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "expected"),
     [
         (("-o", "nowhere/t.h5"), "does not exist"),
         (("-o", "fixed.nii.gz/t.h5"), "does not exist"),
@@ -224,18 +231,18 @@ def test_too_little_room_is_noticed_before_the_work(genreg, engine, folder, monk
         (("-o", "out/t.h5", "--warp", "out/w.nii.gz"), "unrecognized"),
     ],
 )
-def test_a_wish_that_cannot_be_met_is_refused_before_any_work(genreg, engine, folder, words, said):
+def test_invalid_arguments_are_refused_before_any_work(genreg, engine, folder, words, expected):
     ran = genreg("register", "fixed.nii.gz", "moving.nii.gz", *words)
     assert ran.code == 2
     assert is_one_sentence(ran.err), ran.err
-    assert said in ran.err
+    assert expected in ran.err
     assert engine.calls == []
     assert names(folder / "out") == []
 
 
 def test_a_read_only_folder_is_refused_before_any_work(genreg, engine, folder, monkeypatch):
     (folder / "out").chmod(0o500)
-    if os.access(folder / "out", os.W_OK):  # the superuser may write anywhere, so the refusal is played
+    if os.access(folder / "out", os.W_OK):  # the superuser can write anywhere, so the refusal is simulated
 
         def refuse(*args, **kwargs):
             raise PermissionError(errno.EACCES, "Permission denied")

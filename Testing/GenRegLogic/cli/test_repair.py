@@ -34,7 +34,7 @@ def ready(folder):
     return folder
 
 
-def test_it_says_when_it_writes(genreg, ready):
+def test_the_stage_writing_is_shown_last(genreg, ready):
     done = genreg(
         *("repair", "fixed.nii.gz", "moving.nii.gz", "-t", "t.nii.gz", "--region", "region.nii.gz"),
         *("-o", "out/new.nii.gz", "--iterations", "1", "--threads", "1"),
@@ -42,7 +42,7 @@ def test_it_says_when_it_writes(genreg, ready):
     assert done.err.splitlines()[-1] == "100 %  writing"
 
 
-def test_a_region_is_refined_and_the_rest_stays(genreg, ready):
+def test_a_region_is_refined_and_the_rest_is_unchanged(genreg, ready):
     done = genreg(
         "repair",
         "fixed.nii.gz",
@@ -69,7 +69,7 @@ def test_a_region_is_refined_and_the_rest_stays(genreg, ready):
     assert (ready / "out/warped.nii.gz").exists()
 
 
-def test_landmarks_say_where_and_any_kind_of_transform_is_taken(genreg, ready):
+def test_landmarks_select_the_region_and_a_translation_is_accepted_as_transform(genreg, ready):
     shift = sitk.TranslationTransform(3, (3.0, 0.0, 0.0))
     sitk.WriteTransform(shift, str(ready / "shift.tfm"))
     done = genreg(
@@ -91,14 +91,14 @@ def test_landmarks_say_where_and_any_kind_of_transform_is_taken(genreg, ready):
     assert np.abs(sample_transform(read_transform(ready / "out/new.h5"), geometry).array - [3, 0, 0]).max() > 0.5
 
 
-def test_without_a_place_it_is_refused(genreg, ready):
+def test_a_repair_without_region_and_landmarks_is_refused(genreg, ready):
     done = genreg("repair", "fixed.nii.gz", "moving.nii.gz", "-t", "t.nii.gz", "-o", "out/new.nii.gz")
     assert done.code == BAD_INPUT
     assert "Nothing says where" in done.err
     assert is_one_sentence(done.err)
 
 
-def test_one_list_of_landmarks_is_refused(genreg, ready):
+def test_landmarks_of_one_scan_only_are_refused(genreg, ready):
     done = genreg(
         "repair",
         "fixed.nii.gz",
@@ -114,7 +114,7 @@ def test_one_list_of_landmarks_is_refused(genreg, ready):
     assert "go together" in done.err
 
 
-def test_the_input_is_not_overwritten(genreg, ready):
+def test_writing_over_the_input_transform_is_refused(genreg, ready):
     done = genreg(
         "repair", "fixed.nii.gz", "moving.nii.gz", "-t", "t.nii.gz", "--region", "region.nii.gz", "-o", "t.nii.gz"
     )
@@ -122,7 +122,7 @@ def test_the_input_is_not_overwritten(genreg, ready):
     assert "also an input" in done.err
 
 
-def test_a_mask_is_kept_rigid(genreg, ready):
+def test_register_keeps_a_mask_rigid(genreg, ready):
     done = genreg(
         "register",
         "fixed.nii.gz",
@@ -141,7 +141,7 @@ def test_a_mask_is_kept_rigid(genreg, ready):
     assert body["residual_strain_pct"] < 0.5
 
 
-def test_a_linear_run_with_a_rigid_mask_writes_a_field(genreg, ready):
+def test_a_linear_result_with_a_rigid_mask_is_written_as_a_field(genreg, ready):
     done = genreg(
         "register",
         "fixed.nii.gz",

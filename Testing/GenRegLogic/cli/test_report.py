@@ -56,7 +56,7 @@ def test_without_a_report_the_figures_are_measured(genreg, made):
     assert "1.0 mm at the center" in text(made)
 
 
-def test_the_least_certain_places_are_looked_for(genreg, made):
+def test_the_expected_error_is_estimated_by_default(genreg, made):
     ran = genreg("report", *SCANS, "-t", "t.nii.gz", "--device", "cpu", *WRITE)
     assert ran.code in (0, 3)
     assert "places" in ran.err
@@ -64,7 +64,7 @@ def test_the_least_certain_places_are_looked_for(genreg, made):
     assert "was not estimated" not in text(made)
 
 
-def test_files_are_named_only_where_it_is_asked_for(genreg, made):
+def test_file_names_appear_only_with_the_option_names(genreg, made):
     words = ("report", *SCANS, "-t", "t.nii.gz", "--json", "r.json", "--no-places", *WRITE)
     genreg(*words)
     assert not [name for name in (*SCANS, "t.nii.gz", "r.json", str(made)) if name in text(made)]
@@ -72,7 +72,7 @@ def test_files_are_named_only_where_it_is_asked_for(genreg, made):
     assert all(name in text(made) for name in SCANS)
 
 
-def test_a_failed_verdict_is_told_by_the_exit_code_and_the_page_is_there(genreg, made):
+def test_a_failed_verdict_changes_the_exit_code_and_the_page_is_written(genreg, made):
     report = json.loads((made / "r.json").read_text())
     report["verdict"]["status"] = "failed"
     (made / "r.json").write_text(json.dumps(report))
@@ -80,7 +80,7 @@ def test_a_failed_verdict_is_told_by_the_exit_code_and_the_page_is_there(genreg,
     assert "Do not use this result." in text(made)
 
 
-def test_quiet_says_nothing(genreg, made):
+def test_quiet_prints_nothing(genreg, made):
     ran = genreg("report", *SCANS, "-t", "t.nii.gz", "--json", "r.json", "--quiet", *WRITE)
     assert (ran.code, ran.out, ran.err) == (0, "", "")
 
@@ -116,31 +116,31 @@ BAD = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_bad_input_is_one_sentence_and_nothing_is_written(genreg, made, kind):
-    make, said = BAD[kind]
+def test_bad_input_is_refused_with_one_sentence_and_nothing_is_written(genreg, made, kind):
+    make, expected = BAD[kind]
     ran = genreg("report", *make(), *WRITE)
     assert ran.code == 2
     assert is_one_sentence(ran.err), ran.err
-    assert said in ran.err
+    assert expected in ran.err
     assert names(made / "out") == []
 
 
 @pytest.mark.parametrize(
-    ("output", "said"),
+    ("output", "expected"),
     [("out/page.pdf", "ending"), ("no/page.html", "does not exist"), ("r.html", "also an input"), ("out", "ending")],
 )
-def test_where_no_page_can_be_written_is_found_out_first(genreg, made, output, said):
+def test_an_unwritable_output_is_refused_before_the_inputs_are_read(genreg, made, output, expected):
     (made / "r.json").rename(made / "r.html")
     ran = genreg("report", "nowhere.nii.gz", "nowhere.nii.gz", "-t", "t.nii.gz", "--json", "r.html", "-o", output)
     assert ran.code == 2
     assert is_one_sentence(ran.err), ran.err
-    assert said in ran.err
+    assert expected in ran.err
 
 
 class TestRegister:
-    """`genreg register --report`: the ending says what is written."""
+    """`genreg register --report`: the file name's ending selects what is written."""
 
-    def test_both_kinds_may_be_asked_for(self, genreg, engine, folder):
+    def test_a_json_report_and_a_page_are_written_in_one_run(self, genreg, engine, folder):
         both = ("--report", "out/r.json", "--report", "out/r.html")
         assert genreg("register", *SCANS, "-o", "out/t.h5", *both).code == 0
         assert names(folder / "out") == ["r.html", "r.json", "t.h5"]
@@ -153,5 +153,5 @@ class TestRegister:
         assert ".json, .html" in ran.err
         assert engine.calls == []
 
-    def test_one_name_twice_is_refused(self, genreg, engine, folder):
+    def test_the_same_file_name_twice_is_refused(self, genreg, engine, folder):
         assert genreg("register", *SCANS, "-o", "out/t.h5", "--report", "r.html", "--report", "r.html").code == 2

@@ -1,4 +1,4 @@
-"""`genreg warp` and `genreg warp-points`, against SimpleITK."""
+"""`genreg warp` and `genreg warp-points`, compared with SimpleITK."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ POINTS = np.array([[18.0, 20.0, 22.0], [25.0, 15.0, 18.0], [21.0, 26.0, 30.0]])
 
 
 def smooth_field():
-    """A field that bends by a few millimeters."""
+    """A smooth field of up to 2 mm along each axis."""
     k, j, i = np.indices(GRID.shape, np.float32)
     shift = np.stack([2 * np.sin(j / 6), 1.5 * np.cos(k / 7), np.sin(i / 5)], axis=-1)
     return DisplacementField(shift.astype(np.float32), GRID)
@@ -26,7 +26,7 @@ def smooth_field():
 
 @pytest.fixture
 def transforms(folder):
-    """A rotation with translation in rigid.tfm and a bending field in bend.nii.gz."""
+    """The folder with a rigid transform in rigid.tfm, a smooth field in bend.nii.gz, and points in points.csv."""
     rigid = sitk.Euler3DTransform((20.0, 20.0, 20.0), 0.1, 0.05, 0.2, (1.0, -2.0, 1.5))
     sitk.WriteTransform(rigid, str(folder / "rigid.tfm"))
     write_transform(smooth_field(), folder / "bend.nii.gz")
@@ -41,13 +41,13 @@ def itk(name):
 
 
 def through(points, *names):
-    """Points through transform files, the first one first, by SimpleITK."""
+    """Points transformed by SimpleITK with the transform files in the given order."""
     for name in names:
         points = [itk(name).TransformPoint(tuple(float(v) for v in p)) for p in points]
     return np.array(points)
 
 
-def test_an_image_is_warped_as_simpleitk_does_it(genreg, transforms):
+def test_an_image_is_warped_as_by_simpleitk(genreg, transforms):
     assert genreg("warp", "moving.nii.gz", "-t", "bend.nii.gz", "-r", "fixed.nii.gz", "-o", "out/w.nii.gz").code == 0
     moving, fixed = sitk.ReadImage("moving.nii.gz"), sitk.ReadImage("fixed.nii.gz")
     fill = float(sitk.GetArrayViewFromImage(moving).min())
@@ -57,7 +57,7 @@ def test_an_image_is_warped_as_simpleitk_does_it(genreg, transforms):
     np.testing.assert_allclose(result.array, expected, atol=1e-2)
 
 
-def test_labels_stay_labels(genreg, transforms):
+def test_a_warped_label_map_keeps_its_type_and_values(genreg, transforms):
     labels = (read_volume("moving.nii.gz").array > 250).astype(np.uint8) * 7
     write_volume(Volume(labels, read_volume("moving.nii.gz").geometry), "labels.nii.gz")
     words = ("-t", "rigid.tfm", "-r", "fixed.nii.gz", "-o", "out/l.nii.gz", "--labels")
@@ -74,7 +74,7 @@ def test_several_transforms_are_applied_in_the_order_given(genreg, transforms):
     assert np.abs(expected - through(POINTS, "bend.nii.gz", "rigid.tfm")).max() > 0.1
 
 
-def test_an_image_goes_through_several_transforms_in_the_same_order_as_points(genreg, transforms):
+def test_an_image_is_warped_through_several_transforms_in_the_same_order_as_points(genreg, transforms):
     chain = ("-t", "rigid.tfm", "-t", "bend.nii.gz")
     genreg("warp", "moving.nii.gz", *chain, "-r", "fixed.nii.gz", "-o", "out/w.nii.gz")
     genreg("warp-points", "points.csv", *chain, "-o", "out/p.csv")
@@ -87,14 +87,14 @@ def test_an_image_goes_through_several_transforms_in_the_same_order_as_points(ge
 
 
 @pytest.mark.parametrize("chain", [["rigid.tfm"], ["bend.nii.gz"], ["rigid.tfm", "bend.nii.gz"]])
-def test_the_inverse_of_the_chain_leads_back(genreg, transforms, chain):
+def test_the_inverse_of_the_chain_returns_the_original_points(genreg, transforms, chain):
     words = [word for name in chain for word in ("-t", name)]
     genreg("warp-points", "points.csv", *words, "-o", "out/there.csv")
     assert genreg("warp-points", "out/there.csv", *words, "--invert", "-o", "out/back.csv").code == 0
     np.testing.assert_allclose(read_points("out/back.csv"), POINTS, atol=0.03)
 
 
-def test_a_field_that_leads_far_away_is_inverted_where_it_leads(genreg, transforms):
+def test_a_field_of_large_displacements_is_inverted_where_it_leads(genreg, transforms):
     field = smooth_field()
     write_transform(DisplacementField(field.array + np.float32([300, 0, 0]), GRID), "far.nii.gz")
     genreg("warp-points", "points.csv", "-t", "far.nii.gz", "-o", "out/there.csv")
@@ -102,7 +102,18 @@ def test_a_field_that_leads_far_away_is_inverted_where_it_leads(genreg, transfor
     np.testing.assert_allclose(read_points("out/back.csv"), POINTS, atol=0.03)
 
 
-def test_an_inverted_composite_file_leads_back(genreg, transforms):
+def test_a_strongly_enlarging_field_is_inverted_wherever_it_leads(genreg, transforms):
+    k, j, i = np.indices(GRID.shape, np.float32)
+    points = GRID.to_world(np.stack([i, j, k], axis=-1))
+    write_transform(DisplacementField((3 * (points - GRID.center)).astype(np.float32), GRID), "four_times.nii.gz")
+    corners = GRID.center + 0.9 * (GRID.corners() - GRID.center)
+    write_points(corners, "corners.csv")
+    genreg("warp-points", "corners.csv", "-t", "four_times.nii.gz", "-o", "out/there.csv")
+    genreg("warp-points", "out/there.csv", "-t", "four_times.nii.gz", "--invert", "-o", "out/back.csv")
+    np.testing.assert_allclose(read_points("out/back.csv"), corners, atol=0.03)
+
+
+def test_the_inverse_of_a_composite_file_returns_the_original_points(genreg, transforms):
     sitk.WriteTransform(sitk.CompositeTransform([itk("rigid.tfm"), itk("bend.nii.gz")]), "both.h5")
     genreg("warp-points", "points.csv", "-t", "both.h5", "-o", "out/there.csv")
     genreg("warp-points", "out/there.csv", "-t", "both.h5", "--invert", "-o", "out/back.csv")
@@ -117,7 +128,7 @@ def test_a_transform_that_cannot_be_inverted_is_refused(genreg, transforms):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "expected"),
     [
         (("warp", "nowhere.nii.gz", "-t", "bend.nii.gz", "-r", "fixed.nii.gz", "-o", "out/w.nii.gz"), "does not exist"),
         (("warp", "moving.nii.gz", "-t", "moving.nii.gz", "-r", "fixed.nii.gz", "-o", "out/w.nii.gz"), "displacement"),
@@ -127,9 +138,9 @@ def test_a_transform_that_cannot_be_inverted_is_refused(genreg, transforms):
         (("warp-points", "points.csv", "-t", "bend.nii.gz", "-o", "out/p.nii"), "ending"),
     ],
 )
-def test_bad_input_is_one_sentence_and_nothing_is_written(genreg, transforms, words, said):
+def test_bad_input_is_refused_with_one_sentence_and_nothing_is_written(genreg, transforms, words, expected):
     ran = genreg(*words)
     assert ran.code == 2
     assert is_one_sentence(ran.err), ran.err
-    assert said in ran.err
+    assert expected in ran.err
     assert names(transforms / "out") == []

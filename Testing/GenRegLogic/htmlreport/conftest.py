@@ -1,4 +1,4 @@
-"""A small registration to make pages of, and a strict reader of pages."""
+"""Small registrations to make pages of, and a strict parser of pages."""
 
 import base64
 import io
@@ -29,7 +29,7 @@ PARENTS = {
 
 
 class Page(HTMLParser):
-    """Reads a page and collects what is wrong with its form, besides what is in it."""
+    """Parses a page; collects its text, its elements, and in `wrong` every violation of its form."""
 
     def __init__(self, text):
         super().__init__(convert_charrefs=True)
@@ -40,7 +40,7 @@ class Page(HTMLParser):
         self.wrong += [f"<{tag}> is not closed" for tag in self._open]
 
     def all(self, tag):
-        """Attributes of every element of a kind."""
+        """Attributes of every element with a tag."""
         return [attributes for name, attributes in self.tags if name == tag]
 
     def pictures(self):
@@ -74,7 +74,7 @@ class Page(HTMLParser):
 
 
 def decoded(source):
-    """The pixels of a picture that is inside a page."""
+    """Pixels of a picture from its `src`."""
     kind, _, content = source.partition(",")
     assert kind == "data:image/png;base64"
     with Image.open(io.BytesIO(base64.b64decode(content, validate=True))) as picture:
@@ -82,7 +82,7 @@ def decoded(source):
 
 
 class Registration:
-    """A made-up registration on a grid: two blobs, a smooth field, a report."""
+    """An artificial registration on a grid: two blobs, a smooth field, a report."""
 
     def __init__(self, geometry, *, moving=None, status="trustworthy", **parts):
         self.fixed = Volume(blob(geometry), geometry)
@@ -112,12 +112,12 @@ class Registration:
 
     @property
     def parts(self):
-        """The arguments of `build_html` that it cannot do without."""
+        """The required arguments of `build_html`."""
         return self.fixed, self.moving, self.forward, self.report
 
 
 def blob(geometry, shift=0.0):
-    """(k, j, i) float32: a soft ellipsoid with stripes, on almost nothing."""
+    """(k, j, i) float32: a soft ellipsoid with stripes, on a dark background."""
     k, j, i = np.meshgrid(*(np.linspace(-1, 1, n) for n in geometry.shape), indexing="ij")
     radius = np.sqrt(k**2 + j**2 + (i - shift) ** 2)
     body = 100 * np.clip(4 * (0.8 - radius), 0, 1) * (1 + 0.3 * np.sin(9 * i + 5 * k))
@@ -125,7 +125,7 @@ def blob(geometry, shift=0.0):
 
 
 def bent(geometry):
-    """A smooth field of up to a tenth of the smallest extent, strongest on the scan's first half along i."""
+    """A smooth field of up to a tenth of the smallest extent, largest in the scan's first half along i."""
     k, j, i = np.meshgrid(*(np.linspace(0, np.pi, n) for n in geometry.shape), indexing="ij")
     wave = (np.sin(k) * np.sin(j) * np.sin(i) * np.exp(-i)).astype(np.float32)
     return DisplacementField(wave[..., None] * np.float32(geometry.extent_mm.min() / 10) * [1, 0.5, -0.5], geometry)

@@ -1,4 +1,4 @@
-"""Cuts: anatomically right for every way to store a scan, in true proportions, with the values that are there."""
+"""Cuts: correct anatomical directions for every storage order, correct proportions, and correct values."""
 
 import numpy as np
 import pytest
@@ -48,14 +48,14 @@ class TestAnatomy:
         [(AXIAL, {"L", "P"}), (CORONAL, {"L", "S"}), (SAGITTAL, {"P", "S"})],
         ids=["axial", "coronal", "sagittal"],
     )
-    def test_what_is_left_back_and_up_lies_at_those_letters(self, octant, order, flips, orientation, bright):
+    def test_the_directions_of_the_body_lie_at_their_letters(self, octant, order, flips, orientation, bright):
         scan = stored_otherwise(octant, order, flips)
         point = GRID.to_world((15, 18, 12))  # inside the octant
         left, right, top, bottom = halves(shown(scan, orientation, point))
         at = dict(zip(orientation.letters, (left, right, top, bottom)))
         assert {letter for letter, shade in at.items() if shade > 0.3} == bright
 
-    def test_the_pictures_are_those_of_the_scan_as_it_was(self, octant, order, flips):
+    def test_a_scan_stored_otherwise_gives_the_same_pictures(self, octant, order, flips):
         scan = stored_otherwise(octant, order, flips)
         for orientation in ORIENTATIONS:
             point = GRID.to_world((15, 18, 12))
@@ -65,7 +65,7 @@ class TestAnatomy:
 class TestProportions:
     @pytest.mark.parametrize("orientation", ORIENTATIONS, ids=lambda o: o.name)
     @pytest.mark.parametrize("turn", [np.eye(3), rotation(0.3, -0.2, 0.4)], ids=["straight", "oblique"])
-    def test_a_ball_is_round_whatever_the_voxels(self, orientation, turn):
+    def test_a_ball_is_round_for_any_voxel_shape(self, orientation, turn):
         grid = Geometry((40, 60, 16), (1.5, 1.0, 4.0), (7.0, -20.0, 3.0), turn)
         k, j, i = np.indices(grid.shape)
         distance = np.linalg.norm(grid.to_world(np.stack([i, j, k], axis=-1)) - grid.center, axis=-1)
@@ -82,11 +82,11 @@ class TestProportions:
         assert cut.rows * cut.pixel_mm == pytest.approx(extent[orientation.down], rel=0.02)
         assert cut.rows * cut.columns == pytest.approx(10_000, rel=0.05)
 
-    def test_a_long_scan_is_no_wider_than_a_screen(self):
+    def test_the_width_of_a_picture_is_limited(self):
         cut = whole(Geometry((2000, 10, 10)), AXIAL, (0.0, 0.0, 0.0), 90_000)
         assert cut.columns <= 640
 
-    def test_a_crop_has_its_point_in_the_middle(self):
+    def test_the_point_of_a_crop_is_at_its_center(self):
         point = GRID.to_world((4, 5, 6))
         cut = crop(GRID, CORONAL, point, 12.0, 9)
         assert cut.width_mm == pytest.approx(12.0)
@@ -94,17 +94,17 @@ class TestProportions:
 
 
 class TestValues:
-    def test_values_are_those_that_simpleitk_finds(self, make_volume, oblique_grid):
+    def test_values_equal_those_of_simpleitk(self, make_volume, oblique_grid):
         volume = make_volume(oblique_grid)
         cut = crop(oblique_grid, SAGITTAL, oblique_grid.center, 8.0, 12)
         values, inside = Scan.of(volume).values(cut)
         image = volume.to_sitk()
-        for point, value in zip(cut.points(cut.oversampling).numpy().T, values.ravel()):
-            assert cut.oversampling == 1
+        assert cut.oversampling == 1
+        for point, value in zip(cut.points().numpy().T, values.ravel(), strict=True):
             assert value == pytest.approx(image.EvaluateAtPhysicalPoint(point.tolist(), sitk.sitkLinear), abs=0.05)
         assert inside.all()
 
-    def test_a_moving_scan_is_seen_through_the_transform(self, octant):
+    def test_a_moving_scan_is_sampled_through_the_transform(self, octant):
         shift = np.eye(4)
         shift[:3, 3] = (5.0, -3.0, 6.0)
         moved = Volume(octant.array, Geometry(GRID.size, GRID.spacing, tuple(np.add(GRID.origin, shift[:3, 3]))))
@@ -114,7 +114,7 @@ class TestValues:
         np.testing.assert_allclose(through, straight, atol=1e-4)
         assert inside.all()
 
-    def test_beyond_the_scan_it_is_black_and_known_to_be_outside(self, octant):
+    def test_pixels_outside_the_scan_are_black_and_marked_as_outside(self, octant):
         bright = Volume(octant.array + 5, GRID)
         cut = crop(GRID, AXIAL, GRID.to_world((0, 12, 8)), 40.0, 20)
         shades, inside = Scan.of(bright).shades(cut)
@@ -122,7 +122,7 @@ class TestValues:
         assert not inside[:, :9].any()
         assert (shades[~inside] == 0).all()
 
-    def test_fine_texture_seen_from_afar_turns_gray_and_not_into_stripes(self):
+    def test_texture_finer_than_pixels_is_averaged(self):
         grid = Geometry((400, 400, 4), (0.5, 0.5, 1.0))
         stripes = np.zeros(grid.shape, np.float32)
         stripes[..., ::2] = 1.0
@@ -137,11 +137,11 @@ def test_the_tilt_is_the_angle_to_the_bodys_axes():
 
 
 class TestMiddle:
-    """Where the planes of the whole scan are laid."""
+    """The point through which the planes of the whole scan go."""
 
     @pytest.fixture
     def halves_apart(self):
-        """Two blocks to the left and right of an empty cleft, far from the grid's own middle."""
+        """Two blocks to the left and right of an empty gap, far from the center of the grid."""
         array = np.zeros((20, 30, 40), np.float32)
         array[10:18, 12:28, 20:38] = 1.0
         array[:, :, 29] = 0.0
@@ -154,10 +154,10 @@ class TestMiddle:
         plates = Plates(halves_apart, halves_apart, still, None, body_of(halves_apart))
         return halves_apart.geometry.to_index(plates.middle)
 
-    def test_they_go_through_the_body(self, middle):
+    def test_the_middle_lies_in_the_body(self, middle):
         assert 22 < middle[0] < 36
         assert 14 < middle[1] < 26
         assert 11 < middle[2] < 17
 
-    def test_they_avoid_a_cleft(self, middle):
+    def test_the_middle_does_not_lie_in_a_gap(self, middle):
         assert middle[0] != pytest.approx(29)

@@ -1,4 +1,4 @@
-"""The page: well formed, complete in itself, private, and about the registration that it is made of."""
+"""The page: well formed, self-contained, private, and with the content of its registration."""
 
 import re
 
@@ -19,7 +19,7 @@ PICTURES = 24
 
 @pytest.fixture
 def read(small_pictures):
-    """Makes the page of a registration and reads it; its confidence is used unless another is given."""
+    """Makes the page of a registration and parses it; its confidence is used unless another is given."""
 
     def make_and_read(registration, **options):
         options = {"confidence": registration.confidence} | options
@@ -29,14 +29,14 @@ def read(small_pictures):
 
 
 class TestForm:
-    def test_every_element_is_closed_and_in_its_place(self, plain, read):
+    def test_every_element_is_closed_and_nested_correctly(self, plain, read):
         found = read(plain)
         assert found.wrong == []
         assert found.source.startswith('<!DOCTYPE html>\n<html lang="en">')
         assert [name for name, _ in found.tags].count("title") == 1
 
     @pytest.mark.parametrize("name", ["oblique and anisotropic", "left-handed", "in another axis order", "of a mouse"])
-    def test_a_scan_on_any_grid_makes_a_whole_page(self, make, read, name):
+    def test_a_scan_on_any_grid_gives_a_complete_page(self, make, read, name):
         from ..conftest import GRIDS
 
         found = read(make(GRIDS[name]))
@@ -53,24 +53,24 @@ class TestForm:
         ],
         ids=["tiny", "a rod", "a slab far away"],
     )
-    def test_odd_sizes_make_a_whole_page_too(self, make, read, geometry):
+    def test_scans_of_unusual_size_give_a_complete_page(self, make, read, geometry):
         found = read(make(geometry))
         assert found.wrong == []
         assert len(found.pictures()) >= PICTURES
 
-    def test_every_picture_has_its_size_and_its_own_description(self, plain, read):
+    def test_every_picture_has_its_size_and_a_unique_description(self, plain, read):
         found = read(plain)
         descriptions = [image["alt"] for image in found.all("img")]
         assert len(descriptions) == len(set(descriptions)) >= PICTURES
         for image, (_, pixels) in zip(found.all("img"), found.pictures()):
             assert (int(image["height"]), int(image["width"])) == pixels.shape[:2]
 
-    def test_every_heading_cell_says_what_it_heads(self, plain, read):
+    def test_every_header_cell_has_a_scope(self, plain, read):
         cells = read(plain).all("th")
         assert cells
         assert all(cell.get("scope") in ("row", "col") for cell in cells)
 
-    def test_what_a_report_says_cannot_become_part_of_the_page(self, plain, read):
+    def test_markup_in_a_report_is_escaped(self, plain, read):
         plain.report["notes"] = ['<script>alert("1")</script>']
         plain.report["device"] = "<img src=http://example.org/x.png>"
         plain.report["settings"]["<b>"] = "</td>"
@@ -78,13 +78,15 @@ class TestForm:
         found = read(plain, names=("<script>", '"><img src=x>'))
         assert found.wrong == []
         assert not found.all("script")
+        assert len(found.all("img")) >= PICTURES
         assert all(image["src"].startswith("data:") for image in found.all("img"))
         assert '<script>alert("1")</script>' in found.text
 
 
 class TestComplete:
-    def test_nothing_is_loaded_from_anywhere(self, plain, read):
+    def test_the_page_has_no_external_resources(self, plain, read):
         found = read(plain)
+        assert len(found.all("img")) >= PICTURES
         assert all(image["src"].startswith("data:image/png;base64,") for image in found.all("img"))
         tags = {name for name, _ in found.tags}
         assert not tags & {"script", "link", "iframe", "object", "embed", "audio", "video", "base", "form"}
@@ -95,16 +97,16 @@ class TestComplete:
         without_pictures = re.sub(r"data:image/png;base64,[\w+/=]+", "", found.source)
         assert not re.search(r"https?:|//[a-z]|url\(|@import|@font-face", without_pictures)
 
-    def test_a_browser_is_told_to_load_nothing(self, plain, read):
+    def test_the_security_policy_forbids_loading(self, plain, read):
         (policy,) = [meta["content"] for meta in read(plain).all("meta") if "http-equiv" in meta]
         assert policy.startswith("default-src 'none'")
 
-    def test_there_are_rules_for_paper(self, plain, read):
+    def test_the_style_has_rules_for_printing(self, plain, read):
         style = read(plain).source.partition("<style>")[2].partition("</style>")[0]
         assert "@media print" in style
         assert "@page" in style
 
-    def test_noise_does_not_make_it_too_large(self, make):
+    def test_a_page_of_noisy_scans_is_below_the_size_limit(self, make):
         registration = make(Geometry((240, 240, 40)))
         noise = np.random.default_rng(0).integers(0, 1000, (2, 40, 240, 240), np.int16)
         registration.fixed, registration.moving = (Volume(array, registration.fixed.geometry) for array in noise)
@@ -119,12 +121,12 @@ class TestComplete:
 
 
 class TestPrivate:
-    def test_no_name_appears_unless_it_is_given(self, plain, read):
+    def test_no_names_appear_by_default(self, plain, read):
         found = read(plain)
         assert "Moving scan " not in found.text.partition("Scans")[0]
         assert "no patient's name" in found.text
 
-    def test_names_appear_where_they_are_given(self, plain, read):
+    def test_given_names_appear(self, plain, read):
         found = read(plain, names=("Fixed Fred", "Moving Mary"))
         assert found.text.count("Fixed Fred") >= 2
         assert found.text.count("Moving Mary") >= 2
@@ -140,7 +142,7 @@ class TestVerdict:
         assert f'class="verdict {status}"' in found.source
         assert found.wrong == []
 
-    def test_without_a_verdict_none_is_claimed(self, plain, read):
+    def test_a_report_without_a_verdict_is_shown_as_not_judged(self, plain, read):
         plain.report = {}
         found = read(plain)
         assert "was not judged" in found.text
@@ -148,17 +150,17 @@ class TestVerdict:
         assert not [heading for heading in page.HEADINGS.values() if heading in found.text]
         assert found.wrong == []
 
-    def test_a_report_of_scans_that_lay_elsewhere_is_mentioned(self, plain, read):
+    def test_a_report_of_scans_at_other_positions_gives_a_warning(self, plain, read):
         assert "made for scans of other voxels" not in read(plain).text
         plain.report["inputs"]["moving"]["origin_lps_mm"] = [0.0, 0.0, 500.0]
         assert "made for scans of other voxels" in read(plain).text
 
-    def test_warnings_stand_with_the_verdict(self, plain, read):
+    def test_warnings_are_shown_with_the_verdict(self, plain, read):
         plain.report["warnings"] = ["Mind the gap."]
         text = read(plain).text
         assert text.index("Mind the gap.") < text.index("Figures")
 
-    def test_a_transform_that_covers_a_part_only_is_mentioned(self, plain, read):
+    def test_a_transform_that_covers_only_a_part_gives_a_warning(self, plain, read):
         grid = plain.forward.geometry
         half = Geometry((grid.size[0] // 2, *grid.size[1:]), grid.spacing, grid.origin, grid.direction)
         plain.forward = DisplacementField(plain.forward.array[:, :, : half.size[0]], half)
@@ -166,7 +168,7 @@ class TestVerdict:
 
 
 class TestContent:
-    def test_a_scan_that_cannot_be_shown_is_refused(self, plain):
+    def test_a_constant_scan_is_refused(self, plain):
         flat = Volume(np.zeros_like(plain.fixed.array), plain.fixed.geometry)
         with pytest.raises(InputError, match="fixed image is constant"):
             build_html(flat, *plain.parts[1:])
@@ -177,17 +179,17 @@ class TestContent:
         for expected in ("1.050", "1.150", "mean of 4", "9.0 mm", "1.2 mm", "×0.50 to ×2.00", "mind-ssc", "automatic"):
             assert expected in text
 
-    def test_without_landmarks_none_are_mentioned(self, plain, read):
+    def test_landmarks_are_not_mentioned_without_landmarks(self, plain, read):
         assert "Landmarks" not in read(plain).text
 
-    def test_without_the_expected_error_no_place_is_singled_out(self, plain, read):
+    def test_no_place_is_shown_without_the_expected_error(self, plain, read):
         found = read(plain, confidence=None)
         assert "was not estimated" in found.text
         assert not [alt for alt, _ in found.pictures() if "xpected error" in alt]
         assert not found.all("article")
         assert len(found.pictures()) == PICTURES
 
-    def test_an_expected_error_of_nothing_singles_out_no_place(self, plain, read):
+    def test_no_place_is_shown_for_an_expected_error_of_zero(self, plain, read):
         zero = Volume(np.zeros_like(plain.confidence.array), plain.confidence.geometry)
         assert "singles out no place" in read(plain, confidence=zero).text
 
@@ -198,7 +200,7 @@ class TestContent:
         assert len(found.all("article")) == 2
         assert found.text.index("1. 4.2 mm") < found.text.index("It is odd.") < found.text.index("2. 2.0 mm")
 
-    def test_scans_that_did_not_meet_before_are_said_not_to(self, make, read):
+    def test_scans_that_did_not_overlap_before_get_a_note_in_place_of_the_picture(self, make, read):
         grid = Geometry((16, 16, 16), (2.0, 2.0, 2.0))
         registration = make(grid, moving=Geometry(grid.size, grid.spacing, (500.0, 0.0, 0.0)))
         registration.forward = DisplacementField(np.full((16, 16, 16, 3), (500, 0, 0), np.float32), grid)
@@ -206,9 +208,10 @@ class TestContent:
         before = [pixels for alt, pixels in pictures.items() if "moving before" in alt and "do not meet" in alt]
         after = [pixels for alt, pixels in pictures.items() if "moving after" in alt]
         assert [pixels.max() for pixels in before] == [0, 0, 0]
+        assert len(after) == 3
         assert all(pixels.max() > 100 for pixels in after)
 
-    def test_bodies_that_were_kept_rigid_have_a_table(self, plain, read):
+    def test_bodies_that_were_kept_rigid_are_in_a_table(self, plain, read):
         plain.report["rigid"] = [
             {
                 "label": 2,
@@ -222,12 +225,12 @@ class TestContent:
         assert "Kept rigid" in text
         assert "5.0 mm" in text
 
-    def test_a_report_that_is_damaged_still_makes_a_page(self, plain, read):
+    def test_a_damaged_report_still_gives_a_page(self, plain, read):
         for key in list(plain.report):
             plain.report[key] = {"list": ["x", None]}.get(key, 7)
         assert read(plain).wrong == []
 
-    def test_the_tilt_of_the_planes_is_said(self, make, read):
+    def test_the_tilt_of_the_planes_is_mentioned(self, make, read):
         from ..conftest import GRIDS
 
         assert "tilted by up to" in read(make(GRIDS["oblique and anisotropic"])).text

@@ -1,4 +1,4 @@
-"""The curve, the rows of figures, the worst places, and where figures come from."""
+"""The parts of a page: the objective's curve, the rows of figures, the worst places, reports, and the written file."""
 
 import json
 
@@ -30,13 +30,13 @@ class TestCurve:
     def test_a_level_begins_where_the_one_before_it_ended(self):
         assert [share for _, share in shares(entries([4.0, 2.0], [100.0, 50.0]))] == [1.0, 0.5, 0.5, 0.25]
 
-    def test_the_best_so_far_counts(self):
+    def test_the_curve_shows_the_best_value_so_far(self):
         assert [share for _, share in shares(entries([4.0, 2.0, 3.0]))] == [1.0, 0.5, 0.5]
 
-    def test_values_that_are_not_known_are_passed_over(self):
+    def test_missing_values_are_skipped(self):
         assert len(shares(entries([4.0, None, 2.0]))) == 2
 
-    def test_the_drawing_stays_inside_its_frame(self):
+    def test_the_curve_decreases_inside_its_frame(self):
         drawing = curve_svg(shares(entries([4.0, 1.0, 0.01], [3.0, 0.1])))
         page = Page(f"<body>{drawing}</body>")
         assert page.wrong == []
@@ -53,18 +53,18 @@ class TestCurve:
 
 class TestFigures:
     @pytest.mark.parametrize(
-        ("value", "said"),
+        ("value", "expected"),
         [(None, "–"), (float("nan"), "–"), ("3", "–"), (True, "–"), (0.0, "0.00"), (0.001, "under 0.01"), (2, "2.00")],
     )
-    def test_what_is_no_number_is_a_dash(self, value, said):
-        assert number(value, 2) == said
+    def test_numbers_have_fixed_decimals_and_anything_else_is_a_dash(self, value, expected):
+        assert number(value, 2) == expected
 
-    def test_folds_are_told_in_percent_and_none_is_none(self):
+    def test_folding_is_given_in_percent_or_as_none(self):
         rows = {name: value for name, _, value, _ in figure_rows({"jacobian": {"folds_pct": 0.25, "ndv_pct": 0}})}
         assert rows["Folded voxels"] == "0.2500 %"
         assert rows["Nearly folded voxels"] == "none"
 
-    def test_the_linear_part_and_the_deformation_are_told_apart(self):
+    def test_the_linear_part_and_the_deformation_have_separate_rows(self):
         grid = Geometry((10, 10, 10), (3.0, 3.0, 3.0))
         matrix = np.eye(4)
         matrix[:3, :3] = rotation(0.0, 0.0, np.radians(10.0)) * 1.1
@@ -74,7 +74,7 @@ class TestFigures:
         assert linear[2] == "5.0 mm at the center, 10.0°, volume ×1.33"
         assert deformation[2].startswith("0.0 mm mean")
 
-    def test_axes_are_told_in_words(self):
+    def test_axes_are_described_in_words(self):
         rows = {
             name: values
             for name, *values in geometry_rows(
@@ -86,14 +86,14 @@ class TestFigures:
         assert rows["Voxels"] == ["4 × 5 × 6", "4 × 5 × 6"]
 
     @pytest.mark.parametrize(
-        ("value", "said"), [(12.34, "12.3 mm"), (0.1234, "0.12 mm"), (0, "0.0 mm"), (None, "– mm"), (True, "– mm")]
+        ("value", "expected"), [(12.34, "12.3 mm"), (0.1234, "0.12 mm"), (0, "0.0 mm"), (None, "– mm"), (True, "– mm")]
     )
-    def test_lengths_have_the_digits_that_mean_something(self, value, said):
-        assert length(value) == said
+    def test_lengths_are_rounded_to_significant_digits(self, value, expected):
+        assert length(value) == expected
 
 
 class TestPlaces:
-    def test_positions_have_the_letters_of_the_body(self):
+    def test_positions_have_letters_of_the_bodys_directions(self):
         assert letters(np.array([12.0, -30.5, 45.0])) == "L 12.0, A 30.5, S 45.0"
         assert letters(np.array([-1.0, 2.0, -3.0])) == "R 1.0, P 2.0, I 3.0"
 
@@ -106,13 +106,13 @@ class TestPlaces:
         assert [place.expected_error_mm for place in places[:2]] == [5.0, 3.0]
         np.testing.assert_allclose(places[0].point, grid.to_world((12, 10, 9)))
 
-    def test_outside_the_body_no_error_is_known(self, plain):
+    def test_the_map_is_zero_outside_the_body(self, plain):
         ones = Volume(np.ones(plain.fixed.geometry.shape, np.float32), plain.fixed.geometry)
         inside = inside_body(ones, body_of(plain.fixed)).array
         assert inside[9, 10, 12] == 1
         assert inside[0, 0, 0] == 0
 
-    def test_given_places_beyond_the_scan_are_left_out(self, plain):
+    def test_given_places_outside_the_scan_are_left_out(self, plain):
         worst = [
             {"point_lps": [9e3, 0, 0], "expected_error_mm": 9.0},
             {"point_lps": plain.fixed.geometry.center.tolist(), "expected_error_mm": 1.0},
@@ -128,7 +128,7 @@ class TestReports:
         assert read_report(path) == plain.report
 
     @pytest.mark.parametrize(
-        ("content", "said"),
+        ("content", "expected"),
         [
             ("", "not JSON"),
             ("[1]", "not a report"),
@@ -137,10 +137,10 @@ class TestReports:
             ('{"inputs": {}, "verdict": 3}', "not a report"),
         ],
     )
-    def test_what_is_no_report_is_refused(self, tmp_path, content, said):
+    def test_a_file_that_is_not_a_report_is_refused(self, tmp_path, content, expected):
         path = tmp_path / "r.json"
         path.write_text(content)
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=expected):
             read_report(path)
 
     def test_a_report_of_other_scans_is_refused(self, plain):
@@ -152,7 +152,7 @@ class TestReports:
         with pytest.raises(InputError, match="does not say what the fixed scan was"):
             check_report({"inputs": {}}, grid, grid)
 
-    def test_a_transform_without_a_report_is_measured(self, plain):
+    def test_a_measured_report_has_figures_and_a_verdict(self, plain):
         report = measured_report(plain.fixed, plain.moving, plain.forward, confidence=plain.confidence)
         assert report["verdict"]["status"] in ("trustworthy", "check", "failed")
         assert report["jacobian"]["folds_pct"] == 0
@@ -163,7 +163,7 @@ class TestReports:
 
 
 class TestWriting:
-    def test_the_file_holds_the_page(self, tmp_path):
+    def test_the_file_contains_the_page(self, tmp_path):
         write_html("<p>über</p>", tmp_path / "page.html")
         assert (tmp_path / "page.html").read_text(encoding="utf-8") == "<p>über</p>"
         assert [path.name for path in tmp_path.iterdir()] == ["page.html"]

@@ -1,4 +1,4 @@
-"""What the pictures show."""
+"""Pixels of the pictures."""
 
 import io
 
@@ -21,7 +21,7 @@ RAMP = np.tile(np.linspace(0, 1, 32, dtype=np.float32), (24, 1))
 class TestPng:
     @pytest.mark.parametrize("shape", [(5, 7), (40, 3), (6, 5, 3), (1, 1), (33, 20, 3)])
     @pytest.mark.parametrize("kind", ["noise", "ramp"])
-    def test_another_reader_gets_the_same_pixels(self, shape, kind):
+    def test_an_encoded_picture_is_decoded_to_the_same_pixels(self, shape, kind):
         count = int(np.prod(shape))
         pixels = np.random.default_rng(0).integers(0, 256, count) if kind == "noise" else np.arange(count) * 3
         pixels = pixels.astype(np.uint8).reshape(shape)
@@ -31,14 +31,14 @@ class TestPng:
 
 
 class TestTone:
-    def test_brighter_stays_brighter(self):
+    def test_shades_increase_with_the_values(self):
         values = np.random.default_rng(0).gamma(2.0, 100.0, (20, 20, 20)).astype(np.float32)
         places, shades = render.tone(Volume.from_array(values, spacing=(1, 1, 1)))
         assert (np.diff(places) > 0).all()
         assert (np.diff(shades) >= 0).all()
         assert (shades[0], shades[-1]) == pytest.approx((0.0, 1.0), abs=0.05)
 
-    def test_soft_tissue_of_a_ct_is_told_apart_although_air_and_bone_are_shown(self):
+    def test_soft_tissue_of_a_ct_has_contrast_although_air_and_bone_are_shown(self):
         random = np.random.default_rng(0)
         values = np.full((40, 40, 40), -1000.0)
         values[10:30, 10:30, 5:35] = random.normal(40, 30, (20, 20, 30))
@@ -50,7 +50,7 @@ class TestTone:
         assert bone > 0.95
 
     @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32, np.float64])
-    def test_two_values_are_enough(self, dtype):
+    def test_a_scan_with_two_values_has_contrast(self, dtype):
         array = np.zeros((4, 4, 4), dtype)
         array[0, 0, 0] = 1
         places, shades = render.tone(Volume.from_array(array, spacing=(1, 1, 1)))
@@ -58,7 +58,7 @@ class TestTone:
 
 
 class TestBoth:
-    def test_what_is_alike_is_gray(self):
+    def test_equal_scans_are_fused_to_gray(self):
         fused = render.fusion(RAMP, RAMP)
         assert (fused[..., 0] == fused[..., 1]).all()
         assert (fused[..., 1] == fused[..., 2]).all()
@@ -89,13 +89,13 @@ class TestGrid:
         places = cut.corner[0] + upright * cut.pixel_mm
         assert sorted(set(np.rint(places).astype(int))) == [-20, -10, 0, 10, 20]
 
-    def test_an_enlargement_of_the_moving_scan_brings_its_lines_closer(self):
+    def test_a_transform_that_enlarges_brings_the_lines_closer_together(self):
         lines, cut = self.lines(np.diag([2.0, 2.0, 1.0, 1.0]))
         places = cut.corner[0] + np.flatnonzero(lines.mean(axis=0) > 0.9) * cut.pixel_mm
         assert np.abs(places / 5 - np.rint(places / 5)).max() < 0.06
         assert len(set(np.rint(places / 5))) == 9
 
-    def test_a_shift_of_the_moving_scan_shifts_its_lines_the_other_way(self):
+    def test_a_translation_shifts_the_lines_in_the_opposite_direction(self):
         matrix = np.eye(4)
         matrix[0, 3] = 3.0
         lines, cut = self.lines(matrix)
@@ -104,19 +104,19 @@ class TestGrid:
 
 
 class TestError:
-    def test_no_error_leaves_the_picture_and_a_large_one_covers_it(self):
+    def test_no_error_leaves_the_picture_and_a_large_error_colors_it(self):
         error = np.linspace(0, 10, 32) * np.ones((24, 1))
         over = render.error_overlay(RAMP * 0 + 0.5, error, np.ones_like(error), 10.0).astype(int)
         assert np.ptp(over[0, 0]) == 0
         assert np.ptp(over[0, -1]) > 50
         assert over[0, -1, 0] > over[0, -1, 2]
 
-    def test_where_it_is_not_known_nothing_is_said(self):
+    def test_an_unknown_error_leaves_the_picture(self):
         over = render.error_overlay(RAMP, np.full(RAMP.shape, 9.0), np.zeros(RAMP.shape), 10.0)
         assert (over[..., 0] == over[..., 2]).all()
 
 
-def test_a_mark_leaves_the_middle_free():
+def test_a_mark_does_not_cover_the_center():
     marked = render.marked(np.zeros((41, 41), np.uint8))
     assert marked.any()
     assert not marked[17:24, 17:24].any()
@@ -125,5 +125,5 @@ def test_a_mark_leaves_the_middle_free():
 @pytest.mark.parametrize(
     ("value", "expected"), [(13.0, 10), (16.0, 20), (0.034, 0.05), (7.5, 10), (1.0, 1), (340.0, 500)]
 )
-def test_lengths_are_round_numbers(value, expected):
+def test_the_closest_round_number_is_found(value, expected):
     assert render.nice(value) == pytest.approx(expected)

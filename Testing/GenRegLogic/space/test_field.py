@@ -18,7 +18,7 @@ from GenRegLogic.space.field import (
 from GenRegLogic.space.geometry import Geometry
 
 FLOAT32_MM = 2e-4
-"""What single precision loses at 100 mm from the origin, with a factor of ten to spare."""
+"""Ten times the rounding of single precision at 100 mm from the origin."""
 
 
 def by_itk(transform, points):
@@ -52,11 +52,11 @@ class TestAffineTransform:
         points = make_points(grid)
         np.testing.assert_allclose(affine(points), by_itk(affine, points), atol=1e-9)
 
-    def test_the_inverse_leads_back(self, affine, grid, make_points):
+    def test_the_inverse_maps_moving_points_to_fixed_points(self, affine, grid, make_points):
         points = make_points(grid)
         np.testing.assert_allclose(affine.inverse()(affine(points)), points, atol=1e-9)
 
-    def test_the_identity_moves_nothing(self):
+    def test_the_identity_leaves_points_where_they_are(self):
         np.testing.assert_array_equal(AffineTransform.identity()([[1.0, 2.0, 3.0]]), [[1.0, 2.0, 3.0]])
 
     @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ class TestAffineTransform:
         ],
         ids=lambda itk: itk.GetName(),
     )
-    def test_every_linear_itk_transform_is_taken_over_exactly(self, itk, make_points, oblique_grid):
+    def test_every_linear_itk_transform_is_converted_exactly(self, itk, make_points, oblique_grid):
         points = make_points(oblique_grid)
         expected = [itk.TransformPoint(p) for p in points.tolist()]
         np.testing.assert_allclose(AffineTransform.from_sitk(itk)(points), expected, atol=1e-9)
@@ -86,16 +86,16 @@ class TestAffineTransform:
 class TestDisplacementField:
     def test_points_go_where_simpleitk_sends_them(self, grid, make_field, make_points):
         field = make_field(grid)
-        points = make_points(grid, margin=-3.0)  # some of them outside, where nothing may move
+        points = make_points(grid, margin=-3.0)  # some of them outside, where the displacement is zero
         np.testing.assert_allclose(field(points), by_itk(field, points), atol=FLOAT32_MM)
 
-    def test_outside_its_grid_a_field_moves_nothing(self, grid):
+    def test_the_displacement_outside_the_grid_is_zero(self, grid):
         field = DisplacementField(np.ones((*grid.shape, 3)), grid)
         inside, outside = grid.to_world([[-0.4, 0, 0], [-0.6, 0, 0]])
         np.testing.assert_allclose(field(inside[None]) - inside, [[1, 1, 1]], atol=1e-6)
         np.testing.assert_array_equal(field(outside[None]), outside[None])
 
-    def test_an_image_holds_the_field_both_ways(self, grid, make_field):
+    def test_a_field_survives_conversion_to_an_image_and_back(self, grid, make_field):
         field = make_field(grid)
         back = DisplacementField.from_image(field.to_image())
         np.testing.assert_array_equal(back.array, field.array)
@@ -118,7 +118,7 @@ class TestDisplacementField:
         assert rounding_step(grid) <= min(1.0, *grid.spacing) / 1000
         assert np.abs(rounded.array - field.array).max() <= rounding_step(grid) / 2
 
-    def test_rounding_twice_is_rounding_once(self, grid, make_field):
+    def test_rounding_twice_changes_nothing_more(self, grid, make_field):
         rounded = make_field(grid).rounded()
         np.testing.assert_array_equal(rounded.rounded().array, rounded.array)
 
@@ -134,7 +134,7 @@ class TestDisplacementField:
             DisplacementField(array, grid)
 
     @pytest.mark.parametrize("image", [sitk.Image((4, 4, 4), sitk.sitkFloat32), sitk.Image((4, 4), 12, 3)])
-    def test_an_image_that_is_no_field_is_refused(self, image):
+    def test_an_image_that_is_not_a_field_is_refused(self, image):
         with pytest.raises(InputError, match="not a displacement field"):
             DisplacementField.from_image(image)
 
@@ -146,7 +146,7 @@ class TestCompositeTransform:
         both = CompositeTransform((AffineTransform(shift), AffineTransform(double)))
         np.testing.assert_array_equal(both([[1.0, 0.0, 0.0]]), [[4.0, 0.0, 0.0]])
 
-    def test_simpleitk_gets_the_same_order(self, affine, grid, make_field, make_points):
+    def test_the_simpleitk_composite_has_the_same_order(self, affine, grid, make_field, make_points):
         both = CompositeTransform((make_field(grid), affine))
         points = make_points(grid)
         np.testing.assert_allclose(both(points), by_itk(both, points), atol=FLOAT32_MM)
@@ -161,7 +161,7 @@ class TestCompositeTransform:
         first, second = make_field(grid, seed=1), make_field(grid, seed=2)
         expected = sampled_by_itk(CompositeTransform((first, second)), grid)
         difference = np.abs(compose(first, second, geometry=grid).array - expected)
-        # Where the first field leads just past the edge, rounding may decide on which side; inside, never.
+        # At the edge, rounding may decide whether the first field leads outside the second; in the interior it cannot.
         assert difference[2:-2, 2:-2, 2:-2].max() < FLOAT32_MM
 
 
@@ -172,10 +172,10 @@ class TestFromSitk:
         assert [type(part) for part in back.parts] == [DisplacementField, AffineTransform]
         np.testing.assert_allclose(back(make_points(grid)), both(make_points(grid)), atol=1e-9)
 
-    def test_a_composite_of_one_is_that_one(self, affine):
+    def test_a_composite_of_one_transform_becomes_that_transform(self, affine):
         assert isinstance(from_sitk(CompositeTransform((affine,)).to_sitk()), AffineTransform)
 
-    def test_a_b_spline_is_exact(self, oblique_grid, make_points):
+    def test_a_b_spline_is_evaluated_as_simpleitk_does(self, oblique_grid, make_points):
         transform = from_sitk(bspline())
         assert isinstance(transform, ItkTransform)
         points = make_points(oblique_grid)

@@ -54,28 +54,28 @@ def itk_resample(volume, reference, transform=None, interpolator=sitk.sitkLinear
 
 
 class TestCanonicalAxes:
-    def test_a_voxel_keeps_its_place_in_the_world(self, turned):
+    def test_a_voxel_keeps_its_world_position(self, turned):
         expected = canonical_array(world_centers(turned), turned)
         np.testing.assert_allclose(world_centers(canonical_geometry(turned)), expected, atol=1e-9)
 
-    def test_the_axes_run_to_the_left_to_the_back_and_up(self, turned):
+    def test_canonical_axes_point_left_posterior_and_superior(self, turned):
         direction = canonical_geometry(turned).direction
         np.testing.assert_allclose(direction, TILT, atol=1e-12)
 
-    def test_the_stored_array_comes_back(self, turned):
+    def test_stored_array_inverts_canonical_array(self, turned):
         array = np.random.default_rng(0).normal(size=(*turned.shape, 3))
         np.testing.assert_array_equal(stored_array(canonical_array(array, turned), turned), array)
 
-    def test_the_canonical_array_comes_back(self, turned):
+    def test_canonical_array_inverts_stored_array(self, turned):
         array = np.random.default_rng(0).normal(size=canonical_geometry(turned).shape)
         np.testing.assert_array_equal(canonical_array(stored_array(array, turned), turned), array)
 
-    def test_a_canonical_grid_is_left_as_it_is(self, turned):
+    def test_a_canonical_grid_is_not_changed_again(self, turned):
         once = canonical_geometry(turned)
         assert canonical_axes(once.direction) == ((0, 1, 2), (1, 1, 1))
         assert canonical_geometry(once).is_close(once, 1e-9)
 
-    def test_an_image_has_its_values_on_the_canonical_grid(self, grid, make_volume, make_points):
+    def test_a_canonical_image_has_the_volumes_values_at_the_same_positions(self, grid, make_volume, make_points):
         volume = make_volume(grid)
         image = canonical_image(volume, CPU)
         points = make_points(grid, margin=1)
@@ -92,12 +92,12 @@ class TestSubgrid:
         part = subgrid(grid, low, high, spacing)
         assert part.contains(grid.to_world(np.array(list(itertools.product(*zip(low, high)))))).all()
 
-    def test_it_lies_around_the_middle_of_the_box(self, grid):
+    def test_its_center_is_the_center_of_the_box(self, grid):
         low, high = np.array([2.0, 3.0, 4.0]), np.array([12.0, 13.0, 11.0])
         part = subgrid(grid, low, high, (2.3,) * 3)
         np.testing.assert_allclose(part.center, grid.to_world((low + high) / 2), atol=1e-9)
 
-    def test_it_has_two_voxels_on_an_axis_at_least(self, grid):
+    def test_it_has_at_least_two_voxels_along_each_axis(self, grid):
         assert min(subgrid(grid, np.zeros(3), np.ones(3), (1e4,) * 3).size) == 2
 
 
@@ -129,19 +129,24 @@ class TestResample:
         # A mean over 4 x 4 x 4 voxels leaves a standard deviation of 1/8.
         assert coarse.std() < 0.2
 
-    def test_what_the_coarser_grid_cannot_show_does_not_alias(self):
+    def test_a_wave_too_short_for_the_coarser_grid_is_suppressed(self):
         x = torch.arange(96.0)
         wave = torch.sin(2 * torch.pi * x / 4.3).expand(8, 8, 96)
         geometry = Geometry((96, 8, 8))
         target = Geometry((21, 8, 8), (4.0, 1.0, 1.0), (8.0, 0.0, 0.0))
         assert resample(Image(wave, geometry), target).tensor.abs().max() < 0.06  # of 1
 
-    def test_what_the_coarser_grid_can_show_is_kept(self):
+    def test_a_wave_that_the_coarser_grid_resolves_is_kept(self):
         x = np.arange(96.0)
         wave = torch.from_numpy(np.sin(2 * np.pi * x / 40)).float().expand(8, 8, 96)
         target = Geometry((21, 8, 8), (4.0, 1.0, 1.0), (8.0, 0.0, 0.0))
         got = resample(Image(wave, Geometry((96, 8, 8))), target).tensor.numpy()
         np.testing.assert_allclose(got[4, 4], np.sin(2 * np.pi * (8 + 4 * np.arange(21)) / 40), atol=0.06)
+
+    def test_a_target_with_other_axes_is_refused(self):
+        image = Image(torch.zeros(4, 4, 4), Geometry((4, 4, 4)))
+        with pytest.raises(ValueError, match="own axes"):
+            resample(image, Geometry((4, 4, 4), direction=TILT))
 
     def test_a_constant_stays_constant_up_to_the_edge(self, grid):
         image = Image(torch.full(canonical_geometry(grid).shape, 7.0), canonical_geometry(grid))
@@ -157,7 +162,7 @@ MAPPING[:3, :3] = rotation(0.1, -0.2, 0.15) @ np.diag([1.1, 0.9, 1.05])
 class TestSampler:
     @pytest.fixture
     def case(self, grid, oblique_grid, make_field, make_volume):
-        """A fixed grid, a left-handed oblique moving scan, a mapping that leads into it and a field before it."""
+        """A fixed grid, a left-handed oblique moving scan, a linear mapping into it and a displacement before it."""
         fixed, moving = canonical_geometry(grid), make_volume(oblique_grid)
         linear = MAPPING.copy()
         linear[:3, :3] *= 0.6 * oblique_grid.extent_mm.min() / grid.extent_mm.max()
@@ -179,18 +184,21 @@ class TestSampler:
         np.testing.assert_allclose(got[inner], expected[inner], atol=0.05)  # of 400 units of intensity
         assert np.ptp(expected[inner]) > 100
 
-    def test_no_displacement_is_a_displacement_of_zero(self, case):
+    def test_no_displacement_gives_the_coordinates_of_a_zero_displacement(self, case):
         fixed, moving, linear, _ = case
         sampler = Sampler(fixed, canonical_geometry(moving.geometry), linear, CPU)
         torch.testing.assert_close(sampler.coordinates(None), sampler.coordinates(torch.zeros(3, *fixed.shape)))
 
-    def test_inside_is_what_the_moving_scan_contains(self, grid, oblique_grid):
-        fixed, moving = canonical_geometry(grid), canonical_geometry(oblique_grid)
+    @pytest.mark.parametrize("larger", [False, True], ids=["its own grid", "a larger grid"])
+    def test_inside_are_the_voxels_mapped_into_the_moving_scan(self, grid, oblique_grid, larger):
+        """With the scan's extent given, the moving image may be on a larger grid with other axes."""
+        fixed, scan = canonical_geometry(grid), canonical_geometry(oblique_grid)
         linear = MAPPING.copy()
         linear[:3, :3] *= 1.3 * oblique_grid.extent_mm.min() / grid.extent_mm.max()
         linear[:3, 3] = oblique_grid.center - linear[:3, :3] @ fixed.center
-        sampler = Sampler(fixed, moving, linear, CPU)
+        moving = Geometry((60, 60, 60), origin=tuple(scan.center - 29.5)) if larger else scan
+        sampler = Sampler(fixed, moving, linear, CPU, scan)
         got = sampler.inside(sampler.coordinates(None)).numpy()
-        there = AffineTransform(linear)(world_centers(fixed).reshape(-1, 3))
-        np.testing.assert_array_equal(got.reshape(-1), moving.contains(there))
+        mapped = AffineTransform(linear)(world_centers(fixed).reshape(-1, 3))
+        np.testing.assert_array_equal(got.reshape(-1), scan.contains(mapped))
         assert 0.1 < got.mean() < 0.95

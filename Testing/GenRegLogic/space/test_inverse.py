@@ -11,7 +11,7 @@ TOLERANCE_VOXELS = 0.01
 
 
 def moved(grid, affine):
-    """The grid in the moving frame: carried along by the rotation-free part of the mapping."""
+    """The grid in the moving frame: shifted by the displacement of its center, not rotated."""
     shift = affine(grid.center[None])[0] - grid.center
     return Geometry(grid.size, grid.spacing, np.array(grid.origin) + shift, grid.direction)
 
@@ -31,7 +31,7 @@ def test_a_smooth_field_is_inverted_within_the_tolerance(grid, make_field):
     voxels = inverse.geometry.to_world(np.argwhere(np.ones(grid.shape))[:, ::-1])
     tolerance = TOLERANCE_VOXELS * min(1.0, *grid.spacing)
     assert error.max_mm <= tolerance
-    assert errors(field, inverse, voxels).max() <= 1.5 * tolerance  # the inverse is read back in single precision
+    assert errors(field, inverse, voxels).max() <= 1.5 * tolerance  # the inverse's displacements are single precision
 
 
 def test_a_translation_of_80_mm_and_a_rotation_are_inverted(grid, make_field, affine):
@@ -50,14 +50,14 @@ def test_a_linear_field_has_a_linear_inverse_beyond_its_grid(grid, affine):
     np.testing.assert_allclose(inverse.array, expected.array, atol=0.02)
 
 
-def test_no_displacement_has_no_inverse_displacement(grid):
+def test_the_inverse_of_a_zero_field_is_zero(grid):
     inverse, error = invert(DisplacementField(np.zeros((*grid.shape, 3)), grid))
     np.testing.assert_allclose(inverse.array, 0.0, atol=1e-5)
     assert error.mean_mm < 1e-5
 
 
-def test_a_strong_deformation_needs_damping_and_gets_it():
-    # Squeezed to a tenth along one axis: the plain fixed point runs away where it is stretched back.
+def test_a_compression_to_a_tenth_is_inverted_within_the_tolerance():
+    # Where the inverse stretches by ten along one axis, the undamped fixed-point iteration diverges.
     grid = Geometry((40, 20, 20))
     x = np.linspace(0.0, 1.0, 40)
     array = np.zeros((*grid.shape, 3))
@@ -66,7 +66,7 @@ def test_a_strong_deformation_needs_damping_and_gets_it():
     assert invert(field)[1].max_mm <= TOLERANCE_VOXELS
 
 
-def test_folds_are_reported_as_error_and_nothing_runs_away():
+def test_a_folded_field_gives_a_large_error_and_a_bounded_inverse():
     grid = Geometry((30, 30, 30))
     random = np.random.default_rng(0)
     field = DisplacementField(random.normal(scale=2.0, size=(*grid.shape, 3)), grid)
@@ -75,12 +75,14 @@ def test_folds_are_reported_as_error_and_nothing_runs_away():
     assert np.abs(inverse.array).max() < 60.0
 
 
-def test_a_grid_out_of_reach_has_no_error_to_report(grid, make_field):
+def test_an_inverse_far_from_the_fields_grid_has_an_error_of_nan(grid, make_field):
     far = Geometry(grid.size, grid.spacing, np.array(grid.origin) + 1e4, grid.direction)
-    assert np.isnan(invert(make_field(grid), geometry=far)[1].mean_mm)
+    error = invert(make_field(grid), geometry=far)[1]
+    assert np.isnan(error.mean_mm)
+    assert np.isnan(error.max_mm)
 
 
-def test_a_tighter_tolerance_is_kept(grid, make_field):
+def test_a_tighter_tolerance_is_reached(grid, make_field):
     tolerance = 1e-3 * min(grid.spacing)
     assert invert(make_field(grid), tolerance_mm=tolerance)[1].max_mm <= tolerance
 
@@ -89,7 +91,7 @@ def test_the_affine_fit_of_an_affine_field_is_exact(grid, affine):
     np.testing.assert_allclose(fit_affine(sample_transform(affine, grid)).matrix, affine.matrix, atol=2e-3)
 
 
-def test_a_field_that_collapses_everything_is_fitted_by_a_translation(grid):
+def test_a_nearly_singular_field_is_fitted_by_a_translation(grid):
     collapse = AffineTransform(np.diag([0.01, 0.01, 0.01, 1.0]))
     matrix = fit_affine(sample_transform(collapse, grid)).matrix
     np.testing.assert_array_equal(matrix[:3, :3], np.eye(3))
@@ -112,20 +114,20 @@ class TestAccurateInverse:
         points = geometry.to_world(np.stack([i, j, k], axis=-1))
         return DisplacementField(amplitude_mm * np.sin(points / 12.0), geometry)
 
-    def test_where_voxels_are_too_large_the_grid_is_twice_as_fine(self):
+    def test_a_grid_that_is_too_coarse_is_replaced_by_one_twice_as_fine(self):
         field = self.wave(self.COARSE, 4.0)
         inverse, error = accurate_inverse(field, self.COARSE, self.SOME)
         np.testing.assert_allclose(inverse.geometry.spacing, 4.0)
-        there = field(self.SOME)
+        mapped = field(self.SOME)
         plain = invert(field, geometry=self.COARSE)[0]
-        assert error.mean_mm < np.linalg.norm(plain(there) - self.SOME, axis=1).mean() / 2
-        assert error.mean_mm == pytest.approx(np.linalg.norm(inverse(there) - self.SOME, axis=1).mean(), rel=1e-6)
+        assert error.mean_mm < np.linalg.norm(plain(mapped) - self.SOME, axis=1).mean() / 2
+        assert error.mean_mm == pytest.approx(np.linalg.norm(inverse(mapped) - self.SOME, axis=1).mean(), rel=1e-6)
 
-    def test_a_gentle_field_keeps_the_scans_grid(self):
+    def test_a_small_field_is_inverted_on_the_scans_own_grid(self):
         inverse, error = accurate_inverse(self.wave(self.COARSE, 0.01), self.COARSE, self.SOME)
         assert inverse.geometry is self.COARSE
         assert error.mean_mm < 0.05
 
-    def test_points_that_leave_the_moving_scan_have_no_error(self):
+    def test_points_mapped_outside_the_moving_scan_give_an_error_of_nan(self):
         away = Geometry(self.COARSE.size, self.COARSE.spacing, (1e4, 0, 0))
         assert np.isnan(accurate_inverse(self.wave(self.COARSE, 1.0), away, self.SOME)[1].mean_mm)

@@ -18,16 +18,16 @@ class TestGeometry:
         expected = [image.TransformContinuousIndexToPhysicalPoint(index) for index in indices.tolist()]
         np.testing.assert_allclose(grid.to_world(indices), expected, atol=1e-9)
 
-    def test_world_to_index_undoes_index_to_world(self, grid):
+    def test_world_to_index_inverts_index_to_world(self, grid):
         np.testing.assert_allclose(grid.world_to_index @ grid.index_to_world, np.eye(4), atol=1e-12)
 
-    def test_a_simpleitk_image_keeps_its_geometry_both_ways(self, grid, make_volume):
+    def test_a_geometry_survives_conversion_to_simpleitk_and_back(self, grid, make_volume):
         assert Geometry.from_sitk(make_volume(grid).to_sitk()).is_close(grid, 1e-9)
 
     def test_the_center_is_the_middle_of_the_corners(self, grid):
         np.testing.assert_allclose(grid.center, grid.corners().mean(axis=0), atol=1e-9)
 
-    def test_the_shape_is_the_size_backwards(self):
+    def test_the_shape_is_the_size_in_reverse_order(self):
         assert Geometry((2, 3, 4)).shape == (4, 3, 2)
 
     def test_the_extent_counts_whole_voxels(self):
@@ -51,7 +51,7 @@ class TestGeometry:
     def test_the_dictionary_is_plain_json(self, grid):
         assert json.loads(json.dumps(grid.to_dict()))["size"] == list(grid.size)
 
-    def test_the_dictionary_gives_the_same_grid_back(self, grid):
+    def test_from_dict_restores_the_grid_exactly(self, grid):
         again = Geometry.from_dict(json.loads(json.dumps(grid.to_dict())))
         np.testing.assert_array_equal(again.index_to_world, grid.index_to_world)
         assert again.size == grid.size
@@ -82,7 +82,7 @@ class TestGeometry:
 
 class TestVolume:
     @pytest.mark.parametrize("dtype", ["u1", "i1", "i2", "u2", "i4", "u4", "i8", "f4", "f8"])
-    def test_values_survive_simpleitk_in_every_type(self, oblique_grid, make_volume, dtype):
+    def test_values_of_every_type_survive_conversion_to_simpleitk_and_back(self, oblique_grid, make_volume, dtype):
         volume = make_volume(oblique_grid, dtype)
         back = Volume.from_sitk(volume.to_sitk())
         assert back.array.dtype == volume.array.dtype
@@ -93,10 +93,10 @@ class TestVolume:
         image[1, 2, 3] = 9.0
         assert Volume.from_sitk(image).array[3, 2, 1] == 9.0
 
-    def test_a_truth_array_becomes_zeros_and_ones(self):
+    def test_a_boolean_array_becomes_zeros_and_ones_of_one_byte(self):
         assert Volume.from_array(np.ones((2, 2, 2), bool), spacing=(1, 1, 1)).array.dtype == np.uint8
 
-    def test_a_big_endian_array_reaches_simpleitk_unharmed(self):
+    def test_a_big_endian_array_keeps_its_values_in_simpleitk(self):
         array = np.arange(8, dtype=">i2").reshape(2, 2, 2)
         np.testing.assert_array_equal(
             sitk.GetArrayFromImage(Volume.from_array(array, spacing=(1, 1, 1)).to_sitk()), array
@@ -137,7 +137,7 @@ class TestVolume:
 
 
 class TestCheckRegistrable:
-    def test_a_good_volume_comes_back_as_it_is(self, oblique_grid, make_volume):
+    def test_a_good_volume_is_returned_itself(self, oblique_grid, make_volume):
         volume = make_volume(oblique_grid)
         assert check_registrable(volume, "fixed") is volume
 
@@ -155,7 +155,7 @@ class TestCheckRegistrable:
         np.testing.assert_array_equal(repaired.array[0, 0, :3], (low, high, low))
         assert len(repaired.warnings) == 1
         assert "3 voxels" in repaired.warnings[0]
-        assert np.isnan(array[0, 0, 0]), "the caller's array was changed"
+        assert np.isnan(array[0, 0, 0]), "the caller's array must not change"
 
     def test_one_percent_of_non_finite_voxels_is_refused(self, make_volume):
         array = make_volume(Geometry((10, 10, 10))).array

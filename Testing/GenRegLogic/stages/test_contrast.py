@@ -1,4 +1,4 @@
-"""The agreement of two contrasts."""
+"""The agreement of the contrasts of two scans."""
 
 import numpy as np
 import pytest
@@ -22,20 +22,20 @@ def test_two_scans_of_one_contrast_agree():
     assert agreement(lambda values: values) > 0.9
 
 
-def test_brightness_and_scale_do_not_matter():
+def test_offset_and_scale_of_intensities_do_not_change_the_agreement():
     assert agreement(lambda values: 7 * values + 1000) == pytest.approx(agreement(lambda values: values), abs=0.02)
 
 
-def test_inverted_contrast_disagrees():
+def test_inverted_contrast_gives_a_negative_agreement():
     assert agreement(lambda values: (300 - values) * (values > 20)) < 0
 
 
-def test_two_contrasts_agree_less_than_one():
+def test_two_contrasts_agree_less_than_one_contrast():
     bent = agreement(lambda values: 100 - np.abs(values - 105) * (values > 20))
     assert bent < agreement(lambda values: values) - 0.05
 
 
-def test_no_overlap_is_no_agreement():
+def test_scans_without_overlap_have_an_agreement_of_zero():
     scan = Scene().scan(FIXED_GRID)
     fixed, moving = (prepare(scan, mask=None, device=torch.device("cpu")) for _ in range(2))
     far = np.eye(4)

@@ -1,4 +1,4 @@
-"""From the working field to the one that is handed out: geometry and folds."""
+"""The final field on the fixed scan's grid, and the repair of its folds."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 
 
 def pinched(geometry=FIXED_GRID, strength=1.6):
-    """A u that folds in the middle: everything within some voxels rushes to the center and past it."""
+    """A u that folds in the middle: points within some voxels of the center are displaced beyond it."""
     grid = canonical_geometry(geometry)
     z, y, x = torch.meshgrid(*(torch.arange(float(n)) - n // 2 for n in grid.shape), indexing="ij")
     places = torch.stack([x, y, z]) * torch.tensor(grid.spacing).view(3, 1, 1, 1)
@@ -26,7 +26,7 @@ def pinched(geometry=FIXED_GRID, strength=1.6):
 
 
 class TestFullField:
-    def test_a_good_field_is_left_as_it_is(self, stored, make_field):
+    def test_a_field_without_folds_is_not_changed(self, stored, make_field):
         working = working_field(stored, make_field, 0.3)
         field, repaired = full_field(working, LINEAR, stored)
         assert repaired == 0
@@ -50,28 +50,31 @@ class TestFullField:
         assert repaired > 0
         assert jacobian_figures(field)["ndv_pct"] == 0
 
-    def test_far_from_the_fold_nothing_changes(self):
+    def test_far_from_the_fold_the_field_is_not_changed(self):
         working = pinched()
         field, _ = full_field(working, np.eye(4), FIXED_GRID)
         before = with_linear(working, np.eye(4), FIXED_GRID).rounded()
         np.testing.assert_array_equal(field.array[:6], before.array[:6])
         np.testing.assert_array_equal(field.array[-6:], before.array[-6:])
 
-    def test_noise_is_repaired(self):
+    def test_the_folds_of_a_noisy_field_are_repaired(self):
         grid = Geometry((24, 22, 20), (2.0, 2.0, 2.0))
         noise = 2 * torch.randn(3, *grid.shape, generator=torch.Generator().manual_seed(0))
         field, repaired = full_field(Image(noise, grid), np.eye(4), grid)
         assert repaired > 0
         assert jacobian_figures(field)["ndv_pct"] == 0
 
-    def test_a_field_beyond_repair_is_weakened_until_it_does_not_fold(self):
+    def test_a_field_that_smoothing_cannot_repair_is_weakened_until_it_does_not_fold(self):
         grid = canonical_geometry(FIXED_GRID)
         noise = torch.from_numpy(np.random.default_rng(5).normal(0, 60, (3, *grid.shape)).astype(np.float32))
-        field, repaired = full_field(Image(noise, grid), np.eye(4), FIXED_GRID)
+        sentences = []
+        field, repaired = full_field(Image(noise, grid), np.eye(4), FIXED_GRID, warn=sentences.append)
         assert repaired > 0
         assert jacobian_figures(field)["ndv_pct"] == 0
+        assert sentences == []
+        assert np.abs(field.array).max() > 0
 
-    def test_what_no_round_repairs_is_given_up_for_the_linear_part(self, monkeypatch):
+    def test_a_field_that_no_round_repairs_is_replaced_by_the_linear_part(self, monkeypatch):
         monkeypatch.setattr("GenRegLogic.stages.finish.MAX_REPAIR_ROUNDS", 1)
         sentences = []
         field, repaired = full_field(pinched(strength=20.0), LINEAR, FIXED_GRID, warn=sentences.append)
@@ -79,23 +82,24 @@ class TestFullField:
         grid = canonical_geometry(FIXED_GRID)
         alone = with_linear(Image(torch.zeros(3, *grid.shape), grid), LINEAR, FIXED_GRID).rounded()
         np.testing.assert_array_equal(field.array, alone.array)
+        assert len(sentences) == 1
         assert "linear alignment alone" in sentences[0]
 
-    def test_a_repair_says_how_far_it_is(self):
+    def test_a_repair_reports_rising_fractions_and_no_warning(self):
         fractions, sentences = [], []
         full_field(pinched(), np.eye(4), FIXED_GRID, tell=fractions.append, warn=sentences.append)
         assert fractions == sorted(set(fractions))
         assert len(fractions) > 1
-        assert not sentences
+        assert sentences == []
 
-    def test_a_repair_can_be_given_up_by_the_caller(self):
+    def test_an_exception_of_the_callback_ends_the_repair(self):
         def cancel(fraction):
             raise Cancelled("stop")
 
         with pytest.raises(Cancelled):
             full_field(pinched(), np.eye(4), FIXED_GRID, tell=cancel)
 
-    def test_it_is_what_a_file_will_hold(self):
+    def test_the_repaired_field_is_rounded_as_in_files(self):
         field, _ = full_field(pinched(), LINEAR, FIXED_GRID)
         np.testing.assert_array_equal(field.array, field.rounded().array)
 

@@ -42,7 +42,7 @@ def refined(scans, levels, start, **options):
 
 
 class TestField:
-    def test_it_comes_nearer_to_the_truth(self, scans, zero, pair, measure):
+    def test_it_reduces_the_error(self, scans, zero, pair, measure):
         field, _ = refined(scans, schedule(measure, FINEST, 40), zero)
         assert pair.error(with_linear(field, np.eye(4))).mean() < 0.6 * pair.start.mean()
 
@@ -52,7 +52,7 @@ class TestField:
         assert figures["folds_pct"] == 0
         assert figures["ndv_pct"] == 0
 
-    def test_it_hardly_folds_where_the_scans_have_nothing_in_common(self, scans, zero, measure):
+    def test_unrelated_scans_give_almost_no_folds(self, scans, zero, measure):
         noise = torch.rand(scans[1].image.tensor.shape, generator=torch.Generator().manual_seed(0))
         other = dataclasses.replace(scans[1], image=Image(noise, scans[1].image.geometry))
         field, _ = refined((scans[0], other), schedule(measure, FINEST, 40), zero)
@@ -64,7 +64,7 @@ class TestField:
         field, _ = refined(scans, [level], zero)
         assert float(field.tensor.norm(dim=0).max()) <= steps * MAX_STEP * level.spacing * (1 + 1e-5)
 
-    def test_without_levels_it_is_the_start(self, scans, zero):
+    def test_without_levels_the_start_is_returned(self, scans, zero):
         start = Image(torch.rand_like(zero.tensor), zero.geometry)
         field, history = refined(scans, [], start)
         assert field is start
@@ -84,33 +84,33 @@ class TestField:
         a, b = (refined(scans, levels, zero)[0].tensor for _ in range(2))
         assert torch.equal(a, b)
 
-    def test_the_start_is_left_alone(self, scans, zero):
+    def test_the_start_is_not_modified(self, scans, zero):
         before = zero.tensor.clone()
         refined(scans, schedule(INTENSITY, FINEST, 5), zero)
         assert torch.equal(zero.tensor, before)
 
 
 class TestIterations:
-    def test_the_best_field_met_is_kept(self, scans, zero, measure):
+    def test_the_field_of_the_lowest_objective_is_returned(self, scans, zero, measure):
         level = dataclasses.replace(schedule(measure, FINEST, 40)[0], iterations=60)
         field, history = refined(scans, [level], zero)
         _, again = refined(scans, [dataclasses.replace(level, iterations=1)], field)
         assert again[0]["objective"] == pytest.approx(min(h["objective"] for h in history), abs=1e-5)
 
-    def test_a_bad_step_is_not_kept(self, scans, pair):
-        """Both scans the same: whatever is done makes it worse."""
+    def test_steps_that_raise_the_objective_are_not_returned(self, scans, pair):
+        """Both scans are the same, so every deformation raises the objective."""
         grid = working_grid(scans[0], 2 * FINEST)
         zero = Image(torch.zeros(3, *grid.shape), grid)
         level = dataclasses.replace(schedule(INTENSITY, FINEST, 40)[-1], spacing=2 * FINEST)
         field, _ = refined((scans[0], scans[0]), [level], zero)
         assert float(field.tensor.norm(dim=0).mean()) < 0.05 * FINEST
 
-    def test_a_level_ends_when_it_no_longer_gains(self, scans, zero, measure):
+    def test_a_level_ends_when_the_objective_no_longer_decreases(self, scans, zero, measure):
         level = dataclasses.replace(schedule(measure, FINEST, 40)[0], iterations=1000)
         _, history = refined(scans, [level], zero)
         assert len(history) < 500
 
-    def test_the_history_tells_level_and_iteration(self, scans, zero, measure):
+    def test_the_history_records_level_and_iteration(self, scans, zero, measure):
         levels = schedule(measure, FINEST, 6)
         _, history = refined(scans, levels, zero)
         assert [h["level"] for h in history] == sorted(h["level"] for h in history)
@@ -120,14 +120,14 @@ class TestIterations:
             assert own == list(range(len(own)))
             assert len(own) <= level.iterations + 1
 
-    def test_keep_ends_it_at_once_with_what_there_is(self, scans, zero):
-        answers = iter([None, None, None, *["keep"] * 100])
+    def test_keep_ends_the_refinement_with_the_current_field(self, scans, zero):
+        answers = iter([*[None] * 8, *["keep"] * 100])
         monitor = Monitor(CPU, cancel=lambda: next(answers))
         refiner = Refiner(*scans, np.eye(4))
         with monitor.stage("refine"):
             field = refiner.run(schedule(INTENSITY, FINEST, 40), zero, monitor)
-        assert len(refiner.history) < 6
-        assert bool(torch.isfinite(field.tensor).all())
+        assert 1 < len(refiner.history) < 10
+        assert float(field.tensor.norm(dim=0).max()) > 0
 
 
 class TestComposer:
@@ -137,7 +137,7 @@ class TestComposer:
         u, v = torch.full((3, 12, 14, 16), 4.0), torch.full((3, 12, 14, 16), 0.5)
         torch.testing.assert_close(Composer(self.GRID, CPU)(u, v), torch.full_like(u, 4.0 + 0.5 * 2.5))
 
-    def test_the_first_field_is_read_where_the_second_leads(self):
+    def test_the_first_field_is_sampled_where_the_second_leads(self):
         z, y, x = torch.meshgrid(*(torch.arange(float(n)) for n in (12, 14, 16)), indexing="ij")
         u = torch.stack([0.3 * x + 0.1 * y, 0.2 * z - 0.1 * x, 0.05 * y])  # linear: interpolated exactly
         v = torch.stack([0.2 * torch.sin(y), 0.3 * torch.cos(x), 0.1 * torch.sin(x + z)])
@@ -150,7 +150,7 @@ class TestComposer:
 
 class TestNetworkDescriptors:
     class Describer:
-        """Counts, and describes by the intensity and its slopes."""
+        """Describes by the intensity and its slopes, and records the shapes of the images."""
 
         def __init__(self):
             self.shapes = []
@@ -160,15 +160,17 @@ class TestNetworkDescriptors:
             return torch.stack([image, *torch.gradient(image)])
 
     @pytest.mark.parametrize("measure", [NETWORK, BOTH])
-    def test_they_draw_the_scans_together(self, scans, zero, measure):
+    def test_comparing_them_lowers_the_objective(self, scans, zero, measure):
         describer = self.Describer()
-        level = dataclasses.replace(schedule(DESCRIPTOR, FINEST, 20, descriptor=measure)[1])
+        level = schedule(DESCRIPTOR, FINEST, 20, descriptor=measure)[1]
         _, history = refined(scans, [level], zero, describer=describer)
         assert len(describer.shapes) == 2
         assert min(each["objective"] for each in history) < 0.9 * history[0]["objective"]
 
-    def test_scans_that_end_within_a_networks_sight_are_not_shown_to_it(self, scans, zero):
+    def test_levels_with_too_few_voxels_compare_mind_ssc_instead(self, scans, zero):
         describer = self.Describer()
         level = dataclasses.replace(schedule(DESCRIPTOR, FINEST, 3, descriptor=BOTH)[0], spacing=8 * FINEST)
-        refined(scans, [level], zero, describer=describer)
+        refiner = Refiner(*scans, np.eye(4), describer=describer)
+        refiner.run([level], zero)
         assert describer.shapes == []
+        assert refiner.compared == [DESCRIPTOR]

@@ -22,12 +22,13 @@ class TestSchedule:
     def test_the_coarsest_level_has_the_iterations_asked_for(self, measure):
         assert schedule(measure, 1.5, 40)[0].iterations == 40
 
-    def test_every_level_has_at_least_one(self, measure):
+    def test_every_level_has_at_least_one_iteration(self, measure):
         assert min(level.iterations for level in schedule(measure, 1.5, 1)) == 1
 
     def test_a_networks_descriptors_are_compared_on_the_coarse_levels_only(self):
         levels = schedule(DESCRIPTOR, 1.0, 8, descriptor=BOTH)
         assert [level.measure for level in levels] == [BOTH, BOTH, DESCRIPTOR]
-        assert all(
-            level.measure == NETWORK for level in schedule(DESCRIPTOR, 1.0, 8, descriptor=NETWORK, finest_learned=0)
-        )
+
+    def test_a_networks_descriptors_can_be_compared_on_all_levels(self):
+        levels = schedule(DESCRIPTOR, 1.0, 8, descriptor=NETWORK, finest_learned=0)
+        assert [level.measure for level in levels] == [NETWORK] * 3

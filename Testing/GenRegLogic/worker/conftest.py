@@ -1,4 +1,4 @@
-"""A listener that remembers, workers that are put away, and a quick process that stands in for the real one."""
+"""A listener that records its calls, workers that are closed after the test, and a fast stand-in for their process."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from GenRegLogic.worker.client import Worker
 from ..conftest import Scene, centered, motion
 
 PATIENCE_SECONDS = 60
-"""After which a test gives up; nothing that works takes nearly as long."""
+"""Time limit of a test; working code takes much less."""
 
 STAND_IN = """
 import os, sys, threading, time
@@ -34,7 +34,7 @@ def loop(parameters, arrays, control):
         time.sleep(0.01)
     return Outcome({"answer": control.answer})
 
-def deaf(parameters, arrays, control):
+def hang(parameters, arrays, control):
     while True:
         time.sleep(1)
 
@@ -55,21 +55,21 @@ def where(parameters, arrays, control):
     return Outcome({"pid": os.getpid(), "variable": os.environ.get("GENREG_TEST_VARIABLE")})
 
 threading.Thread(target=leave_with_program, daemon=True).start()
-jobs = dict(echo=echo, loop=loop, deaf=deaf, fail=fail, leave=leave, talk=talk, where=where)
+jobs = dict(echo=echo, loop=loop, hang=hang, fail=fail, leave=leave, talk=talk, where=where)
 Server(open_inherited(sys.argv[2:]), lambda: jobs).run()
 """
-"""The real server, channel and lifeline with jobs of a few lines, which needs no torch and is there at once."""
+"""The real server, channel and lifeline with jobs of a few lines; needs no torch and starts fast."""
 
 
-class Ear:
-    """A listener that remembers; `on_progress` is called with the stage."""
+class Recorder:
+    """A listener that records its calls; `on_progress` is called with the stage of each report."""
 
     def __init__(self, on_progress=lambda stage: None):
-        self.told, self.previews, self.lines, self.ends = [], [], [], []
+        self.reports, self.previews, self.lines, self.ends = [], [], [], []
         self._on_progress = on_progress
 
     def progress(self, stage, fraction, seconds_left, objective):
-        self.told.append((stage, fraction, seconds_left, objective))
+        self.reports.append((stage, fraction, seconds_left, objective))
         self._on_progress(stage)
 
     def preview(self, field, geometry):
@@ -91,21 +91,21 @@ def poll_until(worker, done, seconds=PATIENCE_SECONDS):
     """Poll until `done()` is true."""
     deadline = time.monotonic() + seconds
     while not done():
-        assert time.monotonic() < deadline, "the worker did not get on"
+        assert time.monotonic() < deadline, "the worker did not finish in time"
         if not worker.poll():
             worker.wait(0.02)
 
 
-def do(worker, job, parameters=None, arrays=None, ear=None):
+def do(worker, job, parameters=None, arrays=None, recorder=None):
     """Run one job to its end; returns the listener."""
-    ear = ear or Ear()
-    worker.submit(job, parameters or {}, arrays or {}, ear)
-    poll_until(worker, lambda: ear.ends)
-    return ear
+    recorder = recorder or Recorder()
+    worker.submit(job, parameters or {}, arrays or {}, recorder)
+    poll_until(worker, lambda: recorder.ends)
+    return recorder
 
 
 def is_alive(pid):
-    """Whether a process runs; one that only waits for its parent to notice its end doesn't."""
+    """Whether a process runs; a zombie does not."""
     try:
         with open(f"/proc/{pid}/stat") as file:
             return file.read().rpartition(")")[2].split()[0] not in "ZX"
@@ -120,15 +120,15 @@ def is_alive(pid):
 
 
 def wait_for_end(pid):
-    """Wait until a process is gone."""
+    """Wait until a process has ended."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while is_alive(pid):
-        assert time.monotonic() < deadline, "the process is still there"
+        assert time.monotonic() < deadline, "the process is still running"
         time.sleep(0.02)
 
 
 def program(code):
-    """The command of a Python that runs `code` in the worker's place."""
+    """The command of a Python that runs `code` in place of the worker."""
     return [sys.executable, "-c", code]
 
 
@@ -137,7 +137,7 @@ needs_signals = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this 
 
 @pytest.fixture
 def make_worker():
-    """Makes workers and puts them away after the test."""
+    """Makes workers and closes them after the test."""
     made = []
 
     def make(code=None, **options):
@@ -159,7 +159,7 @@ def fresh(make_worker):
 
 @pytest.fixture(scope="session")
 def shared_stand_in():
-    """One for all tests that don't mind what happened before."""
+    """One worker for all tests that do not depend on its state."""
     worker = Worker(command=program(STAND_IN))
     yield worker
     worker.close()
@@ -167,7 +167,7 @@ def shared_stand_in():
 
 @pytest.fixture
 def stand_in(shared_stand_in):
-    """A worker whose process is the stand-in, perhaps warm."""
+    """A worker whose process is the stand-in, possibly already started."""
     yield shared_stand_in
     if shared_stand_in.busy:
         shared_stand_in.close()
@@ -175,7 +175,7 @@ def stand_in(shared_stand_in):
 
 @pytest.fixture(scope="session")
 def real_worker():
-    """The real one, kept warm; tests that end its process leave it to start a new one."""
+    """A worker with the real process, which is kept between tests; it is started again after a test that ends it."""
     worker = Worker()
     yield worker
     worker.close()

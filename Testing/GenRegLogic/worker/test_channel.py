@@ -46,17 +46,17 @@ def received(channel):
 
 
 class TestFrames:
-    def test_they_arrive_whole_and_in_order(self, ends):
+    def test_frames_arrive_complete_and_in_order(self, ends):
         here, there = ends
         for n in range(3):
             here.send(n, bytes([n]) * n)
         assert [received(there) for _ in range(3)] == [(0, b""), (1, b"\x01"), (2, b"\x02\x02")]
 
-    def test_there_is_none_before_one_is_sent(self, ends):
+    def test_nothing_is_received_before_a_frame_is_sent(self, ends):
         assert ends[0].receive() is None
         assert not ends[0].wait(0)
 
-    def test_a_large_one_arrives(self, ends):
+    def test_a_large_frame_arrives(self, ends):
         here, there = ends
         payload = os.urandom(3 * 2**20)
         thread = threading.Thread(target=send_waiting, args=(here, 7, payload))
@@ -64,24 +64,24 @@ class TestFrames:
         assert received(there) == (7, payload)
         thread.join()
 
-    def test_the_last_words_of_the_other_end_are_heard(self, ends):
+    def test_frames_sent_before_the_other_end_was_closed_are_received(self, ends):
         here, there = ends
-        here.send(1, b"farewell")
+        here.send(1, b"last")
         here.close()
-        assert received(there) == (1, b"farewell")
+        assert received(there) == (1, b"last")
         with pytest.raises(ChannelClosed):
             received(there)
 
-    def test_sending_to_nobody_is_noticed(self, ends):
+    def test_sending_to_a_closed_end_raises_channel_closed(self, ends):
         here, there = ends
         there.close()
         with pytest.raises(ChannelClosed):
-            here.send(1, b"anybody?")
+            here.send(1, b"payload")
 
 
 @needs_sockets
 class TestSockets:
-    def test_sending_never_waits(self):
+    def test_sending_never_blocks(self):
         here, there = sockets()
         here.send(1, bytes(64 * 2**20))
         assert not here.clear
@@ -90,7 +90,7 @@ class TestSockets:
             here.flush()
         assert here.clear
 
-    def test_half_a_frame_is_no_frame(self):
+    def test_an_incomplete_frame_is_not_received(self):
         end, raw = socket.socketpair()
         channel = SocketChannel(end)
         frame = FRAME.pack(4, 1) + b"abcd"
@@ -100,7 +100,7 @@ class TestSockets:
         raw.send(frame[-1:])
         assert channel.receive() == (1, b"abcd")
 
-    def test_a_frame_of_impossible_size_is_noticed(self):
+    def test_a_frame_above_the_size_limit_raises_protocol_error(self):
         end, raw = socket.socketpair()
         raw.send(FRAME.pack(LARGEST_FRAME + 1, 1))
         with pytest.raises(ProtocolError):
@@ -109,7 +109,7 @@ class TestSockets:
 
 class TestInheriting:
     @pytest.mark.parametrize("pipe", [True, pytest.param(False, marks=needs_sockets)])
-    def test_the_worker_finds_its_end_by_the_arguments(self, monkeypatch, pipe):
+    def test_the_worker_opens_its_end_from_the_arguments(self, monkeypatch, pipe):
         monkeypatch.setattr("GenRegLogic.worker.channel.USE_PIPES", pipe)
         ours, theirs, arguments = make_pair()
         number = os.dup(theirs.fileno()) if sys.platform != "win32" else theirs.fileno()

@@ -1,4 +1,4 @@
-"""A full disk: the worker keeps nothing there but what its process prints."""
+"""A full disk: the worker stores nothing there except the output of its process."""
 
 import errno
 import os
@@ -23,16 +23,16 @@ class TestWhileItRuns:
 
         monkeypatch.setattr(tempfile, "TemporaryFile", full_file)
 
-    def test_a_job_runs_to_its_end(self, fresh):
+    def test_a_job_runs_on_a_full_disk(self, fresh):
         assert do(fresh, "echo", {"answer": 42}).end["report"] == {"answer": 42}
 
-    def test_the_engine_itself_runs(self, make_worker):
+    def test_the_real_worker_runs_on_a_full_disk(self, make_worker):
         report = do(make_worker(), "devices").end["report"]
         assert "cpu" in [device["id"] for device in report["devices"]]
 
 
 class TestAtTheStart:
-    def test_no_room_for_a_temporary_file_is_told_in_one_sentence(self, make_worker, monkeypatch):
+    def test_no_room_for_a_temporary_file_gives_one_sentence(self, make_worker, monkeypatch):
         def fail():
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

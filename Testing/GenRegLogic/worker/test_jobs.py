@@ -1,4 +1,4 @@
-"""The real jobs: what comes back is what the engine makes."""
+"""The real jobs: their results equal those of the engine called directly."""
 
 import numpy as np
 import pytest
@@ -14,13 +14,13 @@ from GenRegLogic.space.volume import Volume
 from GenRegLogic.worker import jobs
 from GenRegLogic.worker.control import PREVIEW_VOXELS
 
-from .conftest import STAND_IN, Ear, do, make_job
+from .conftest import Recorder, do, make_job
 
 SETTINGS = {"iterations": 3, "init": "header", "device": "cpu", "threads": 1}
 
 
 class Control:
-    """What a job has of the program, in this process."""
+    """A stand-in for `JobControl` with a constant answer, for jobs that run in this process."""
 
     def __init__(self, answer=None):
         self.answer = answer
@@ -48,36 +48,36 @@ def direct(scans):
 
 
 @pytest.fixture(scope="module")
-def ear(real_worker, scans):
-    """The same by the worker, everything wanted."""
+def recorder(real_worker, scans):
+    """The listener of the same registration by the worker, with all optional results."""
     everything = dict.fromkeys(("want_inverse", "want_warped", "preview", "log"), True)
     return do(real_worker, "register", *make_job(*scans, settings=SETTINGS, **everything))
 
 
 @pytest.fixture(scope="module")
-def end(ear):
-    assert isinstance(ear.end, dict), ear.end
-    return ear.end
+def end(recorder):
+    assert isinstance(recorder.end, dict), recorder.end
+    return recorder.end
 
 
 class TestRegister:
-    def test_the_field_is_the_engines(self, end, direct):
+    def test_the_field_equals_the_engines(self, end, direct):
         np.testing.assert_array_equal(end["arrays"]["forward"], direct.forward.array)
         assert end["geometries"]["forward"].is_close(direct.forward.geometry, 1e-9)
 
-    def test_the_inverse_is_the_engines(self, end, direct):
+    def test_the_inverse_equals_the_engines(self, end, direct):
         np.testing.assert_array_equal(end["arrays"]["inverse"], direct.inverse().array)
         assert end["geometries"]["inverse"].is_close(direct.inverse().geometry, 1e-9)
 
-    def test_the_warped_scan_is_the_engines(self, end, direct):
+    def test_the_warped_scan_equals_the_engines(self, end, direct):
         np.testing.assert_array_equal(end["arrays"]["warped"], direct.warped().array)
         assert end["geometries"]["warped"].is_close(direct.forward.geometry, 1e-9)
 
-    def test_the_expected_error_is_the_engines(self, end, direct):
+    def test_the_expected_error_equals_the_engines(self, end, direct):
         np.testing.assert_array_equal(end["arrays"]["confidence"], direct.confidence.array)
         assert end["geometries"]["confidence"].is_close(direct.confidence.geometry, 1e-9)
 
-    def test_the_report_is_the_engines(self, end, direct):
+    def test_the_report_equals_the_engines(self, end, direct):
         for key in ("settings", "linear_matrix", "objective", "jacobian", "inverse_error", "verdict", "notes"):
             assert end["report"][key] == direct.report[key]
 
@@ -104,55 +104,55 @@ class TestRegister:
         assert isinstance(end, InputError)
         assert "fixed image is constant" in str(end)
 
-    def test_keep_gives_the_best_so_far(self, real_worker, scans):
-        listener = Ear(lambda stage: real_worker.answer("keep") if stage == "refine" else None)
-        end = do(real_worker, "register", *make_job(*scans, iterations=500), ear=listener).end
+    def test_keep_returns_the_best_result_so_far(self, real_worker, scans):
+        listener = Recorder(lambda stage: real_worker.answer("keep") if stage == "refine" else None)
+        end = do(real_worker, "register", *make_job(*scans, iterations=500), recorder=listener).end
         assert end["report"]["stopped_early"]
         assert end["arrays"]["forward"].any()
 
 
 class TestProgress:
-    def test_the_stages_come_in_order_to_the_end(self, ear, end):
-        assert list(dict.fromkeys(stage for stage, *_ in ear.told)) == [
+    def test_the_stages_are_reported_in_order(self, recorder, end):
+        assert list(dict.fromkeys(stage for stage, *_ in recorder.reports)) == [
             "prepare",
             "linear",
             "propose",
             "refine",
             "finish",
         ]
-        fractions = [fraction for _, fraction, *_ in ear.told]
+        fractions = [fraction for _, fraction, *_ in recorder.reports]
         assert fractions == sorted(fractions)
 
-    def test_the_refinement_tells_objective_level_and_iteration(self, ear, end):
-        told = [objective for _, _, _, objective in ear.told if objective is not None]
+    def test_the_refinement_reports_objective_level_and_iteration(self, recorder, end):
+        found = [objective for _, _, _, objective in recorder.reports if objective is not None]
         history = end["report"]["objective"]
-        assert told
-        assert all(objective in history for objective in told)
+        assert found
+        assert all(objective in history for objective in found)
 
-    def test_a_preview_comes_with_the_refinement(self, ear, end):
-        field, geometry = ear.previews[0]
+    def test_a_preview_is_a_coarse_displacement_field(self, recorder, end):
+        field, geometry = recorder.previews[0]
         assert field.dtype == np.float32
         assert field.shape == (*geometry.shape, 3)
         assert np.prod(geometry.size) <= PREVIEW_VOXELS
 
-    def test_without_the_wish_there_is_no_preview_and_no_log(self, real_worker, job):
+    def test_previews_and_log_are_sent_only_if_they_are_wanted(self, real_worker, job):
         quiet = do(real_worker, "register", *job)
         assert quiet.previews == []
         assert quiet.lines == []
 
-    def test_a_preview_can_be_wished_for_later(self, real_worker, scans):
-        listener = Ear(lambda stage: real_worker.preview(True))
-        do(real_worker, "register", *make_job(*scans, iterations=60), ear=listener)
+    def test_previews_can_be_switched_on_during_the_job(self, real_worker, scans):
+        listener = Recorder(lambda stage: real_worker.preview(True))
+        do(real_worker, "register", *make_job(*scans, iterations=60), recorder=listener)
         assert listener.previews
 
-    def test_the_log_names_versions_device_and_times(self, ear, end):
-        text = "\n".join(ear.lines)
+    def test_the_log_contains_versions_device_and_times(self, recorder, end):
+        text = "\n".join(recorder.lines)
         for word in ("torch ", "device: cpu", "stage: refine", "level 0, iteration 0", "finish: "):
             assert word in text
 
 
 class TestArguments:
-    """What the engine is given, heard in this process."""
+    """The arguments with which a job calls the engine; run in this process."""
 
     @pytest.fixture
     def given(self, monkeypatch, scans, direct):
@@ -162,55 +162,56 @@ class TestArguments:
                 for name in ("fixed_mask", "initial")
                 if f"{name}_array" in parameters
             }
-            heard = {}
+            received = {}
 
-            def listen(fixed, moving, settings, **options):
-                heard.update(options, fixed=fixed, moving=moving, settings=settings)
+            def record(fixed, moving, settings, **options):
+                received.update(options, fixed=fixed, moving=moving, settings=settings)
                 return direct
 
-            monkeypatch.setattr(jobs, "register", listen)
+            monkeypatch.setattr(jobs, "register", record)
             parameters, own = make_job(*scans, settings=SETTINGS, **parameters)
             jobs.run_register(parameters, own | more, Control())
-            return heard
+            return received
 
         return run
 
-    def test_scans_and_settings_are_given(self, given, scans):
-        heard = given()
+    def test_scans_and_settings_reach_the_engine(self, given, scans):
+        received = given()
         for name, scan in zip(("fixed", "moving"), scans):
-            np.testing.assert_array_equal(heard[name].array, scan.array)
-            assert heard[name].geometry.is_close(scan.geometry, 1e-9)
-        assert heard["settings"] == Settings(**SETTINGS)
+            np.testing.assert_array_equal(received[name].array, scan.array)
+            assert received[name].geometry.is_close(scan.geometry, 1e-9)
+        assert received["settings"] == Settings(**SETTINGS)
 
-    def test_what_is_absent_is_none(self, given):
-        heard = given()
+    def test_absent_inputs_are_none(self, given):
+        received = given()
         names = ("initial", "fixed_mask", "moving_mask", "fixed_landmarks", "moving_landmarks")
-        assert [heard[name] for name in names] == [None] * 5
+        assert [received[name] for name in names] == [None] * 5
 
-    def test_a_mask_is_given_on_its_own_grid(self, given):
+    def test_a_mask_reaches_the_engine_on_its_own_grid(self, given):
         grid = Geometry((5, 6, 7), (2.0, 3.0, 4.0))
         mask = np.ones(grid.shape, np.uint8)
-        heard = given(fixed_mask=grid.to_dict(), fixed_mask_array=mask)
-        assert heard["fixed_mask"].geometry.is_close(grid, 1e-9)
-        np.testing.assert_array_equal(heard["fixed_mask"].array, mask)
+        received = given(fixed_mask=grid.to_dict(), fixed_mask_array=mask)
+        assert received["fixed_mask"].geometry.is_close(grid, 1e-9)
+        np.testing.assert_array_equal(received["fixed_mask"].array, mask)
 
-    def test_landmarks_are_given(self, given):
+    def test_landmarks_reach_the_engine(self, given):
         points = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 10.0]]
-        heard = given(fixed_landmarks=points, moving_landmarks=points)
-        np.testing.assert_array_equal(heard["moving_landmarks"], points)
+        received = given(fixed_landmarks=points, moving_landmarks=points[::-1])
+        np.testing.assert_array_equal(received["fixed_landmarks"], points)
+        np.testing.assert_array_equal(received["moving_landmarks"], points[::-1])
 
-    def test_an_initial_matrix_is_given(self, given):
+    def test_an_initial_matrix_reaches_the_engine(self, given):
         matrix = np.eye(4)
         matrix[:3, 3] = 1, 2, 3
-        heard = given(initial={"matrix": matrix.tolist()})
-        assert isinstance(heard["initial"], AffineTransform)
-        np.testing.assert_array_equal(heard["initial"].matrix, matrix)
+        received = given(initial={"matrix": matrix.tolist()})
+        assert isinstance(received["initial"], AffineTransform)
+        np.testing.assert_array_equal(received["initial"].matrix, matrix)
 
-    def test_an_initial_field_is_given(self, given, grid, make_field):
+    def test_an_initial_field_reaches_the_engine(self, given, grid, make_field):
         field = make_field(grid)
-        heard = given(initial={"geometry": grid.to_dict()}, initial_array=field.array)
-        assert isinstance(heard["initial"], DisplacementField)
-        np.testing.assert_array_equal(heard["initial"].array, field.array)
+        received = given(initial={"geometry": grid.to_dict()}, initial_array=field.array)
+        assert isinstance(received["initial"], DisplacementField)
+        np.testing.assert_array_equal(received["initial"].array, field.array)
 
 
 class TestInspect:
@@ -220,30 +221,30 @@ class TestInspect:
             {role: scan.array for role, scan in zip(("fixed", "moving"), scans)},
         )
 
-    def test_one_contrast_is_found_to_be_one(self, real_worker, scans):
+    def test_scans_of_the_same_contrast_are_recognized(self, real_worker, scans):
         report = do(real_worker, "inspect", *self.parameters(scans)).end["report"]
         assert report["same_contrast"] is True
         assert 0.68 < report["agreement"] <= 1
 
-    def test_two_contrasts_are_found_to_be_two(self, real_worker, scans):
+    def test_scans_of_different_contrast_are_recognized(self, real_worker, scans):
         fixed, moving = scans
         moving = Volume(200 * np.exp(-moving.array / 80) * (moving.array > 20), moving.geometry)
         report = do(real_worker, "inspect", *self.parameters((fixed, moving))).end["report"]
         assert report["same_contrast"] is False
 
-    def test_it_can_be_given_up(self, scans):
+    def test_abort_ends_the_job(self, scans):
         with pytest.raises(Cancelled):
             jobs.run_inspect(*self.parameters(scans), Control("abort"))
 
 
 class TestDevices:
-    def test_the_cpu_and_the_version_of_torch_are_told(self, real_worker):
+    def test_the_cpu_and_the_version_of_torch_are_listed(self, real_worker):
         report = do(real_worker, "devices").end["report"]
         assert report["torch"] == torch.__version__
         assert report["devices"][0]["id"] == "cpu"
         assert report["devices"][0]["memory_bytes"] > 0
 
-    def test_gpus_are_told_with_name_and_memory(self, monkeypatch):
+    def test_gpus_are_listed_with_name_and_memory(self, monkeypatch):
         class Card:
             name, total_memory = "Card 9000", 24 * 2**30
 
@@ -253,28 +254,6 @@ class TestDevices:
         devices = jobs.run_devices({}, {}, Control()).report["devices"]
         assert devices[2] == {"id": "cuda:1", "name": "Card 9000", "memory_bytes": 24 * 2**30, "memory_is": "total"}
 
-    def test_apples_gpu_is_told(self, monkeypatch):
+    def test_an_apple_gpu_is_listed(self, monkeypatch):
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
         assert jobs.run_devices({}, {}, Control()).report["devices"][-1]["id"] == "mps"
-
-
-class TestGpuMemory:
-    HOLDING = STAND_IN.replace(
-        "class Outcome", "from GenRegLogic.worker import server\nserver.holds_gpu = lambda: True\n\nclass Outcome"
-    )
-
-    def test_a_process_that_holds_a_gpu_ends_with_its_job(self, make_worker):
-        worker = make_worker(self.HOLDING)
-        end = do(worker, "where", arrays={"a": np.ones(3)}).end
-        assert not worker.running
-        assert do(worker, "where").end["report"]["pid"] != end["report"]["pid"]
-
-    def test_it_stays_if_that_is_wanted(self, make_worker):
-        worker = make_worker(self.HOLDING)
-        first, second = (do(worker, "where", {"keep_warm": True}).end["report"]["pid"] for _ in range(2))
-        assert first == second
-
-    def test_it_ends_after_an_error_too(self, make_worker):
-        worker = make_worker(self.HOLDING)
-        assert isinstance(do(worker, "fail", {"kind": "input", "text": "x"}).end, InputError)
-        assert not worker.running

@@ -1,4 +1,4 @@
-"""The job "html": the page that the engine makes, from arrays."""
+"""The job "html": makes the page from arrays."""
 
 import re
 
@@ -23,7 +23,7 @@ def small_pictures(monkeypatch):
 
 @pytest.fixture
 def job(scans):
-    """Parameters and arrays of a page without the report of a run."""
+    """Parameters and arrays of a page without the report of a registration."""
     fixed, moving = scans
     grid = fixed.geometry
     wide = Geometry(np.add(grid.size, 2), grid.spacing, tuple(grid.to_world((-1, -1, -1))), grid.direction)
@@ -48,7 +48,7 @@ def html(parameters, arrays, **more):
     return outcome.report["html"]
 
 
-def test_the_page_shows_the_report_that_was_given(job, small_pictures):
+def test_the_page_shows_the_given_report(job, small_pictures):
     made = html(*job, report=REPORT)
     assert made.startswith("<!DOCTYPE html>")
     assert "Mind the step." in made
@@ -59,13 +59,13 @@ def test_without_a_report_the_figures_are_measured(job, small_pictures):
     assert "measured afterward" in html(*job)
 
 
-def test_without_a_confidence_map_the_page_says_so(job, small_pictures):
+def test_a_page_without_a_confidence_map_says_that_the_error_was_not_estimated(job, small_pictures):
     parameters, arrays = job
     made = html(parameters, {name: array for name, array in arrays.items() if name != "confidence"}, report=REPORT)
     assert "was not estimated" in made
 
 
-def test_places_and_names_are_taken_as_they_are_given(job, small_pictures):
+def test_the_page_shows_the_given_places_and_names(job, small_pictures):
     center = Geometry.from_dict(job[0]["fixed"]).center.tolist()
     worst = [{"point_lps": center, "expected_error_mm": 3.5, "reason": "It looks odd."}]
     made = html(*job, report=REPORT, worst=worst, names=["Scan one", "Scan two"])
@@ -80,7 +80,7 @@ def test_a_constant_scan_is_refused(job):
         run_html(parameters | {"report": REPORT}, arrays | {"moving": arrays["moving"] * 0}, Control())
 
 
-def test_the_worker_does_it(real_worker, job):
+def test_the_worker_returns_the_page(real_worker, job):
     parameters, arrays = job
     end = do(real_worker, "html", parameters | {"report": REPORT}, arrays).end
     assert end["report"]["html"].endswith("</html>\n")
@@ -88,7 +88,7 @@ def test_the_worker_does_it(real_worker, job):
     assert not end["arrays"]
 
 
-def test_the_field_may_have_been_stored_with_a_margin(job, small_pictures):
+def test_a_field_with_a_margin_gives_the_same_pictures(job, small_pictures):
     parameters, arrays = job
     field = DisplacementField(arrays["field"], Geometry.from_dict(parameters["field"]))
     fixed = Geometry.from_dict(parameters["fixed"])

@@ -1,4 +1,4 @@
-"""The job that refines a transform in a region: what comes back is what the engine makes."""
+"""The job "repair": its results equal those of the engine called directly."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def job_of(scans, wrong, region=None, **parameters):
     return parameters, arrays
 
 
-def test_the_field_and_the_report_are_the_engines(real_worker, scans, wrong, region):
+def test_the_field_and_the_report_equal_the_engines(real_worker, scans, wrong, region):
     end = do(real_worker, "repair", *job_of(scans, wrong, region, want_warped=True)).end
     assert isinstance(end, dict), end
     direct = repair(*scans, wrong, region=region, settings=Settings(**SETTINGS))
@@ -54,19 +54,19 @@ def test_with_a_margin_the_field_is_slicers_grid(real_worker, scans, wrong, regi
     assert end["geometries"]["forward"].is_close(geometry, 1e-9)
 
 
-def test_landmarks_alone_say_where(real_worker, scans, wrong):
+def test_landmarks_alone_select_the_region(real_worker, scans, wrong):
     points = {"fixed_landmarks": [[0.0, 0.0, 0.0]], "moving_landmarks": [[2.0, 1.0, 0.0]]}
     end = do(real_worker, "repair", *job_of(scans, wrong, **points)).end
     assert end["report"]["landmarks"]["count"] == 1
 
 
-def test_nothing_to_say_where_gets_the_engines_sentence(real_worker, scans, wrong):
+def test_a_repair_without_region_and_landmarks_is_refused_with_the_engines_sentence(real_worker, scans, wrong):
     end = do(real_worker, "repair", *job_of(scans, wrong)).end
     assert isinstance(end, InputError)
     assert "Nothing says where" in str(end)
 
 
-def test_labels_are_kept_rigid_by_a_registration(real_worker, scans, region):
+def test_a_registration_keeps_labels_rigid(real_worker, scans, region):
     parameters, arrays = make_job(*scans, settings=SETTINGS | {"init": "header"})
     parameters["keep_rigid"], arrays["keep_rigid"] = region.geometry.to_dict(), region.array
     end = do(real_worker, "register", parameters, arrays).end

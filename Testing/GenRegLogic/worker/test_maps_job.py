@@ -1,4 +1,4 @@
-"""The job "maps": maps of a registration on the fixed grid, and where it is worst."""
+"""The job "maps": maps of a registration on the fixed grid, and the places of the largest expected error."""
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ from GenRegLogic.quality.maps import confidence_on, displacement_magnitude, loca
 from GenRegLogic.register import register
 from GenRegLogic.settings import Settings
 from GenRegLogic.space import margin as grids
+from GenRegLogic.space.field import AffineTransform
 from GenRegLogic.worker.maps_job import MAPS, run_maps
 
 from .conftest import do
@@ -21,7 +22,7 @@ def result(scans):
 
 @pytest.fixture
 def make(scans, result):
-    """Parameters and arrays of the job; with `known` the confidence is given."""
+    """Makes parameters and arrays of the job; with `known` the expected error is among them."""
 
     def make(want=None, known=True):
         fixed, moving = scans
@@ -42,13 +43,14 @@ def make(scans, result):
     return make
 
 
-def test_all_maps_come_from_the_worker_as_the_engine_makes_them(real_worker, make, scans, result):
+def test_the_maps_equal_the_engines(real_worker, make, scans, result):
     end = do(real_worker, "maps", *make()).end
     assert set(end["arrays"]) == set(MAPS)
     fixed, moving = scans
     for name, expected in (
         ("log_jacobian", log_jacobian(result.forward)),
         ("magnitude", displacement_magnitude(result.forward)),
+        ("similarity_before", local_similarity(fixed, moving, AffineTransform.identity())),
         ("similarity_after", local_similarity(fixed, moving, result.forward)),
         ("confidence", confidence_on(result.confidence, fixed.geometry)),
     ):
@@ -56,7 +58,7 @@ def test_all_maps_come_from_the_worker_as_the_engine_makes_them(real_worker, mak
         assert end["geometries"][name].is_close(fixed.geometry, 1e-9)
 
 
-def test_only_what_is_wanted_is_made(make):
+def test_only_the_wanted_maps_are_computed(make):
     outcome = run_maps(*make(["magnitude"]), Control())
     assert set(outcome.arrays) == set(outcome.geometries) == {"magnitude"}
 
@@ -68,7 +70,7 @@ def test_without_similarity_the_scans_may_be_absent(make):
     assert outcome.report["worst"] == []
 
 
-def test_the_worst_places_are_told_the_worst_first(make, result):
+def test_the_worst_places_are_sorted_by_expected_error(make, result):
     worst = run_maps(*make(["confidence"]), Control()).report["worst"]
     errors = [place["expected_error_mm"] for place in worst]
     assert 0 < errors[0] <= float(result.confidence.array.max()) + 1e-6
@@ -80,26 +82,27 @@ def test_the_worst_places_lie_in_the_body(make):
     outcome = run_maps(*make(["confidence", "body"]), Control())
     body, grid = outcome.arrays["body"], outcome.geometries["body"]
     assert set(np.unique(body)) == {0, 1}
+    assert outcome.report["worst"]
     for place in outcome.report["worst"]:
         i, j, k = np.rint(grid.to_index(np.array(place["point_lps"]))).astype(int)
         assert body[max(k - 2, 0) : k + 3, max(j - 2, 0) : j + 3, max(i - 2, 0) : i + 3].any()
 
 
-def test_the_ranges_are_those_of_the_maps(make):
+def test_the_ranges_lie_within_the_maps_values(make):
     outcome = run_maps(*make(["magnitude"]), Control())
     found, values = outcome.report["ranges"]["magnitude"], outcome.arrays["magnitude"]
     assert values.min() <= found["min"] <= found["p1"] <= found["p99"] <= found["max"] <= values.max()
 
 
-def test_a_confidence_that_is_not_known_is_made(make, result):
+def test_an_unknown_expected_error_is_computed(make, result):
     outcome = run_maps(*make(["confidence"], known=False), Control())
     known = run_maps(*make(["confidence"]), Control())
     a, b = outcome.arrays["confidence"], known.arrays["confidence"]
     inside = b > 0
-    assert np.corrcoef(a[inside], b[inside])[0, 1] > 0.5  # the ways back start from other linear parts
+    assert np.corrcoef(a[inside], b[inside])[0, 1] > 0.5  # their backward registrations have other linear parts
 
 
-def test_a_field_on_another_grid_gives_maps_on_the_fixed_one(make, result):
+def test_a_field_on_another_grid_gives_maps_on_the_fixed_grid(make, result):
     parameters, arrays = make(["magnitude"])
     wide, geometry = grids.withMargin(result.forward.array, result.forward.geometry)
     arrays["field"] = wide * grids.LPS_TO_RAS.astype(np.float32)
@@ -113,6 +116,6 @@ def test_an_unknown_map_is_refused(make):
         run_maps(*make(["beauty"]), Control())
 
 
-def test_it_can_be_given_up(make):
+def test_abort_ends_the_job(make):
     with pytest.raises(Cancelled):
         run_maps(*make(known=False), Control("abort"))
