@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,7 @@ __all__ = [
     "check_pair",
     "help_end",
     "read_scan",
+    "warn",
 ]
 
 DONE = 0
@@ -161,6 +163,11 @@ def read_scan(path: Path | None, args: argparse.Namespace) -> Volume | None:
     if path is None:
         return None
     volume = read_volume(path, allow_missing_slices=args.allow_missing_slices)
-    for sentence in volume.warnings:
-        print(f"genreg: warning: {path}: {sentence}", file=sys.stderr)
+    warn(volume.warnings, path)
     return volume
+
+
+def warn(sentences: Iterable[str], path: Path | None = None) -> None:
+    """Print warnings on standard error, with the file that they are about."""
+    for sentence in sentences:
+        print("genreg: warning: " + (f"{path}: " if path else "") + sentence, file=sys.stderr)

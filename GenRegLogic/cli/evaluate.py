@@ -63,19 +63,23 @@ def run(args: argparse.Namespace) -> int:
     from ..evaluate import evaluate
     from ..files.points import read_points
     from ..quality.report import plain
-    from .transforms import read_chain
+    from .transforms import read_chain, warn_of_points_outside
 
     def read(reader, path):
         return None if path is None else reader(path)
 
+    fixed, moving = read_scan(args.fixed, args), read_scan(args.moving, args)
+    transform, fixed_points = read_chain(args.transform), read(read_points, args.fixed_points)
+    if fixed_points is not None:
+        warn_of_points_outside(fixed_points, transform, args.fixed_points)
     figures = evaluate(
-        read_scan(args.fixed, args),
-        read_scan(args.moving, args),
-        read_chain(args.transform),
+        fixed,
+        moving,
+        transform,
         fixed_labels=read_scan(args.fixed_labels, args),
         moving_labels=read_scan(args.moving_labels, args),
         pairs=args.labels,
-        fixed_points=read(read_points, args.fixed_points),
+        fixed_points=fixed_points,
         moving_points=read(read_points, args.moving_points),
     )
     print(json.dumps(plain(figures), indent=1))

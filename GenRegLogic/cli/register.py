@@ -205,7 +205,7 @@ def _settings(args: argparse.Namespace):
 def _read_inputs(args: argparse.Namespace) -> dict:
     """The arguments of `register` that come from files."""
     from ..files.points import read_points
-    from ..files.transforms import read_transform
+    from .transforms import read_transform
 
     def read(reader, path):
         return None if path is None else reader(path)
@@ -213,7 +213,7 @@ def _read_inputs(args: argparse.Namespace) -> dict:
     return {
         "fixed": read_scan(args.fixed, args),
         "moving": read_scan(args.moving, args),
-        "initial": read(read_transform, args.initial),
+        "initial": read_transform(args.initial),
         "fixed_mask": read_scan(args.fixed_mask, args),
         "moving_mask": read_scan(args.moving_mask, args),
         "keep_rigid": read_scan(args.keep_rigid, args),

@@ -125,8 +125,8 @@ def _settings(args: argparse.Namespace):
 def _read_inputs(args: argparse.Namespace) -> dict:
     """The arguments of `repair` that come from files; any transform is sampled on the fixed scan's grid."""
     from ..files.points import read_points
-    from ..files.transforms import read_transform
     from ..space.field import DisplacementField, sample_transform
+    from .transforms import read_transform
 
     fixed, transform = read_scan(args.fixed, args), read_transform(args.transform)
     if not isinstance(transform, DisplacementField):

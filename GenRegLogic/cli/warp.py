@@ -69,11 +69,12 @@ def run_image(args: argparse.Namespace) -> int:
 
     from ..files.images import write_volume
     from ..space.warp import warp_image, warp_labels
-    from .transforms import read_chain
+    from .transforms import read_chain, warn_of_voxels_outside
 
     image = read_scan(args.image, args)
     reference = read_scan(args.reference, args).geometry
     transform = read_chain(args.transform, invert=args.invert)
+    warn_of_voxels_outside(reference, transform)
     if args.labels:
         result = warp_labels(image, transform, reference)
     else:
@@ -88,10 +89,11 @@ def run_points(args: argparse.Namespace) -> int:
 
     from ..files.points import read_points, write_points
     from ..space.warp import warp_points
-    from .transforms import read_chain
+    from .transforms import read_chain, warn_of_points_outside
 
-    points = read_points(args.points)
-    write_points(warp_points(points, read_chain(args.transform, invert=args.invert)), args.output)
+    points, transform = read_points(args.points), read_chain(args.transform, invert=args.invert)
+    warn_of_points_outside(points, transform, args.points)
+    write_points(warp_points(points, transform), args.output)
     return DONE
 
 

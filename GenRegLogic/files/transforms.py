@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ import SimpleITK as sitk
 
 from ..errors import Doubt, InputError, ResourceError
 from ..machine.libraries import quiet_itk
-from ..space.field import AffineTransform, DisplacementField, Transform, from_sitk, sample_transform
+from ..space.field import AffineTransform, CompositeTransform, DisplacementField, Transform, from_sitk, sample_transform
 from ..space.geometry import Geometry
+from ..space.inverse import fit_affine
 from .atomic import IMAGE_ENDINGS, check_writable, replacing
 from .images import write_image
 from .niftiwriting import is_nifti, write_nifti
@@ -41,6 +43,10 @@ def read_transform(path: str | Path) -> Transform:
         path: A displacement field image (.nii, .nii.gz, .nrrd, .mha, .mhd), which may also be NiftyReg's or SPM's; an
             ITK transform file (.h5, .tfm, .txt, .mat); or a linear .xfm of MINC and FreeSurfer.
 
+    Returns:
+        The transform. Outside its grid a displacement field continues with the linear transform nearest to it, as
+        `DisplacementField` describes.
+
     Raises:
         InputError: The file is missing, unreadable, or holds no transform of 3D points.
         ResourceError: Not enough memory.
@@ -68,9 +74,17 @@ def read_transform_and_doubts(path: str | Path) -> tuple[Transform, tuple[Doubt,
         if not name.endswith(READ_TRANSFORM_ENDINGS):
             from .fields import read_field
 
-            return read_field(path)
+            field, doubts = read_field(path)
+            return _continued(field), doubts
         _check_text(path, head)
-        return from_sitk(_read_itk(path, head)), ()
+        return _continued(from_sitk(_read_itk(path, head))), ()
+
+
+def _continued(transform: Transform) -> Transform:
+    """The transform, in which each field continues outside its grid with the linear transform nearest to it."""
+    if isinstance(transform, CompositeTransform):
+        return CompositeTransform(tuple(_continued(part) for part in transform.parts))
+    return replace(transform, beyond=fit_affine(transform)) if isinstance(transform, DisplacementField) else transform
 
 
 def _check_text(path: Path, head: bytes) -> None:
@@ -193,7 +207,8 @@ def write_transform(transform: Transform, path: str | Path, *, geometry: Geometr
     numbers = transform.array.size if is_field else 0
     needed = numbers * (BYTES_PER_NUMBER_IN_TEXT if path.suffix == ".tfm" else np.float64().nbytes)
     with replacing(path, needed) as temporary, quiet_itk():
-        sitk.WriteTransform(transform.to_sitk(), str(temporary))
+        itk = transform.to_sitk_continued() if is_field else transform.to_sitk()
+        sitk.WriteTransform(itk, str(temporary))
 
 
 def _write_field(field: DisplacementField, path: Path) -> None:

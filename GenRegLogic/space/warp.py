@@ -85,7 +85,7 @@ def warp_image(
     result = np.empty(reference.shape, dtype)
     slabs = _slabs(reference)
     for slab, geometry in slabs:
-        shift = transform if len(slabs) == 1 else sample_transform(transform, geometry)
+        shift = transform if len(slabs) == 1 and not _continued(transform) else sample_transform(transform, geometry)
         warped = sitk.Resample(
             image,
             geometry.size,
@@ -99,6 +99,12 @@ def warp_image(
         )
         result[slab] = _as_dtype(sitk.GetArrayViewFromImage(warped), dtype)
     return Volume(result, reference)
+
+
+def _continued(transform: Transform) -> bool:
+    """Whether a field of the transform is continued outside its grid, which the fields of ITK can't be."""
+    parts = getattr(transform, "parts", (transform,))
+    return any(getattr(part, "beyond", None) is not None for part in parts)
 
 
 def _warp_with_missing(

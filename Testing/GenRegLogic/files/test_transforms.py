@@ -1,5 +1,7 @@
 """Transforms to files and back."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -7,7 +9,8 @@ import SimpleITK as sitk
 from GenRegLogic.errors import InputError
 from GenRegLogic.files.images import write_volume
 from GenRegLogic.files.transforms import read_transform, write_transform
-from GenRegLogic.space.field import AffineTransform, CompositeTransform, DisplacementField, sample_transform
+from GenRegLogic.space.field import AffineTransform, CompositeTransform, DisplacementField, compose, sample_transform
+from GenRegLogic.space.inverse import fit_affine
 
 IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
 HEADER_TOLERANCE = 1e-4
@@ -197,3 +200,32 @@ class TestTransformsOfOtherPrograms:
         (tmp_path / name).write_text(text)
         with pytest.raises(InputError, match=said):
             read_transform(tmp_path / name)
+
+
+class TestBeyondTheGrid:
+    @pytest.fixture
+    def far(self, oblique_grid):
+        return oblique_grid.center + np.array([[3000.0, 100.0, -50.0]])
+
+    @pytest.fixture
+    def whole(self, oblique_grid, make_field, affine):
+        field = compose(make_field(oblique_grid), affine, geometry=oblique_grid)
+        return dataclasses.replace(field, beyond=affine)
+
+    @pytest.mark.parametrize("ending", [".nii.gz", ".nrrd", ".mha"])
+    def test_a_field_read_from_an_image_goes_on_with_the_linear_transform_nearest_to_it(
+        self, tmp_path, whole, far, ending
+    ):
+        write_transform(whole, tmp_path / f"t{ending}")
+        field = read_transform(tmp_path / f"t{ending}")
+        np.testing.assert_allclose(field(far), fit_affine(whole)(far), atol=0.1)
+        assert np.linalg.norm(field(far) - far) > 1
+
+    @pytest.mark.parametrize("ending", [".h5", ".tfm"])
+    def test_in_an_itk_file_the_linear_part_is_exact_and_itk_applies_it(self, tmp_path, whole, affine, far, ending):
+        write_transform(whole, tmp_path / f"t{ending}")
+        itk = sitk.ReadTransform(str(tmp_path / f"t{ending}"))
+        np.testing.assert_allclose(itk.TransformPoint(far[0].tolist()), affine(far)[0], rtol=1e-9)
+        inside = whole.geometry.center[None]
+        np.testing.assert_allclose(itk.TransformPoint(inside[0].tolist()), whole(inside)[0], atol=1e-3)
+        np.testing.assert_allclose(read_transform(tmp_path / f"t{ending}")(inside), whole(inside), atol=1e-3)
