@@ -8,6 +8,7 @@ pydicom, which come with the package; Slicer reads its scans itself and doesn't 
 from __future__ import annotations
 
 import contextlib
+import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,7 +81,7 @@ def read_scan(path: Path, *, allow_missing_slices: bool = False) -> Volume:
     """
     path = Path(path)
     with naming(path):
-        if path.is_dir() or _kind(existing_file(path)) == "dicom":
+        if os.path.isdir(path) or _kind(existing_file(path)) == "dicom":  # `Path.is_dir` raises for long names
             from .dicom import read_dicom
 
             return read_dicom(path, allow_missing_slices=allow_missing_slices)

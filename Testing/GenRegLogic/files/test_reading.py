@@ -1,6 +1,7 @@
 """Files that are not what they should be: each is refused with one sentence, and ITK stays silent."""
 
 import locale
+import os
 import struct
 
 import numpy as np
@@ -261,3 +262,22 @@ class TestDicom:
     def test_the_file_of_one_slice_is_refused_with_advice(self, tmp_path, refused):
         write_series(tmp_path, [0.0, 2.5])
         refused(tmp_path / "1_00.dcm", "give the folder")
+
+
+class TestPathsThatAreNoFiles:
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes in the file system here")
+    def test_a_pipe_is_not_waited_for(self, tmp_path, refused):
+        os.mkfifo(tmp_path / "v.nii.gz")
+        refused(tmp_path / "v.nii.gz", "pipe or a device")
+
+    def test_links_in_a_circle(self, tmp_path):
+        (tmp_path / "a.nii").symlink_to(tmp_path / "b.nii")
+        (tmp_path / "b.nii").symlink_to(tmp_path / "a.nii")
+        with pytest.raises(InputError, match=r"cannot be opened|does not exist"):
+            read_volume(tmp_path / "a.nii")
+
+    @pytest.mark.parametrize("name", ["x" * 5000 + ".nii", "a\0b.nii"])
+    def test_a_name_that_no_file_can_have(self, tmp_path, name):
+        with pytest.raises(InputError, match=r"cannot be opened|does not exist") as caught:
+            read_volume(tmp_path / name)
+        assert len(str(caught.value)) < 400
