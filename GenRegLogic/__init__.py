@@ -5,10 +5,10 @@
     result = register(read_volume("fixed.nii.gz"), read_volume("moving.nii.gz"))
     result.save("result")
 
-Nothing heavy (torch, NumPy, SimpleITK) loads before one of these names is asked for. World frame everywhere: LPS, mm.
-Arrays are (k, j, i). Transforms map fixed points to moving points.
+Large libraries (torch, NumPy, SimpleITK) are loaded when one of these names is first used. The world frame is LPS, mm,
+everywhere. Arrays are (k, j, i). Transforms map fixed points to moving points.
 
-`register`, `repair` and `evaluate` are functions here, always. The modules of the same names are reached with
+`register`, `repair` and `evaluate` are always functions here. Import from the modules of the same names with
 `from GenRegLogic.register import ...` or `importlib.import_module("GenRegLogic.register")`.
 """
 
@@ -22,7 +22,7 @@ from .machine.libraries import set_runtime_variables
 from .machine.waiting import note_what_is_loaded
 from .version import __version__
 
-if TYPE_CHECKING:  # for editors and type checkers; at run time `__getattr__` below does it
+if TYPE_CHECKING:  # for editors and type checkers; at run time `__getattr__` below loads these names
     from .errors import Cancelled, GenRegError, InputError, ResourceError
     from .evaluate import evaluate
     from .files.images import read_volume, write_volume
@@ -95,7 +95,7 @@ _HOMES = {
 
 
 class _Package(ModuleType):
-    """Keeps `register`, `repair` and `evaluate` functions where the import system sets the modules of these names."""
+    """Keeps `register`, `repair` and `evaluate` functions when the import system sets the modules of these names."""
 
     def __setattr__(self, name: str, value: object) -> None:
         if _HOMES.get(name) == name and isinstance(value, ModuleType):
@@ -107,4 +107,4 @@ __getattr__, __dir__ = lazy_names(__name__, _HOMES)
 sys.modules[__name__].__class__ = _Package
 install()
 note_what_is_loaded()
-set_runtime_variables()  # before torch loads, where that is still to come
+set_runtime_variables()  # must be set before torch is loaded

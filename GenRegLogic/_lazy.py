@@ -1,4 +1,4 @@
-"""Packages that offer names of their modules without loading them before they are asked for (PEP 562)."""
+"""Lazy packages: the names of their modules are loaded when they are first used (PEP 562)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def lazy_names(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], 
 
     Args:
         package: The package's `__name__`.
-        homes: Offered name -> module in the package that holds it, such as "space.volume".
+        homes: Public name -> module in the package that defines it, such as "space.volume".
 
     Returns:
-        Two functions; a name that was asked for once is an attribute of the package from then on.
+        `__getattr__` and `__dir__`. A name that was used once becomes an attribute of the package.
     """
 
     def get(name: str) -> object:

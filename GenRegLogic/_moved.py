@@ -1,8 +1,8 @@
-"""Modules under the names that they had before: `import GenRegLogic.volume` gives `GenRegLogic.space.volume` itself.
+"""Modules under their former names: `import GenRegLogic.volume` imports `GenRegLogic.space.volume` itself.
 
-An old name warns once, where it is imported, and stands for the new module object: classes are the same classes, and
-what is patched in one is patched in the other. Old names that are packages now (files, network, phantom, mrml.views)
-aren't here: their `__init__` offers what the module of that name had.
+Importing a former name warns once and returns the same module object as the new name, so that classes are identical
+and a patch applies to both. Former names that are now packages (files, network, phantom, mrml.views) are not in the
+table: their `__init__` offers the names of the former module.
 """
 
 from __future__ import annotations
@@ -98,11 +98,11 @@ MOVED = {
     "worker.preview": "worker.control",
     "worker.repair_job": "worker.jobs",
 }
-"""Old name -> new name, both within GenRegLogic; a module that moves again keeps its line, with the newest name."""
+"""Former name -> current name, both within GenRegLogic; when a module moves again, its line gets the current name."""
 
 
 class _Alias(Loader):
-    """Loads a moved module under its old name, and leaves it as it is."""
+    """Loads a moved module under its former name without changing the module."""
 
     def __init__(self, new: str) -> None:
         self._new = new
@@ -113,23 +113,23 @@ class _Alias(Loader):
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        module.__spec__ = self._spec  # the import system has put the old name's there
+        module.__spec__ = self._spec  # the import system has replaced it by that of the former name
 
 
 class _MovedFinder(MetaPathFinder):
-    """Finds old names; it is asked last, so that it costs nothing where a module is found."""
+    """Finds former names. It is the last finder, so that it costs nothing for modules that exist."""
 
     def find_spec(self, fullname: str, path=None, target=None) -> ModuleSpec | None:
         package, _, old = fullname.partition(".")
         if package != PACKAGE or old not in MOVED:
             return None
         new = f"{PACKAGE}.{MOVED[old]}"
-        # the import system's own frames are passed over: the warning shows whose import it was
+        # warnings skip the frames of the import system: the warning shows the line with the import
         warnings.warn(f"{fullname} is now {new}; import it from there.", DeprecationWarning, stacklevel=2)
         return ModuleSpec(fullname, _Alias(new))
 
 
 def install() -> None:
-    """Make old names importable; once, however often the package is loaded."""
+    """Make former names importable. Repeated calls install only one finder."""
     sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__qualname__ != _MovedFinder.__qualname__]
     sys.meta_path.append(_MovedFinder())

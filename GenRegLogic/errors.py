@@ -1,7 +1,7 @@
-"""The kinds of failure that a caller of the engine can meet, and the doubts that a result carries along.
+"""The exceptions that the engine raises, and the doubts that a result carries along.
 
 Every message is one plain sentence: what is wrong and, where it helps, what to do about it. The command line prints
-that sentence and nothing else.
+this sentence only.
 """
 
 from __future__ import annotations
@@ -10,27 +10,27 @@ __all__ = ["Cancelled", "DependencyError", "Doubt", "GenRegError", "InputError",
 
 
 class GenRegError(Exception):
-    """Base of every error that GenReg raises on purpose; its text is meant for the person at the screen."""
+    """Base class of all errors that GenReg raises deliberately; the message is meant for the user."""
 
 
 class InputError(GenRegError):
-    """Something the caller gave cannot be used (command line: exit code 2)."""
+    """An input cannot be used (command line: exit code 2)."""
 
 
 class ResourceError(GenRegError):
-    """The machine ran out of something: disk space or memory (command line: exit code 2)."""
+    """Memory or disk space does not suffice (command line: exit code 2)."""
 
 
 class DependencyError(GenRegError):
-    """A package that the engine needs is missing or cannot be loaded."""
+    """A required package is missing or cannot be loaded."""
 
 
 class WorkerError(GenRegError):
-    """The separate process that computes could not be started, or it ended before its job did."""
+    """The worker process could not be started, or it ended before its job was finished."""
 
 
 class Cancelled(GenRegError):
-    """The caller asked to give up, and nothing was written (command line: exit code 130)."""
+    """The caller aborted the run; nothing was written (command line: exit code 130)."""
 
 
 class Doubt(str):

@@ -1,4 +1,4 @@
-"""All figures of one registration, from its transform and whatever is known about the truth."""
+"""All figures of a registration, from its transform and from labels or landmarks where they are known."""
 
 from __future__ import annotations
 
@@ -29,26 +29,27 @@ def evaluate(
     fixed_points: np.ndarray | None = None,
     moving_points: np.ndarray | None = None,
 ) -> dict:
-    """Measure a transform on the fixed grid.
+    """Measure the quality of a transform on the grid of the fixed scan.
 
     Args:
         fixed: The fixed scan.
         moving: The moving scan.
-        transform: Fixed -> moving.
+        transform: Fixed -> moving, LPS mm.
         fixed_labels: Label map of the fixed scan, on any grid in its frame.
-        moving_labels: Label map of the moving scan.
+        moving_labels: Label map of the moving scan, on any grid in its frame.
         pairs: Labels to compare, see `measure.dice`; by default those that both maps have.
         fixed_points: (n, 3) landmarks, LPS mm.
         moving_points: (n, 3) landmarks, LPS mm, in the same order.
 
     Returns:
-        folds_pct, ndv_pct, sdlogj (over the fixed foreground), min_det, max_det; inverse_mean_mm, inverse_max_mm;
-        nmi_before, nmi_after, lncc_before, lncc_after; with labels dice (mean), dice_min and dice_per_label; with
-        landmarks tre_before_mm, tre_mm, tre_p90_mm.
+        Of the Jacobian determinants: folds_pct, ndv_pct, sdlogj (over the fixed foreground), min_det, max_det. Of the
+        inverse consistency error: inverse_mean_mm, inverse_max_mm. Of the similarity in the fixed foreground:
+        nmi_before, nmi_after, lncc_before, lncc_after. With labels: dice (mean), dice_min and dice_per_label. With
+        landmarks: tre_before_mm, tre_mm (mean), tre_p90_mm (90th percentile).
 
     Raises:
-        InputError: Labels or landmarks for one scan only, unequal landmarks, no common label, an image that is constant
-            or not finite.
+        InputError: Labels or landmarks of one scan only, unequal numbers of landmarks, no common label, or an image
+            that is constant or not finite.
     """
     for what, a, b in (("labels", fixed_labels, moving_labels), ("points", fixed_points, moving_points)):
         if (a is None) != (b is None):

@@ -1,4 +1,4 @@
-"""What callers may give for a scan, and what the engine makes of it."""
+"""The types that callers may pass as a scan, and their conversion to a `Volume`."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ Scan = Any
 
 
 def as_volume(scan: Scan | None, name: str, *, optional: bool = False) -> Volume | None:
-    """The scan as the engine holds it, LPS mm; voxels of a nibabel image are where its affine (RAS) says.
+    """Convert a scan to a `Volume` in LPS, mm; the affine of a nibabel image is in RAS and is converted.
 
     Args:
-        scan: A `Volume`, which is returned itself; the path of a file or of a DICOM series' folder; a SimpleITK image;
-            anything with nibabel's `affine` and `dataobj`.
-        name: Of the argument, for sentences.
-        optional: None stays None.
+        scan: A `Volume`, which is returned unchanged; the path of a file or of the folder of a DICOM series; a
+            SimpleITK image; an object with nibabel's `affine` and `dataobj`.
+        name: Name of the argument, for messages.
+        optional: Whether None is allowed, which is then returned.
 
     Raises:
-        InputError: It is something else, it can't be read, its axes are sheared, or it is no 3D scalar image.
+        InputError: The scan is of another type, cannot be read, has sheared axes, or is not a 3D scalar image.
     """
     if isinstance(scan, Volume) or (scan is None and optional):
         return scan

@@ -1,4 +1,4 @@
-"""The pipeline: prepare, align linearly, describe, propose, refine, finish.
+"""The pipeline of a registration: prepare, align linearly, describe, propose, refine, finish.
 
 >>> from GenRegLogic.register import register
 >>> from GenRegLogic.space.volume import Volume
@@ -34,7 +34,7 @@ from .registration import Registration
 from .settings import Settings
 from .space.field import AffineTransform, DisplacementField, Transform, as_points, sample_transform
 from .space.geometry import Geometry
-from .space.grid import canonical_geometry, resample
+from .space.grid import Image, canonical_geometry, resample
 from .space.inverse import fit_affine
 from .space.split import with_linear, without_linear
 from .space.volume import Volume, check_registrable
@@ -44,15 +44,15 @@ from .stages.linear import Candidate, LinearLevel, align
 from .stages.prepare import Prepared, prepare, working_grid
 from .stages.propose import Proposal, Proposer, identity, propose, search_proposal
 from .stages.refine import Refiner
-from .stages.schedule import BOTH, DESCRIPTOR, INTENSITY, schedule
+from .stages.schedule import BOTH, DESCRIPTOR, INTENSITY, Level, schedule
 
 __all__ = ["Progress", "Registration", "register"]
 
 INITIAL_VOXELS = 500_000
-"""Of the grid on which a non-linear initial transform is sampled."""
+"""Voxels of the grid on which a non-linear initial transform is sampled."""
 
 RETRY_SHARE = 0.25
-"""Of the working voxels, after a run has met the end of the memory."""
+"""Share of the working voxels that the second attempt gets after a run has run out of memory."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -95,24 +95,24 @@ def register(
         fixed: The scan that stays: a `Volume`, a path (a file or the folder of a DICOM series), a SimpleITK image or a
             nibabel image; the masks and `keep_rigid` likewise.
         moving: The scan that is deformed onto it.
-        settings: Knobs; the defaults serve every pair.
+        settings: The options of the run; the defaults are meant for every pair.
         initial: A transform to start from, fixed -> moving, LPS mm.
         fixed_mask: Nonzero where the fixed scan counts, on any grid.
         moving_mask: The same for the moving scan.
-        fixed_landmarks: (n, 3) LPS mm, n >= 3; pulled softly onto
-        moving_landmarks: (n, 3) LPS mm, row by row the same places.
+        fixed_landmarks: (n, 3) LPS mm, n >= 3. The field is pulled softly so that they reach `moving_landmarks`.
+        moving_landmarks: (n, 3) LPS mm; row by row the same anatomical places as `fixed_landmarks`.
         keep_rigid: A label map of the fixed scan, on any grid: each label but 0 is a body that moves rigidly, with a
             rotation and a translation of its own, and keeps its volume.
-        on_progress: Receives `Progress`, from this thread; or "bar", which shows a progress bar.
-        cancel: Asked often; returns None (go on), "keep" (stop, keep the best so far) or "abort".
+        on_progress: Called with `Progress` in this thread; or "bar", which shows a progress bar.
+        cancel: Called often; returns None (continue), "keep" (stop, keep the best so far) or "abort".
 
     Returns:
-        Fields, linear part, confidence and report.
+        The field fixed -> moving on the fixed scan's grid, the linear part, the expected error and the report.
 
     Raises:
         InputError: An input is unusable; the sentence says what to do.
         ResourceError: Not enough memory for even the smallest plan.
-        Cancelled: `cancel` said "abort".
+        Cancelled: `cancel` returned "abort".
     """
     settings = settings or Settings()
     inputs = _check(
@@ -135,13 +135,13 @@ def register(
 
 @contextlib.contextmanager
 def computing(settings: Settings) -> Iterator[None]:
-    """Without autograd, with the settings' threads; what is the caller's is put back at the end."""
+    """Run without autograd and with the threads of the settings; the caller's own settings are restored at the end."""
     tune_allocator()
     threads = torch.get_num_threads()
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     try:
-        # making the network draws numbers that its weights then replace: the caller's generator is left alone
+        # creating the network draws random numbers before its weights are loaded: the caller's generator is restored
         with torch.inference_mode(), torch.random.fork_rng(devices=[]), sleeping_threads():
             yield
     finally:
@@ -173,7 +173,7 @@ def _check(inputs: _Inputs) -> _Inputs:
 
 
 def _within_memory(inputs: _Inputs, device: torch.device, on_progress, cancel) -> Registration:
-    """Run with the plan that fits; should memory run out all the same, once more with a smaller one."""
+    """Run with the plan that fits the memory; if memory runs out nevertheless, once more with a smaller plan."""
     scan_voxels = inputs.fixed.array.size + inputs.moving.array.size
     try:
         plan = plan_memory(scan_voxels, _wanted_voxels(inputs), free_memory(device))
@@ -204,7 +204,7 @@ def _within_memory(inputs: _Inputs, device: torch.device, on_progress, cancel) -
 
 
 def _wanted_voxels(inputs: _Inputs) -> int:
-    """Of the finest working grid, as far as accuracy asks for it."""
+    """Voxels of the finest working grid that accuracy calls for, whatever the memory."""
     geometry, resolution = inputs.fixed.geometry, inputs.settings.resolution_mm
     if resolution is None:
         return inputs.fixed.array.size
@@ -213,7 +213,7 @@ def _wanted_voxels(inputs: _Inputs) -> int:
 
 def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str], monitor: Monitor) -> Registration:
     settings = inputs.settings
-    learned = _network(settings, device)  # what is wrong with it, it says at once
+    learned = _network(settings, device)  # unusable weights are refused before anything is computed
     with monitor.stage("prepare"):
         fixed = prepare(inputs.fixed, mask=inputs.fixed_mask, device=device)
         monitor.tell(0.5)
@@ -224,41 +224,15 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
     with monitor.stage("propose"):
         improvers = [learned.improve] if settings.proposes and learned is not None else []
         proposal, proposals = propose(level, linear.matrix, _proposers(inputs, monitor), improvers)
-    ladder = _measure(level, fixed, linear, proposal)
-    spacing, sentence = _finest_spacing(fixed, moving, settings, max_voxels)
-    notes += sentence
-    levels = (
-        []
-        if settings.linear_only
-        else schedule(
-            ladder,
-            spacing,
-            settings.coarse_iterations,
-            descriptor=BOTH if ladder == DESCRIPTOR and settings.describes else DESCRIPTOR,
-        )
-    )
-    pull = None
-    if inputs.fixed_landmarks is not None and not settings.linear_only:
-        pull = LandmarkPull(inputs.fixed_landmarks, inputs.moving_landmarks, linear.matrix)
+    measure = _measure(level, fixed, linear, proposal)
+    spacing, sentences = _finest_spacing(fixed, moving, settings, max_voxels)
     bodies = None if inputs.keep_rigid is None else RigidBodies(inputs.keep_rigid, linear.matrix, device)
-    refiner = Refiner(
-        fixed,
-        moving,
-        linear.matrix,
-        smoothness=settings.smoothness,
-        landmarks=pull,
-        constraint=bodies,
-        describer=learned,
-    )
+    refiner = _refiner(inputs, fixed, moving, linear.matrix, bodies, learned)
+    levels = _levels(settings, measure, spacing)
     with monitor.stage("refine"):
         field = refiner.run(levels, proposal.field, monitor, lambda u: with_linear(u, linear.matrix))
     with monitor.stage("finish"):
-        given_up: list[str] = []
-        hooks = {"tell": monitor.within(0.0, 0.3).tell, "warn": given_up.append}
-        if bodies is None:
-            forward, repaired = full_field(field, linear.matrix, inputs.fixed.geometry, **hooks)
-        else:
-            forward, repaired = rigid_field(field, linear.matrix, bodies, **hooks)
+        forward, repaired, given_up = _finished(inputs, field, linear.matrix, bodies, monitor.within(0.0, 0.3))
         monitor.tell(0.3)
         confidence = estimate_confidence(fixed, moving, linear.matrix, field, settings, monitor)
         monitor.tell(0.7)
@@ -266,12 +240,12 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
             linear=linear,
             proposal=proposal,
             proposals=proposals,
-            measure=BOTH if BOTH in refiner.compared else ladder,
+            measure=BOTH if BOTH in refiner.compared else measure,
             history=refiner.history,
             repaired=repaired,
             stopped_early=monitor.keep,
-            given_up=given_up[0] if given_up else None,
-            notes=notes,
+            given_up=given_up,
+            notes=[*notes, *sentences],
             level=level,
             field=field,
             confidence=confidence,
@@ -281,10 +255,52 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
     record_stages(report, monitor.stages)
     if learned is not None:
         report["versions"]["network"] = SHA256[:SHOWN_DIGITS]
-    body = body_points(fixed, forward)
-    return Registration(
-        forward, AffineTransform(linear.matrix), confidence, report, inputs.moving, body, _fixed=inputs.fixed
+    body, affine = body_points(fixed, forward), AffineTransform(linear.matrix)
+    return Registration(forward, affine, confidence, report, inputs.moving, body, _fixed=inputs.fixed)
+
+
+def _levels(settings: Settings, measure: str, spacing: float) -> list[Level]:
+    """The levels of the refinement, coarse to fine; none for a linear alignment."""
+    if settings.linear_only:
+        return []
+    descriptor = BOTH if measure == DESCRIPTOR and settings.describes else DESCRIPTOR
+    return schedule(measure, spacing, settings.coarse_iterations, descriptor=descriptor)
+
+
+def _refiner(
+    inputs: _Inputs,
+    fixed: Prepared,
+    moving: Prepared,
+    linear: np.ndarray,
+    bodies: RigidBodies | None,
+    learned: Learned | None,
+) -> Refiner:
+    settings = inputs.settings
+    pull = None
+    if inputs.fixed_landmarks is not None and not settings.linear_only:
+        pull = LandmarkPull(inputs.fixed_landmarks, inputs.moving_landmarks, linear)
+    return Refiner(
+        fixed,
+        moving,
+        linear,
+        smoothness=settings.smoothness,
+        landmarks=pull,
+        constraint=bodies,
+        describer=learned,
     )
+
+
+def _finished(
+    inputs: _Inputs, field: Image, linear: np.ndarray, bodies: RigidBodies | None, monitor: Monitor
+) -> tuple[DisplacementField, int, str | None]:
+    """The field on the fixed grid without folds, how many voxels folded, and why the deformation was given up."""
+    given_up: list[str] = []
+    hooks = {"tell": monitor.tell, "warn": given_up.append}
+    if bodies is None:
+        forward, repaired = full_field(field, linear, inputs.fixed.geometry, **hooks)
+    else:
+        forward, repaired = rigid_field(field, linear, bodies, **hooks)
+    return forward, repaired, given_up[0] if given_up else None
 
 
 def _given_starts(inputs: _Inputs) -> list[tuple[str, np.ndarray]]:
@@ -308,14 +324,14 @@ def _coarsely(transform: Transform, geometry: Geometry) -> DisplacementField:
 
 
 def _network(settings: Settings, device: torch.device) -> Learned | None:
-    """The network, where it has something to do."""
+    """The network, or None where the settings give it nothing to do."""
     if settings.linear_only or not (settings.proposes or (settings.describes and settings.coarse_iterations)):
         return None
     return shipped(device)
 
 
 def _proposers(inputs: _Inputs, monitor: Monitor) -> list[Proposer]:
-    """The simplest first. With linear_only, the identity alone."""
+    """Functions that propose a field, the simplest first; with `linear_only` the identity alone."""
     if inputs.settings.linear_only:
         return [identity]
     makers: list[Proposer] = [identity]
@@ -335,7 +351,7 @@ def _proposers(inputs: _Inputs, monitor: Monitor) -> list[Proposer]:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _InitialField:
-    """Proposes the caller's own non-linear transform."""
+    """Proposes the non-linear transform that the caller gave."""
 
     transform: Transform
     fixed: Geometry
@@ -361,7 +377,10 @@ def _measure(level: LinearLevel, fixed: Prepared, linear: Candidate, proposal: P
 
 
 def _finest_spacing(fixed: Prepared, moving: Prepared, settings: Settings, max_voxels: int) -> tuple[float, list[str]]:
-    """The coarser scan's voxel size (geometric mean), or what was asked, or what the plan allows; mm, and a note."""
+    """The finest voxel size of the refinement, mm, and a note where the plan does not allow the requested one.
+
+    Without a requested resolution it is the mean spacing of the coarser scan.
+    """
     wanted = settings.resolution_mm
     if wanted is None:
         wanted = max(p.image.geometry.mean_spacing for p in (fixed, moving))

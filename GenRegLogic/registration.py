@@ -1,9 +1,10 @@
-"""What a registration gives back, and how it is kept in files."""
+"""The result of a registration, and how it is saved as files."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from .space.warp import warp_image
 __all__ = ["Registration"]
 
 KINDS = {"transform": "transform", "inverse": "transform", "warped": "image", "report": "report", "page": "page"}
-"""What `Registration.save` writes, in this order, and what it is for `files.check_writable`."""
+"""What `Registration.save` writes, in this order, with the kind under which `files.check_writable` knows it."""
 
 NAMES_IN_A_FOLDER = {
     "transform": "transform.nii.gz",
@@ -38,10 +39,10 @@ class Registration:
     Attributes:
         forward: Fixed -> moving on the fixed scan's grid, LPS mm, the linear part included; continued with that part
             outside the grid.
-        linear: The linear part by itself, fixed -> moving.
+        linear: The linear part by itself, fixed -> moving, LPS mm.
         confidence: Expected error in mm, on a coarse grid over the fixed body; None after a local repair.
-        report: Figures and verdict as plain JSON values (Resources/report.schema.json), as the run measured them. Its
-            inverse error is that of an inverse on a grid of limited size; see `report_with_inverse`.
+        report: Figures and verdict as plain JSON values (quality/report.schema.json), as the run measured them. Its
+            inverse consistency error is that of an inverse on a grid of limited size; see `report_with_inverse`.
     """
 
     forward: DisplacementField
@@ -60,7 +61,7 @@ class Registration:
     def inverse(self) -> DisplacementField:
         """Moving -> fixed, LPS mm, on the moving scan's grid, or one twice as fine where its voxels are large.
 
-        Computed on the first call. The report is left as it was: `report_with_inverse` is the one about this field.
+        Computed on the first call. It does not change `report`; `report_with_inverse` has the figures of this field.
         """
         if self._inverse is None:
             inverse, error = accurate_inverse(self.forward, self._moving.geometry, self._body)
@@ -74,13 +75,23 @@ class Registration:
         return dict(self._inverse_error)
 
     def report_with_inverse(self) -> dict:
-        """The report to keep beside the inverse: with that field's error, and judged by it. `report` is unchanged."""
+        """The report to save beside the inverse: with that field's inverse consistency error and the verdict for it.
+
+        `report` itself is unchanged.
+        """
         report = self.report | {"inverse_error": self.inverse_error()}
         status, reasons = verdict(report)
         return report | {"verdict": {"status": status, "reasons": reasons}}
 
     def warped(self, interpolation: str = "linear") -> Volume:
-        """The moving scan on the fixed scan's grid ("linear", "cubic" or "nearest")."""
+        """The moving scan on the fixed scan's grid.
+
+        Args:
+            interpolation: "linear", "cubic" or "nearest".
+
+        Raises:
+            InputError: The interpolation is another word.
+        """
         return warp_image(self._moving, self.forward, self.forward.geometry, interpolation=interpolation)
 
     def save(
@@ -96,20 +107,21 @@ class Registration:
         """Write results so that either all files appear or none; names and folders are checked before anything else.
 
         Args:
-            folder: Gets transform.nii.gz, inverse.nii.gz, warped.nii.gz, report.json and report.html; made where it is
-                missing. Any file named below goes there instead.
+            folder: Receives transform.nii.gz, inverse.nii.gz, warped.nii.gz, report.json and report.html. It is created
+                where it is missing, and removed again where nothing could be saved. A file that is named below is
+                written to its own path instead.
             transform: Fixed -> moving: .nii.gz, .nii, .nrrd, .mha (a displacement field) or .h5, .tfm (ITK).
-            inverse: Moving -> fixed, the same endings. The report and the page then speak of this inverse.
+            inverse: Moving -> fixed, the same endings. The report and the page then have the figures of this inverse.
             warped: The moving scan on the fixed scan's grid: .nii.gz, .nii, .nrrd, .mha.
             report: .json.
             page: .html, for people, with pictures.
 
         Returns:
-            What was written: "transform", "inverse", "warped", "report", "page" -> path.
+            The paths of the files that were written, by "transform", "inverse", "warped", "report" and "page".
 
         Raises:
-            InputError: Nothing is asked for, an ending is wrong, a folder is missing or read-only, or two results have
-                one path.
+            InputError: No file is requested, an ending is wrong, a folder is missing or read-only, or two results have
+                the same path.
             ResourceError: The disk is full.
         """
         from .cli.outputs import Output, check_outputs, write_outputs
@@ -117,19 +129,19 @@ class Registration:
         given = {"transform": transform, "inverse": inverse, "warped": warped, "report": report, "page": page}
         paths = {kind: Path(path) for kind, path in given.items() if path is not None}
         if folder is not None:
-            folder = _made(Path(folder))
-            paths = {kind: paths.get(kind, folder / name) for kind, name in NAMES_IN_A_FOLDER.items()}
+            paths = {kind: paths.get(kind, Path(folder) / name) for kind, name in NAMES_IN_A_FOLDER.items()}
         if not paths:
             raise InputError("Nothing says what to save; give a folder, or a path such as transform='field.nii.gz'.")
         if "page" in paths and self._fixed is None:
             raise InputError("This result doesn't hold the fixed scan that a page shows; save it without the page.")
-        check_outputs([Output(path, KINDS[kind], f"{kind}=") for kind, path in paths.items()], ())
-        writers = self._writers("inverse" in paths)
-        write_outputs([(path, writers[kind]) for kind, path in paths.items()])
+        with contextlib.nullcontext() if folder is None else _present(Path(folder)):
+            check_outputs([Output(path, KINDS[kind], f"{kind}=") for kind, path in paths.items()], ())
+            writers = self._writers("inverse" in paths)
+            write_outputs([(path, writers[kind]) for kind, path in paths.items()])
         return paths
 
     def _writers(self, with_inverse: bool) -> Mapping[str, Callable[[Path], None]]:
-        """By kind, functions that make a result and write it to a path."""
+        """Per kind a function that computes the result and writes it to a path."""
         from .files import write_transform, write_volume
         from .htmlreport import build_html, write_html
         from .quality.report import write_report
@@ -149,7 +161,7 @@ class Registration:
         }
 
     def __repr__(self) -> str:
-        """One line: the verdict and the figures it rests on."""
+        """One line: the verdict and its main figures."""
         jacobian = self.report.get("jacobian") or {}
         confidence = self.report.get("confidence") or {}
         parts = [str((self.report.get("verdict") or {}).get("status", "not judged"))]
@@ -169,9 +181,21 @@ class Registration:
         return f"<code>{escape(repr(self))}</code>" + (f"<ul>{listed}</ul>" if listed else "")
 
 
-def _made(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder} cannot be made ({error.strerror or error}); choose another folder.") from None
-    return folder
+@contextlib.contextmanager
+def _present(folder: Path) -> Iterator[None]:
+    """Create a folder where it is missing; if the block fails, the folders that were created are removed again."""
+    with contextlib.ExitStack() as undo:
+        try:
+            missing = [path for path in (folder, *folder.parents) if not path.exists()]
+            for path in reversed(missing):
+                undo.callback(_remove_if_empty, path)
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{folder} cannot be made ({error.strerror or error}); choose another folder.") from None
+        yield
+        undo.pop_all()
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        folder.rmdir()

@@ -1,9 +1,9 @@
-"""Local repair: goes on refining a transform where it is wrong, and leaves it alone everywhere else.
+"""Local repair: refines a transform in a region, and leaves it unchanged everywhere else.
 
-The present transform is taken as an affine part and a displacement, as the registration itself has them. In a box
-around the region the displacement is refined from coarse to fine, starting from what there is or, where that leads to a
-better match, from a smooth continuation of what surrounds the region. What changes fades out toward the region's
-border; past it the transform stays as it was, to the last bit of its files.
+The current transform is split into an affine part and a displacement, as in a registration. In a box around the region
+the displacement is refined from coarse to fine. The refinement starts from the current displacement or, where that
+gives a better match, from a smooth continuation of the displacement around the region. The change decreases to zero
+toward the border of the region; outside it, the transform as it is written to files stays bit-identical.
 """
 
 from __future__ import annotations
@@ -45,32 +45,43 @@ from .stages.similarity import smooth
 __all__ = ["repair"]
 
 MAX_VOXELS = 400_000
-"""Of the finest grid around the region; where the region is larger, it is refined more coarsely."""
+"""Largest number of voxels of the finest grid in the region; a larger region is refined more coarsely."""
 
 LEVEL_VOXELS = 200_000
-"""Of the grids on which contrast and similarity are measured, as in a whole registration."""
+"""Voxels of the grids on which contrast and similarity are measured, as in a whole registration."""
 
 MARGIN_VOXELS = 5
-"""Of the coarsest level, around the region."""
+"""Margin of the box around the region, in voxels of the coarsest level."""
 
 MIN_DEPTH_VOXELS = 6.0
-"""A level at which the region is less deep than this many voxels is left out, but for the finest ones: descriptors see
-a few voxels far, and so few of them lead astray."""
+"""A level on which the region's depth is fewer voxels than this is left out, because descriptors depend on voxels a few
+voxels away and are unreliable there."""
 
 FINEST_LEVELS = 2
+"""Number of the finest levels that are never left out."""
+
 RIM_SHARE, RIM_VOXELS = 0.4, 2.0
-"""Width of the rim in which the repair fades out: at most this share of the region's depth, or voxels of the level."""
+"""Width of the transition at the region's border: the smaller of a share of its depth and a number of voxels of the
+level."""
 
 MAX_STEP = 0.5
-"""Longest displacement of one step, voxels. In a whole scan the longest of all is somewhere else; here it is in the
-region, and steps of a voxel leave it rough. Chosen on the places of `scripts/measure_repair --cases none`."""
+"""Longest displacement of one step, voxels. Steps of one voxel, as in a whole registration, leave a small region rough.
+Chosen with `scripts/measure_repair --cases none`."""
 
 FILL_SIGMA, FILL_ROUNDS = 1.5, 60
+"""Standard deviation, voxels, and number of the smoothings that continue the surrounding field into the region."""
+
 SMOOTHING_ROUNDS, WEAKENING, LAST_ROUND = 20, 0.8, 60
+"""Rounds of the fold repair that only smooth, the factor on the change in each later round, and the last round."""
+
 INVERSE_POINTS = 20_000
+"""Approximate number of points at which the inverse consistency error is measured."""
+
 PREVIEW_VOXELS = 100_000
+"""Largest number of voxels of the whole field that a progress callback can request."""
+
 SHARES = {"prepare": 0.2, "refine": 0.55, "finish": 0.25}
-"""Share of the run's time that a stage takes."""
+"""Share of the total time that each stage takes, for the progress."""
 
 
 def repair(
@@ -90,22 +101,22 @@ def repair(
     Args:
         fixed: The scan that stays.
         moving: The scan that is deformed onto it.
-        field: The present transform, fixed -> moving, LPS mm, on any grid.
-        region: Nonzero where it is wrong, on any grid. None: around the landmarks.
-        fixed_landmarks: (n, 3) LPS mm, n >= 1; pulled softly onto
-        moving_landmarks: (n, 3) LPS mm, row by row the same places.
-        settings: `iterations`, `smoothness`, `resolution_mm`, `device` and `threads` count.
-        on_progress: Receives `Progress` of the stages prepare, refine and finish, from this thread; or "bar".
-        cancel: Asked often; returns None (go on), "keep" (stop, keep the best so far) or "abort".
+        field: The current transform, fixed -> moving, LPS mm, on any grid.
+        region: Nonzero where the transform is wrong, on any grid. None: the surroundings of the landmarks.
+        fixed_landmarks: (n, 3) LPS mm, n >= 1. The field is pulled softly so that they reach `moving_landmarks`.
+        moving_landmarks: (n, 3) LPS mm; row by row the same anatomical places as `fixed_landmarks`.
+        settings: `iterations`, `smoothness`, `resolution_mm`, `device` and `threads` are used.
+        on_progress: Called with `Progress` of the stages prepare, refine and finish in this thread; or "bar".
+        cancel: Called often; returns None (continue), "keep" (stop, keep the best so far) or "abort".
 
     Returns:
-        As `register`; the field lies on the fixed scan's grid and equals the given one outside the region (but for
-        the rounding of files), the report has the key "repair", and there is no confidence map.
+        As `register`. The field lies on the fixed scan's grid and equals the given one outside the region, except for
+        the rounding of files. The report has the key "repair", and there is no map of the expected error.
 
     Raises:
         InputError: An input is unusable; the sentence says what to do.
         ResourceError: Not enough memory.
-        Cancelled: `cancel` said "abort".
+        Cancelled: `cancel` returned "abort".
     """
     settings = settings or Settings()
     fixed, moving = check_registrable(fixed, "fixed"), check_registrable(moving, "moving")
@@ -138,12 +149,12 @@ def _check_landmarks(first, second, fixed: Volume, moving: Volume) -> tuple[np.n
 
 
 class _Hold:
-    """Lets a field change within a region only (see `refine.Constraint`).
+    """Constrains the changes of a field to a region (see `stages.refine.Constraint`).
 
     Args:
-        old: u before the repair, mm ``(3, D, H, W)`` on a part of the fixed scan's canonical grid.
-        depth: ``(D, H, W)`` mm inside the region on the same grid, 0 outside.
-        depth_mm: the largest.
+        old: u before the repair, ``(3, D, H, W)`` mm on a part of the fixed scan's canonical grid.
+        depth: ``(D, H, W)`` distance from the region's border, mm, on the same grid; 0 outside.
+        depth_mm: The largest depth.
     """
 
     def __init__(self, old: Image, depth: torch.Tensor, depth_mm: float):
@@ -151,7 +162,7 @@ class _Hold:
         self._geometry = None
 
     def on(self, geometry: Geometry) -> None:
-        """Bring field and weight onto a level's grid."""
+        """Resample the old field and the weight to a level's grid."""
         if geometry is not self._geometry:
             self._geometry = geometry
             self.old = resample(self._old, geometry, smooth=False).tensor
@@ -160,17 +171,17 @@ class _Hold:
             self.weight = t * t * (3 - 2 * t)
 
     def enter(self, field: Image, geometry: Geometry) -> torch.Tensor:
-        """What has changed so far is added to the old field, whose details are thereby kept."""
+        """The old field, with its details, plus the change so far, on a level's grid."""
         change = field.tensor - resample(self._old, field.geometry, smooth=False).tensor
         self.on(geometry)
         return self.old + resample(Image(change, field.geometry), geometry, smooth=False).tensor * (self.weight > 0)
 
     def keep(self, u: torch.Tensor, before: torch.Tensor, geometry: Geometry) -> torch.Tensor:
-        """A step with its full length in the region, none outside."""
+        """The step with its full length inside the region, and none outside."""
         return before + self.weight * (u - before)
 
     def filled(self, geometry: Geometry) -> Image:
-        """The old field with the region filled in smoothly from around it."""
+        """The old field, with the region replaced by a smooth continuation of its surroundings."""
         self.on(geometry)
         inside = self.weight > 0
         u = self.old
@@ -181,7 +192,7 @@ class _Hold:
 
 @dataclasses.dataclass(eq=False)
 class _Repair:
-    """One repair, its checked inputs and what its stages share."""
+    """One repair: its checked inputs, and the values that its stages share."""
 
     fixed: Volume
     moving: Volume
@@ -208,7 +219,7 @@ class _Repair:
         return Registration(forward, AffineTransform(self.linear), None, report, self.moving, body, _fixed=self.fixed)
 
     def _prepare(self) -> None:
-        """Both scans, cut down to the region and where it leads, and the old field in the same form."""
+        """Prepare both scans, cropped to the region and to its image under the field, the levels and the old field."""
         fixed = prepare(self.fixed, mask=None, device=self.device)
         self.monitor.tell(0.4)
         moving = prepare(self.moving, mask=None, device=self.device, role="moving")
@@ -235,7 +246,7 @@ class _Repair:
         self.field = Image(self._displacement(self.old, self.geometry), self.geometry)
 
     def _around(self, fixed: Prepared) -> Prepared:
-        """The fixed scan with the region for its body; the air in it doesn't count, unless it is all that there is."""
+        """The fixed scan with the region as its body, without air unless most of the region is air."""
         geometry = _part(self.region.geometry, self.region.low, self.region.high)
         inside = torch.from_numpy(self.region.depth(self.region.low, self.region.high) > 0).to(self.device)
         body = inside & (mask_on(fixed, geometry) > 0)
@@ -246,7 +257,7 @@ class _Repair:
         )
 
     def _around_moving(self, moving: Prepared) -> Prepared:
-        """The moving scan cut down to where the region leads, and half as much again."""
+        """The moving scan, cropped to the box onto which the region is mapped plus a quarter of its size per side."""
         box = canonical_array(self.old.array, self.old.geometry)[_slices(self.region.low, self.region.high)]
         steps = [max(1, n // 24) for n in box.shape[:3]]
         cut = tuple(slice(None, None, s) for s in steps)
@@ -269,7 +280,7 @@ class _Repair:
         return dataclasses.replace(moving, box=(low, high))
 
     def _displacement(self, field: DisplacementField, geometry: Geometry) -> torch.Tensor:
-        """u of ``x -> A (x + R u(x))`` on a grid with the canonical axes, mm ``(3, D, H, W)``."""
+        """u of ``x -> A (x + R u(x))``, ``(3, D, H, W)`` mm, on a grid along the canonical axes."""
         own = self.region.geometry
         offset = np.rint(own.to_index(np.array([geometry.origin]))[0]).astype(int)
         low, high = offset, offset + np.array(geometry.size) - 1
@@ -294,7 +305,8 @@ class _Repair:
                 constraint=hold,
                 max_step=MAX_STEP,
             )
-            part = self.monitor.within(*share, with_objective=share[0] > 0)  # one curve, not one for each start
+            # the objective is reported for one start only, so that it is a single curve
+            part = self.monitor.within(*share, with_objective=share[0] > 0)
             field = refiner.run(levels, start, part, self._whole_field, first=first)
             self.history = [each for each in self.history if each["level"] < first] + refiner.history
             return field
@@ -312,7 +324,7 @@ class _Repair:
         return refined(self.levels[1:], field, 1, (0.3, 1.0))
 
     def _whole_field(self, work: Image) -> DisplacementField:
-        """The field as it is at the moment, coarsely, for whoever wants to see it."""
+        """The whole field in its current state, on a coarse grid, for the progress callback."""
         if self._coarse is None:
             grid = self.region.geometry
             self._coarse = sample_transform(self.old, grid.coarsened_by(grid.factor_to(PREVIEW_VOXELS)))
@@ -321,13 +333,13 @@ class _Repair:
         return self._with(self._coarse, change)
 
     def _with(self, old: DisplacementField, change: torch.Tensor) -> DisplacementField:
-        """A field on canonical axes with a change of u added."""
+        """A field on canonical axes, with a change of u, mm, added."""
         matrix = torch.from_numpy(self.linear[:3, :3] @ old.geometry.direction).float().to(change.device)
         added = (matrix @ change.reshape(3, -1)).reshape(change.shape).permute(1, 2, 3, 0).cpu().numpy()
         return DisplacementField(old.array + added, old.geometry)
 
     def _finish(self, work: Image) -> DisplacementField:
-        """The old field with the change in the region, rounded as files hold it, without folds."""
+        """The old field with the change in the region, rounded as in files, without folds in the region."""
         own = resample(self.field, work.geometry, smooth=False).tensor
         change = resample(Image(work.tensor - own, work.geometry), self.geometry, smooth=False).tensor
         width = min(work.geometry.spacing[0], RIM_SHARE * self.region.depth_mm)
@@ -419,7 +431,7 @@ class _Repair:
         }
 
     def _inverse_error(self, forward: DisplacementField) -> dict:
-        """Inverse consistency error in the region, where both scans show it."""
+        """Inverse consistency error in the part of the region that both scans show."""
         index = np.argwhere(self.mask.array)[:, ::-1]
         points = forward.geometry.to_world(index[:: max(1, len(index) // INVERSE_POINTS)])
         grid = self.moving.geometry
@@ -440,7 +452,7 @@ class _Repair:
 
 
 def _part(geometry: Geometry, low: np.ndarray, high: np.ndarray) -> Geometry:
-    """The voxels of an index box (x, y, z; both ends belong to it) as a grid of their own."""
+    """The grid of the voxels in an index box (x, y, z, both ends included)."""
     size = tuple(int(n) for n in np.asarray(high) - low + 1)
     return Geometry(size, geometry.spacing, tuple(geometry.to_world(np.asarray(low, float))), geometry.direction)
 

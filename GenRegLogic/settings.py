@@ -1,4 +1,4 @@
-"""The knobs of a registration: one frozen dataclass, every field with its unit, default and check."""
+"""The settings of a registration: one frozen dataclass with unit, default and check of every field."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from .errors import InputError
 __all__ = ["DEFAULT_ITERATIONS", "INITS", "NETWORK_USES", "Settings"]
 
 DEFAULT_ITERATIONS = 40
-"""The last doubling that pays (Resources/benchmark/iterations.md): from 20 to 40 the mean gains 0.0023 Dice, from
-40 to 80 0.0010 for half as much time again."""
+"""Chosen by measurement (Resources/benchmark/iterations.md): from 20 to 40 iterations the mean Dice gains 0.0023, from
+40 to 80 only 0.0010, for half as much time again."""
 
 INITS = ("auto", "header", "center", "none")
-
 NETWORK_USES = ("auto", "off", "propose", "describe", "both")
 MAX_ITERATIONS = 10_000
 SMOOTHNESS_RANGE = (0.25, 4.0)
@@ -24,24 +23,23 @@ DEVICE_PATTERN = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What may be asked of a registration; the defaults serve every modality and body region.
+    """The settings of a registration; the defaults are meant for every modality and body region.
 
     Attributes:
-        iterations: Iterations of the test-time optimization at its coarsest scale; each finer scale, which costs
-            eight times as much, gets half of the one before. None: the default. 0: the proposal only.
+        iterations: Iterations of the optimization at its coarsest scale. Each finer scale, where an iteration costs
+            eight times as much, has half as many as the one before. None: the default. 0: the proposed field only.
         init: "auto" tries header, centers and a search over all translations; "header" and "center" refine that one
             start; "none" keeps the header (or the initial transform) and skips the linear alignment.
         linear_only: Stop after the linear alignment.
         smoothness: Factor on the smoothing of the deformation, 0.25 to 4; 1 is the default.
-        resolution_mm: Finest voxel size to work at, mm. None: from the scans and the memory there is.
-        network: What the trained network does: "propose" a better start than the best found without it, used where it
-            scores better; "describe" tissue, beside MIND-SSC on the coarse scales, where the two scans' contrasts
-            differ; "both", or nothing ("off"). "auto" is the default, chosen by measurement
-            (Resources/benchmark/ablation.md): both.
+        resolution_mm: Finest voxel size of the refinement, mm. None: chosen from the scans and the free memory.
+        network: The role of the trained network. "propose": it improves the proposed field, where that scores better.
+            "describe": where the two scans differ in contrast, its descriptors are compared beside MIND-SSC on the
+            coarse scales. "both", or "off". "auto" is "both", chosen by measurement (Resources/benchmark/ablation.md).
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
-        seed: Recorded in the report and without influence: the engine draws no random numbers. Accepted so that older
-            scripts and scenes go on working.
-        threads: CPU threads. None: as torch finds them.
+        seed: Recorded in the report, without any effect, because the engine draws no random numbers. It exists so that
+            older scripts and scenes still work.
+        threads: CPU threads. None: torch's own choice.
 
     Raises:
         InputError: A value is of the wrong type or out of its range.
@@ -83,16 +81,16 @@ class Settings:
 
     @property
     def describes(self) -> bool:
-        """Whether the network's descriptor joins MIND-SSC on the coarse scales, where contrasts differ."""
+        """Whether the network's descriptors are compared beside MIND-SSC on the coarse scales, if contrasts differ."""
         return self.network in ("auto", "describe", "both")
 
     @property
     def coarse_iterations(self) -> int:
-        """Iterations at the coarsest scale, with the default filled in."""
+        """Iterations at the coarsest scale: `iterations`, or the default where it is None."""
         return DEFAULT_ITERATIONS if self.iterations is None else self.iterations
 
     def resolved(self) -> dict:
-        """Every setting as a report has it: with the defaults that were chosen in the place of None and "auto"."""
+        """All settings by name, for the report: None and "auto" are replaced by the values chosen for them."""
         network = "both" if self.network == "auto" else self.network
         return dataclasses.asdict(self) | {"iterations": self.coarse_iterations, "network": network}
 

@@ -1,4 +1,4 @@
-"""Soft landmark constraints: corresponding points that pull the field towards one another."""
+"""Soft landmark constraints: the field is pulled so that fixed points reach their corresponding moving points."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from ..stages.similarity import smooth
 __all__ = ["LandmarkPull", "rigid_fit"]
 
 REACH_SIGMA = 3.0
-"""How far a landmark's pull reaches, in voxels of the level: broad at coarse levels, local at fine ones."""
+"""Standard deviation, in voxels of the level, of a landmark's influence: broad at coarse levels, local at fine ones."""
 
 STRENGTH = 0.5
-"""Share of the remaining distance that one step closes at the landmark itself; the rest is left to the images."""
+"""Share of the remaining distance that one step corrects at the landmark itself; the images determine the rest."""
 
 
 class LandmarkPull:
-    """Blends a step of the refinement with one that brings landmarks together.
+    """Blends a step of the refinement with a step that maps fixed landmarks closer to their moving landmarks.
 
     Args:
         fixed: (n, 3) LPS mm.
-        moving: (n, 3) LPS mm, row by row the same places in the moving scan.
-        linear: 4x4, LPS mm, fixed -> moving, applied after the displacement.
+        moving: (n, 3) LPS mm; row by row the same anatomical places in the moving scan.
+        linear: (4, 4), LPS mm, fixed -> moving, applied after the displacement.
     """
 
     def __init__(self, fixed: np.ndarray, moving: np.ndarray, linear: np.ndarray):
@@ -32,12 +32,15 @@ class LandmarkPull:
         self._target = np.asarray(moving, float) @ back[:3, :3].T + back[:3, 3]  # before the linear part
 
     def blend(self, step: torch.Tensor, u: torch.Tensor, geometry: Geometry) -> torch.Tensor:
-        """A step ``(3, D, H, W)`` in voxels that near landmarks follows them.
+        """The step, near landmarks replaced by one that follows the landmarks.
 
         Args:
-            step: from the images, voxels.
-            u: the present displacement, mm along the axes of `geometry`.
-            geometry: an isotropic working grid.
+            step: ``(3, D, H, W)`` voxels, computed from the images.
+            u: ``(3, D, H, W)``, the current displacement, mm along the axes of `geometry`.
+            geometry: An isotropic working grid.
+
+        Returns:
+            ``(3, D, H, W)`` voxels; `step` itself where no landmark lies in the grid.
         """
         index = (self._fixed - np.array(geometry.origin)) @ geometry.direction / np.array(geometry.spacing)
         inside = ((index >= 0) & (index <= np.array(geometry.size) - 1)).all(axis=1)
@@ -73,7 +76,15 @@ def _trilinear(low: np.ndarray, rest: np.ndarray, shape: tuple[int, int, int]) -
 
 
 def rigid_fit(fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
-    """The rotation and translation (4x4, LPS mm) that bring points together best (Kabsch 1976; Umeyama 1991)."""
+    """The rigid mapping of fixed to moving points with the least squared error (Kabsch 1976; Umeyama 1991).
+
+    Args:
+        fixed: (n, 3) LPS mm, n >= 3.
+        moving: (n, 3) LPS mm, in the same order.
+
+    Returns:
+        (4, 4), LPS mm, fixed -> moving: a rotation and a translation, never a mirroring.
+    """
     a, b = fixed.mean(axis=0), moving.mean(axis=0)
     u, _, vt = np.linalg.svd((moving - b).T @ (fixed - a))
     rotation = u @ np.diag([1, 1, np.sign(np.linalg.det(u @ vt))]) @ vt

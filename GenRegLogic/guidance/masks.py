@@ -1,7 +1,4 @@
-"""Checks of what comes beside the scans: masks.
-
-(What a scan itself must be is checked in `volume`, landmarks in `points`.)
-"""
+"""Checks of masks (scans are checked in `space.volume`, landmarks in `files.points`)."""
 
 from __future__ import annotations
 
@@ -16,20 +13,20 @@ __all__ = ["check_mask"]
 
 
 def check_mask(mask: Volume, image: Volume, role: str) -> Volume:
-    """A mask on its image's own grid.
+    """A mask as 0 and 1 on the grid of its image.
 
     Args:
         mask: Nonzero where the image counts; on any grid.
-        image: The scan it belongs to.
-        role: "fixed" or "moving"; it only names the mask in sentences.
+        image: The scan to which the mask belongs.
+        role: "fixed" or "moving"; only names the mask in messages.
 
     Returns:
-        uint8 volume, 0 or 1, on the image's grid. A mask of another geometry is resampled (nearest neighbor), which
-        its warnings mention.
+        uint8 volume, 0 or 1, on the image's grid. A mask of another geometry is resampled (nearest neighbor), and its
+        warnings mention it.
 
     Raises:
-        InputError: The mask is empty, has NaN, doesn't lie over the image, or only over the image's background where
-            all voxels have one value.
+        InputError: The mask is empty, has NaN, does not overlap the image, or covers only background, where all voxels
+            have the same value.
     """
     if mask.array.dtype.kind == "f" and not np.isfinite(mask.array).all():
         raise InputError(f"The {role} mask holds NaN or infinite values; save it as whole numbers, 0 outside.")

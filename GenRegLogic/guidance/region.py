@@ -1,4 +1,4 @@
-"""A region of the fixed scan in which a transform is repaired, and the weight with which it runs out at its rim."""
+"""The region of the fixed scan in which a transform is repaired, and the distance of its voxels from its border."""
 
 from __future__ import annotations
 
@@ -15,24 +15,27 @@ from ..space.warp import warp_labels
 __all__ = ["Region", "check_region", "region_around"]
 
 LANDMARK_REACH = 3.0
-"""Radius of the region around a landmark in multiples of the distance that it is off: less would fold the field."""
+"""Radius of the region around a landmark in multiples of the landmark's error; a smaller one would fold the field."""
 
 LEAST_REACH_VOXELS = 10.0
 """Smallest radius of the region around a landmark, in voxels of the coarser scan."""
 
 MIN_REGION_VOXELS = 27
-"""Of the fixed scan. A smaller region has nothing in it to align."""
+"""Least number of voxels of the fixed scan in a region; a smaller one contains no structure to align."""
 
 
 def check_region(region: Volume, fixed: Volume) -> Volume:
-    """The region on the fixed scan's own grid, 0 or 1.
+    """The region as 0 and 1 on the grid of the fixed scan.
 
     Args:
         region: Nonzero inside, on any grid.
         fixed: The fixed scan.
 
+    Returns:
+        uint8 volume, 0 or 1, on the fixed scan's grid.
+
     Raises:
-        InputError: Empty, not finite, beside the scan or smaller than a few voxels.
+        InputError: The region is empty, not finite, outside the scan or smaller than `MIN_REGION_VOXELS`.
     """
     if region.array.dtype.kind == "f" and not np.isfinite(region.array).all():
         raise InputError("The region to refine holds NaN or infinite values; save it as whole numbers, 0 outside.")
@@ -53,14 +56,17 @@ def check_region(region: Volume, fixed: Volume) -> Volume:
 def region_around(
     fixed_landmarks: np.ndarray, moving_landmarks: np.ndarray, field: Transform, fixed: Geometry, moving: Geometry
 ) -> Volume:
-    """Balls around landmarks, the larger the farther a landmark is off.
+    """Balls around the fixed landmarks, with radii that increase with the error of each landmark.
 
     Args:
         fixed_landmarks: (n, 3) LPS mm.
-        moving_landmarks: (n, 3) LPS mm.
-        field: The present transform, fixed -> moving.
+        moving_landmarks: (n, 3) LPS mm, in the same order.
+        field: The current transform, fixed -> moving, LPS mm.
         fixed: Grid of the fixed scan, and of the result.
         moving: Grid of the moving scan.
+
+    Returns:
+        uint8 volume on `fixed`, 1 in the balls.
     """
     off = np.linalg.norm(field(fixed_landmarks) - moving_landmarks, axis=1)
     voxel = max(g.mean_spacing for g in (fixed, moving))
@@ -83,8 +89,10 @@ class Region:
         region: As `check_region` returns it.
 
     Attributes:
-        low, high: (3,) index box around it (x, y, z; both ends belong to it) in the canonical grid.
-        depth_mm: Largest distance from its inside to its border.
+        geometry: The canonical grid of the fixed scan.
+        low, high: (3,) index box (x, y, z, both ends included) around the region in the canonical grid.
+        depth_mm: Largest distance of a voxel inside from the border of the region.
+        volume_mm3: Volume of the region.
     """
 
     def __init__(self, region: Volume):
@@ -94,7 +102,7 @@ class Region:
         self.low, self.high = (np.array([int(u[end]) for u in used]) for end in (0, -1))
         box = tuple(slice(a, b + 1) for a, b in zip(self.low[::-1], self.high[::-1]))
         inside = np.pad(np.ascontiguousarray(self._inside[box]), 1)
-        # Past the edge of the scan there is nothing that would have to stay: only there the rim may be missing.
+        # The edge of the scan is no border of the region: beyond it there is no field that must stay unchanged.
         for axis in range(3):
             for first, edge, index in (
                 (0, self.low[2 - axis] == 0, 1),
@@ -116,11 +124,18 @@ class Region:
         self.volume_mm3 = float(self._inside.sum(dtype=np.int64)) * self.geometry.voxel_volume
 
     def box(self, margin_mm: float) -> tuple[np.ndarray, np.ndarray]:
-        """Index box (low, high; x, y, z) with a margin, within the scan."""
+        """Index box (low, high; x, y, z, both included) around the region with a margin, clipped to the scan."""
         margin = np.ceil(margin_mm / np.array(self.geometry.spacing)).astype(int)
         return np.maximum(self.low - margin, 0), np.minimum(self.high + margin, np.array(self.geometry.size) - 1)
 
     def depth(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-        """(D, H, W) float32 mm to the border inside the region, 0 outside, in an index box around it."""
+        """Distance to the border of the region.
+
+        Args:
+            low, high: (3,) index box (x, y, z, both ends included) that contains the region's own box.
+
+        Returns:
+            ``(D, H, W)`` float32, mm inside the region, 0 outside.
+        """
         before, after = (self.low - low)[::-1], (high - self.high)[::-1]
         return np.pad(self._depth, list(zip(before, after)))

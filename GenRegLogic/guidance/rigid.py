@@ -1,9 +1,9 @@
 """Keeps chosen structures rigid: bone, an implant, a tumor that must not change its volume.
 
-Every label is a body of its own with a rotation and a translation of its own, found while the scans are refined: after
-each step the motion that fits the field best inside the label (Kabsch 1976) takes the field's place there, and runs
-out smoothly into the free field around it. Between two bodies their motions are blended by distance, after Little,
-Hill, Hawkes, "Deformations incorporating rigid structures" (Computer Vision and Image Understanding 1997).
+Every label is a body with its own rotation and translation, which are found during the refinement: after each step the
+field inside the label is replaced by the rigid motion that fits it best (Kabsch 1976), with a smooth transition to the
+free field around it. Between two bodies their motions are blended by distance, after Little, Hill, Hawkes,
+"Deformations incorporating rigid structures" (Computer Vision and Image Understanding 1997).
 """
 
 from __future__ import annotations
@@ -27,24 +27,26 @@ from ..stages.finish import SAFE_DETERMINANT, bad_voxels, check_orientation, smo
 __all__ = ["RigidBodies", "check_rigid", "rigid_field", "rigid_figures"]
 
 MAX_BODIES = 200
-"""More separate bodies than this are an image that was taken for a label map."""
+"""Largest number of bodies; with more, the volume is probably an image and not a label map."""
 
 RIM_VOXELS = 3.0
-"""Width of the transition around a body, at the least."""
+"""Least width of the transition around a body, voxels."""
 
 RIM_PER_CHANGE = 4.0
-"""Width of the transition in multiples of what the field has to change by: its slope stays below 1.5 / 4."""
+"""Width of the transition in multiples of the field's change at the body: the slope then stays below 1.5 / 4."""
 
 MAX_RIM_VOXELS = 24
-"""Widest transition: past that the cost grows and nothing is gained."""
+"""Largest width of a transition, voxels; a wider one costs more without benefit."""
 
 TIGHTNESS = 0.1
-"""Spread, in voxels, below which a body says nothing about its own rotation and takes that of the linear part."""
+"""Spread, in voxels, below which a body is too small to determine its rotation and takes that of the linear part."""
 
 NEAREST_MM = 1e-4
+"""Least distance from a body in the blending weights, mm: it keeps them finite on the body itself."""
+
 FIRST_ROUNDS, LAST_ROUNDS, MAX_ROUNDS = 25, 60, 121
-"""Rounds of repair until which only what lies around a fold changes, until which all motions come together slowly, and
-until which they do so fast; then the deformation is given up."""
+"""Rounds of the fold repair. Up to the first number only the surroundings of a fold change, up to the second the whole
+field approaches one rigid motion slowly, and up to the third quickly; then the deformation is given up."""
 
 GIVEN_UP = (
     "The deformation could not be kept rigid in the mask without folding, so the result is one rigid motion of the "
@@ -52,22 +54,22 @@ GIVEN_UP = (
 )
 
 TOGETHER, WEAKENING = 0.5, 0.8
-"""How far two bodies that run into each other are brought to one motion in a round, and what the deformation is
-multiplied by in each of the last rounds."""
+"""How far the motions of colliding bodies approach their common motion in a round (0 to 1), and the factor by which the
+deformation is multiplied in each round between `FIRST_ROUNDS` and `LAST_ROUNDS`."""
 
 
 def check_rigid(labels: Volume, image: Volume) -> Volume:
-    """The labels of rigid bodies on the fixed scan's own grid.
+    """The labels of rigid bodies on the grid of the fixed scan.
 
     Args:
-        labels: Whole numbers on any grid; each but 0 is one body.
+        labels: Whole numbers on any grid; each value except 0 is one body.
         image: The fixed scan.
 
     Returns:
-        int32 volume on the scan's grid.
+        int32 volume on the scan's grid; labels of another geometry are resampled, and the warnings mention it.
 
     Raises:
-        InputError: Empty, not whole numbers, more than `MAX_BODIES` labels, or beside the scan.
+        InputError: The labels are empty, not whole numbers, too large, more than `MAX_BODIES`, or outside the scan.
     """
     array = as_labels(labels, "The mask to keep rigid")
     values = np.unique(array)
@@ -96,12 +98,13 @@ class _Body:
     """One label on one grid.
 
     Attributes:
-        label: Its value.
-        box: Slices (z, y, x) around it, with room for the widest transition.
-        zone: bool, in the box: where the field is the body's motion and nothing else.
-        distance: mm from the zone, in the box.
-        fit: Flat indices of the voxels that the motion is fitted to, and their weights.
-        places: (3, n) mm of these voxels from the grid's first voxel, along its axes.
+        label: Value of the label.
+        box: Slices (z, y, x) around the body, with room for the widest transition.
+        zone: bool, in the box: where the field is the body's motion alone.
+        distance: Distance from the zone, mm, in the box.
+        fit: (n,) flat indices of the voxels to which the motion is fitted.
+        weight: (n,) weights of these voxels.
+        places: (3, n) positions of these voxels, mm from the grid's first voxel along its axes.
     """
 
     label: int
@@ -114,17 +117,18 @@ class _Body:
 
 
 Motion = tuple[torch.Tensor, torch.Tensor]
-"""Displacement ``B p + b`` (3x3 and 3, mm) before the linear part, p in mm from the grid's first voxel, whose mapping
-``A (x + R u)`` is rigid."""
+"""B (3, 3) and b (3,) of a displacement ``u = B p + b`` before the linear part for which ``A (x + R u)`` is rigid; mm
+along the grid's axes, p from its first voxel."""
 
 
 class RigidGrid:
     """The bodies on one grid.
 
     Args:
-        shares: Label -> ``(D, H, W)`` float, the share of each voxel that is the body.
-        geometry: Of the grid, on the fixed scan's canonical axes.
-        linear: 4x4, LPS mm, applied after the displacement.
+        shares: Label -> ``(D, H, W)`` float, the share of each voxel that belongs to the body.
+        geometry: The grid, along the fixed scan's canonical axes.
+        linear: (4, 4), LPS mm, fixed -> moving, applied after the displacement.
+        device: Device of the tensors.
     """
 
     def __init__(self, shares: dict[int, np.ndarray], geometry: Geometry, linear: np.ndarray, device: torch.device):
@@ -147,8 +151,11 @@ class RigidGrid:
         self._usual = None
 
     def _body(self, label, share, inside, box, zone, taken, claimed) -> _Body:
-        """A body's own zone, one voxel wider than itself, so that differences across its surface are rigid too; where
-        it meets another body, only itself."""
+        """A body with its zone.
+
+        The zone is one voxel wider than the body, so that differences across its surface are rigid too, except where it
+        touches another body.
+        """
         own = np.zeros(self.geometry.shape, bool)
         own[box] = zone & (taken[box] == 1) & ~claimed[box]
         own |= inside
@@ -170,7 +177,7 @@ class RigidGrid:
         return _Body(label, room, *tensors)
 
     def motions(self, u: torch.Tensor) -> list[Motion]:
-        """The rigid motion nearest to the mapping inside each body."""
+        """Per body the rigid motion that fits the field ``(3, D, H, W)`` mm best inside it."""
         return [self._fit([body], u) for body in self.bodies]
 
     def _fit(self, bodies: list[_Body], u: torch.Tensor) -> Motion:
@@ -207,13 +214,19 @@ class RigidGrid:
         return out.float().to(self.device)
 
     def hold(self, u: torch.Tensor) -> torch.Tensor:
-        """The field with each body's motion inside, as narrow a transition around it as there may be."""
+        """The field ``(3, D, H, W)`` mm with each body's motion inside it and a transition of the least width."""
         if self._usual is None:
             self._usual = self._weights([RIM_VOXELS * float(self._spacing.max())] * len(self.bodies))
         return self._blend(u, self.motions(u), self._usual)
 
     def settle(self, u: torch.Tensor, motions: list[Motion] | None = None, least_mm: float = 0.0) -> torch.Tensor:
-        """The same for a field that isn't nearly rigid there: with transitions as wide as that asks for."""
+        """As `hold`, with transitions wide enough for a field that is far from rigid in the bodies.
+
+        Args:
+            u: ``(3, D, H, W)`` mm.
+            motions: Of all bodies; by default those that fit `u` best.
+            least_mm: Least width of the transitions.
+        """
         motions = self.motions(u) if motions is None else motions
         rims = []
         for body, motion in zip(self.bodies, motions):
@@ -222,7 +235,7 @@ class RigidGrid:
         return self._blend(u, motions, self._weights(rims))
 
     def _weights(self, rims: list[float]) -> list[torch.Tensor]:
-        """How much each body's motion counts in its box: 1 in its zone, 0 in the others', falling to 0 at the rim."""
+        """Weight of each body's motion in its box: 1 in its zone, 0 in other zones and beyond the transition (mm)."""
         total = torch.zeros(self.geometry.shape, device=self.device)
         parts = []
         for body, rim in zip(self.bodies, rims):
@@ -250,29 +263,29 @@ class RigidGrid:
         return self.fixed(out, motions)
 
     def fixed(self, u: torch.Tensor, motions: list[Motion]) -> torch.Tensor:
-        """The field with each body's motion inside its zone, in place; nothing else changes."""
+        """The field, changed in place: each body's motion inside its zone, and everywhere else as before."""
         for body, motion in zip(self.bodies, motions):
             here = u[(slice(None), *body.box)]
             here.copy_(torch.where(body.zone, self._moved(motion, body.box), here))
         return u
 
     def near(self, where: torch.Tensor) -> list[int]:
-        """Numbers of the bodies within a few voxels of the places marked in ``(D, H, W)`` bool."""
+        """Indices of the bodies within a few voxels of the places marked in ``(D, H, W)`` bool."""
         reach = (RIM_VOXELS + 1) * float(self._spacing.max())
         return [n for n, body in enumerate(self.bodies) if bool((where[body.box] & (body.distance <= reach)).any())]
 
     def together(self, motions: list[Motion], chosen: list[int], share: float) -> list[Motion]:
-        """Bring the motions of some bodies nearer to the one rigid motion that fits all of them best.
+        """Move the motions of some bodies toward the one rigid motion that fits all of them best.
 
-        Each body starts from its own motion alone, so that the order of the bodies does not matter.
+        Each body starts from its own motion alone, so the order of the bodies does not matter.
 
         Args:
-            motions: Of all bodies.
-            chosen: Numbers of the bodies that collide.
-            share: How far they are brought together, 0 (not at all) to 1 (one common motion).
+            motions: The motions of all bodies.
+            chosen: Indices of the bodies that collide.
+            share: From 0 (unchanged) to 1 (one common motion).
 
         Returns:
-            The motions of all bodies; those that were not chosen are unchanged.
+            The motions of all bodies; those of bodies that were not chosen are unchanged.
         """
         u = torch.zeros((3, *self.geometry.shape), device=self.device)
         self.fixed(u, motions)
@@ -287,18 +300,18 @@ class RigidGrid:
         return out
 
     def all_together(self, u: torch.Tensor, share: float) -> torch.Tensor:
-        """The field brought nearer to one rigid motion of everything, which folds nothing."""
+        """The field moved toward one rigid motion of the whole grid, which has no folds, by a share from 0 to 1."""
         whole = self._moved(self._fit(self.bodies, u), tuple(slice(0, n) for n in self.geometry.shape))
         return u + share * (whole - u)
 
 
 class RigidBodies:
-    """Rigid bodies as the refinement wants them: on whichever grid it works.
+    """Rigid bodies as a constraint of the refinement, on the grid of each of its levels.
 
     Args:
         labels: As `check_rigid` returns them.
-        linear: 4x4, LPS mm, applied after the displacement.
-        device: Where the tensors go.
+        linear: (4, 4), LPS mm, fixed -> moving, applied after the displacement.
+        device: Device of the tensors.
     """
 
     def __init__(self, labels: Volume, linear: np.ndarray, device: torch.device):
@@ -309,15 +322,15 @@ class RigidBodies:
         self._grids: tuple[Geometry, RigidGrid] | None = None
 
     def enter(self, field: Image, geometry: Geometry) -> torch.Tensor:
-        """The field on a level's grid, rigid in the bodies."""
+        """The field at the beginning of a level, ``(3, D, H, W)`` mm on the level's grid, rigid in the bodies."""
         return self.on(geometry).settle(resample(field, geometry, smooth=False).tensor)
 
     def keep(self, u: torch.Tensor, before: torch.Tensor, geometry: Geometry) -> torch.Tensor:
-        """The field after a step, rigid in the bodies."""
+        """The field after a step, ``(3, D, H, W)`` mm, rigid in the bodies."""
         return self.on(geometry).hold(u)
 
     def on(self, geometry: Geometry) -> RigidGrid:
-        """The bodies on a grid with the fixed scan's canonical axes; the last one is kept."""
+        """The bodies on a grid along the fixed scan's canonical axes; the grid that was asked for last is cached."""
         if self._grids is None or self._grids[0] is not geometry:
             self._grids = geometry, RigidGrid(self._shares(geometry), geometry, self.linear, self.device)
         return self._grids[1]
@@ -341,23 +354,18 @@ def rigid_field(
     tell: Callable[[float], None] = lambda fraction: None,
     warn: Callable[[str], None] = lambda sentence: None,
 ) -> tuple[DisplacementField, int]:
-    """The mapping on the fixed scan's grid, rigid in the bodies, rounded as files hold it and free of folds.
+    """The mapping on the fixed scan's grid, rigid in the bodies, rounded as in files, without folds.
 
-    Where bodies run into each other, their motions are brought together until nothing folds. What still folds after
-    `MAX_ROUNDS` is given up for one rigid motion of the whole scan, which keeps every body rigid.
+    It is `stages.finish.full_field` for a field with rigid bodies, with the same arguments, results and errors. Where
+    bodies collide, their motions are changed toward a common one until nothing folds. A deformation that still folds
+    after `MAX_ROUNDS` is replaced by one rigid motion of the whole scan, which keeps every body rigid.
 
     Args:
-        field: Displacement before the linear part, mm on canonical axes ``(3, D, H, W)``, fixed -> moving.
-        linear: 4x4, LPS mm, fixed -> moving.
-        bodies: On the fixed scan's grid.
-        tell: Receives the fraction of the repair's rounds that are done; what it raises (`Cancelled`) ends the repair.
-        warn: Receives a sentence if the deformation had to be given up.
+        field, linear, tell, warn: As in `full_field`.
+        bodies: The rigid bodies; their labels lie on the fixed scan's grid.
 
     Returns:
-        The field, fixed -> moving, and how many voxels folded before they were repaired.
-
-    Raises:
-        GenRegError: The linear part mirrors space.
+        As `full_field`.
     """
     safe = SAFE_DETERMINANT * check_orientation(linear)
     geometry = bodies.labels.geometry
@@ -389,15 +397,16 @@ def rigid_field(
 
 
 def rigid_figures(forward: DisplacementField, labels: Volume) -> list[dict]:
-    """What each body does in a field, measured by differences of neighboring voxels of its own grid.
+    """How each body moves and deforms in a field, measured by differences of neighboring voxels on the field's grid.
 
     Args:
-        forward: Fixed -> moving.
-        labels: On the field's grid.
+        forward: Fixed -> moving, LPS mm.
+        labels: (k, j, i) whole numbers on the field's grid; each value except 0 is one body.
 
     Returns:
-        Per label: "label"; "volume_change_pct", by how much its volume grows; "residual_strain_pct", the largest norm
-        of the Green-Lagrange strain at one of its voxels; "rotation_deg"; "translation_mm", how far its middle moves.
+        Per label: "label"; "volume_change_pct", the increase of its volume; "residual_strain_pct", the largest norm of
+        the Green-Lagrange strain at one of its voxels; "rotation_deg"; "translation_mm", the displacement of its
+        center.
     """
     found = []
     for label in np.unique(labels.array):
@@ -429,10 +438,10 @@ def rigid_figures(forward: DisplacementField, labels: Volume) -> list[dict]:
 
 
 def _gradients(displacements: np.ndarray, labels: np.ndarray, label: int, geometry: Geometry) -> np.ndarray:
-    """(k, j, i, 3, 3): derivatives of the mapping (rows x, y, z) by mm along the axes i, j, k (columns).
+    """(k, j, i, 3, 3): derivatives of the mapping (rows x, y, z) along the axes i, j, k (columns), per mm.
 
-    Central differences between voxels of the body, one-sided at its surface; where a body is one voxel thin, whatever
-    there is beside it counts too.
+    Central differences between voxels of the body, one-sided at its surface; where a body is one voxel thin, voxels
+    outside it are used too.
     """
     own = labels == label
     slopes = []
@@ -449,7 +458,7 @@ def _gradients(displacements: np.ndarray, labels: np.ndarray, label: int, geomet
 
 
 def _mean_of_sides(steps: np.ndarray, counts: np.ndarray, along: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean of the steps before and after each voxel, of those that count, and how many these are."""
+    """Per voxel the mean of the steps before and after it that count, and their number."""
     total, number = 0.0, 0.0
     for side in ((1, 0), (0, 1)):
         ends = [side if axis == along else (0, 0) for axis in range(4)]
@@ -458,7 +467,7 @@ def _mean_of_sides(steps: np.ndarray, counts: np.ndarray, along: int) -> tuple[n
 
 
 def _box(inside: np.ndarray) -> tuple[slice, slice, slice]:
-    """The smallest box around what is True."""
+    """The smallest box around the True voxels."""
     box = []
     for axis in range(3):
         used = np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != axis)))
@@ -467,7 +476,7 @@ def _box(inside: np.ndarray) -> tuple[slice, slice, slice]:
 
 
 def _dilated(inside: np.ndarray) -> tuple[tuple[slice, slice, slice], np.ndarray]:
-    """The box one voxel wider than what is True, and in it that with its face neighbors."""
+    """The box one voxel wider than the True voxels, and in it these voxels with their face neighbors."""
     box = tuple(slice(max(s.start - 1, 0), min(s.stop + 1, n)) for s, n in zip(_box(inside), inside.shape))
     inside = inside[box]
     zone = inside.copy()

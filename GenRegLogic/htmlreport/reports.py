@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import InputError
 from ..evaluate import evaluate
 from ..files.reading import existing_file
-from ..quality.report import plain, verdict, versions
+from ..quality.report import error_figures, plain, verdict, versions
 from ..space.field import DisplacementField
 from ..space.geometry import Geometry
 from ..space.inverse import fit_affine
@@ -116,15 +116,7 @@ def _expected_error(fixed: Volume, confidence: Volume | None) -> dict | None:
         return None
     error = inside_body(confidence, body_of(fixed)).array
     inside = error[error > 0]
-    if inside.size == 0:
-        return None
-    median, p95 = np.percentile(inside, [50, 95])
-    return {
-        "mean_mm": float(inside.mean()),
-        "median_mm": float(median),
-        "p95_mm": float(p95),
-        "grid_mm": float(confidence.geometry.spacing[0]),
-    }
+    return error_figures(inside, confidence.geometry) if inside.size else None
 
 
 def coverage(forward: DisplacementField, fixed: Geometry) -> float:

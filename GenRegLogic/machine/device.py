@@ -1,4 +1,4 @@
-"""Where to compute, and how much memory there is (see also `memory`, which needs no torch)."""
+"""The device on which to compute, and its memory (see also `memory`, which does not import torch)."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ __all__ = [
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of a name, checked to be there.
+    """The device with a name, if it is available.
 
     Args:
         name: "auto" (CUDA, else the CPU), "cpu", "cuda", "cuda:N" or "mps".
 
     Raises:
-        InputError: The device is not there.
+        InputError: The device is not available.
     """
     if name == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
@@ -54,7 +54,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def device_name(device: torch.device) -> str:
-    """The device as a person knows it: "cpu" or "cuda:0 (name of the card)"."""
+    """A readable name of the device: "cpu", "cuda:0 (name of the card)" or "mps (Apple GPU)"."""
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
     return "mps (Apple GPU)" if device.type == "mps" else "cpu"
@@ -64,7 +64,7 @@ def free_memory(device: torch.device) -> int:
     """Bytes that can still be used on the device.
 
     On a CUDA device, blocks that torch keeps for reuse count as free. This creates a CUDA context where there is none,
-    which takes some hundred MB of the device: call it for the device that will compute only.
+    which takes a few hundred MB of the device, so call it only for the device that will compute.
     """
     if device.type == "cuda":
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -73,21 +73,21 @@ def free_memory(device: torch.device) -> int:
 
 
 def has_context(number: int) -> bool:
-    """Whether this process holds a context, and with it memory, on the CUDA device of a number."""
+    """Whether this process has a context, which takes memory, on the CUDA device with this index."""
     if not torch.cuda.is_initialized():
         return False
-    asked = getattr(torch._C, "_cuda_hasPrimaryContext", None)  # torch has no public word for it
+    asked = getattr(torch._C, "_cuda_hasPrimaryContext", None)  # torch has no public function for it
     return True if asked is None else bool(asked(number))
 
 
 @dataclasses.dataclass(frozen=True)
 class Listed:
-    """A device that can be chosen.
+    """A device that can be selected.
 
     Attributes:
-        id: As --device takes it: "cpu", "cuda:N" or "mps".
-        name: For people.
-        memory_bytes: Free or total memory, as `memory_is` says.
+        id: The value of --device: "cpu", "cuda:N" or "mps".
+        name: A readable name.
+        memory_bytes: Free or total memory, according to `memory_is`.
         memory_is: "free" (main memory, and CUDA devices that this process already uses) or "total".
     """
 
@@ -100,8 +100,8 @@ class Listed:
 def list_devices() -> list[Listed]:
     """The devices of this computer, the CPU first.
 
-    The driver tells a CUDA device's free memory only within a context, so a device that this process doesn't use yet
-    is listed with its total memory: listing takes no memory from any device.
+    The free memory of a CUDA device can only be queried in a context, so a device that this process does not use yet
+    is listed with its total memory. Listing takes no memory from any device.
     """
     listed = [Listed("cpu", f"CPU ({torch.get_num_threads()} threads)", free_ram(), "free")]
     for number in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
@@ -117,7 +117,7 @@ def list_devices() -> list[Listed]:
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """The most memory the process (CPU) or torch (GPU) has held so far, MB."""
+    """Peak memory so far of the process (CPU) or of torch on the device (GPU), MB; NaN where it is not known."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     if resource is None:

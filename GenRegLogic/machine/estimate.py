@@ -1,9 +1,11 @@
-"""How long a registration takes, how much memory it holds, and how fine it may get in the memory there is.
+"""How long a registration takes, how much memory it needs, and how fine its grid may be with the available memory.
 
-One model of both costs, for the estimate that a person reads and for the plan that a run keeps to. Loads nothing large.
+The same model of both costs serves the estimate that the user sees and the plan that a run follows. Imports no large
+library.
 
-The times are those of two threads of one processor: on another machine they are off by a factor, which the first runs
-tell (`speed`). Of the benchmark's pairs nine in ten take 0.8 to 1.4 times what is said here, and hold 0.9 to 1.1 times.
+The times were measured with two threads of one processor. Other machines differ by a factor (`speed`), which is known
+after the first runs. Nine in ten pairs of the benchmark take 0.8 to 1.4 times the estimated time and 0.9 to 1.1 times
+the estimated memory.
 """
 
 from __future__ import annotations
@@ -25,15 +27,16 @@ SECONDS_PER_WORKING_VOXEL, ITERATIONS_EXPONENT = 3.8e-06, 0.76
 BASE_BYTES, BYTES_PER_SCAN_VOXEL, BYTES_PER_WORKING_VOXEL = 6.82e8, 11, 132
 
 SAFETY_MARGIN = 2.5
-"""Of a plan, over the model: a pair of 256³ voxels, larger than those of the benchmark, held 27 bytes a scan voxel more
-than the base (`Resources/benchmark/memory.json`), most of it after the refinement, while its results were made."""
+"""Factor of a plan over the model: a pair of 256³ voxels, larger than those of the benchmark, needed 27 bytes per scan
+voxel above the base (`Resources/benchmark/memory.json`), most of it after the refinement, when the results are
+computed."""
 
 USABLE_SHARE = 0.8
-"""Of the free memory: the rest stays for whatever else runs."""
+"""Share of the free memory that a run may use; the rest is left to other programs."""
 
 SMALLEST_PLAN, LARGEST_PLAN = 50_000, 3_000_000
-"""Voxels of the finest working grid. Twice the larger changed the pairs tried by 0.005 Dice or less, in either
-direction, and took three times as long: the arrays no longer fit into the processor's cache."""
+"""Limits of the finest working grid, voxels. Twice the larger one changed the tested pairs by at most 0.005 Dice, in
+either direction, and took three times as long, because the arrays no longer fit into the processor's cache."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Estimate:
 
     Attributes:
         seconds: From the start to the result.
-        bytes: Of the process that computes, at its largest.
+        bytes: Peak memory of the computing process.
     """
 
     seconds: float
@@ -62,9 +65,9 @@ def estimate(
     Args:
         fixed: Grid of the fixed scan.
         moving: Grid of the moving scan.
-        settings: Of the run.
-        device_memory_bytes: Free memory of the GPU it will run on, or None for the main memory.
-        speed: Seconds measured over seconds estimated, of earlier runs on this machine and device.
+        settings: Settings of the run.
+        device_memory_bytes: Free memory of the GPU that will be used, or None for the main memory.
+        speed: Measured over estimated seconds in earlier runs on this machine and device.
 
     Raises:
         ResourceError: Not even the smallest plan fits into the memory.
@@ -81,8 +84,15 @@ def estimate(
 
 
 def working_voxels(fixed: Geometry, moving: Geometry, settings: Settings) -> float:
-    """Of the fixed scan at the finest voxel size worked at, the limit of all plans considered; how much of it the
-    body fills is not known before the scans are seen."""
+    """Voxels of the fixed scan at the finest working resolution, at most `LARGEST_PLAN`.
+
+    This is an upper bound: the working grid covers only the body, whose size is not known before the scans are read.
+
+    Args:
+        fixed: Grid of the fixed scan.
+        moving: Grid of the moving scan.
+        settings: Settings of the run.
+    """
     spacing = settings.resolution_mm
     if spacing is None:
         spacing = max(grid.mean_spacing for grid in (fixed, moving))
@@ -94,9 +104,9 @@ class MemoryPlan:
     """How large the working grids may be.
 
     Attributes:
-        max_voxels: Most voxels of the finest working grid.
-        needed_bytes: What the run may need with it, the scans and the safety margin included.
-        notes: Sentences for the report where memory made the plan smaller.
+        max_voxels: Largest number of voxels of the finest working grid.
+        needed_bytes: Memory that the run may need, including the scans and the safety margin.
+        notes: Sentences for the report where too little memory made the plan smaller.
     """
 
     max_voxels: int
@@ -105,11 +115,11 @@ class MemoryPlan:
 
 
 def plan_memory(scan_voxels: int, wanted_voxels: int, free_bytes: int) -> MemoryPlan:
-    """The largest working grid that fits, decided before the run.
+    """The largest working grid that fits into the memory, determined before the run.
 
     Args:
-        scan_voxels: Of both scans together.
-        wanted_voxels: Of the finest working grid that accuracy asks for.
+        scan_voxels: Voxels of both scans together.
+        wanted_voxels: Voxels of the finest working grid that accuracy calls for.
         free_bytes: Free memory of the device.
 
     Raises:
@@ -132,11 +142,14 @@ def plan_memory(scan_voxels: int, wanted_voxels: int, free_bytes: int) -> Memory
 
 
 def _bytes_of_run(scan_voxels: float, working_voxels: float) -> float:
-    """Above the base."""
+    """Memory of a run in addition to the base."""
     return BYTES_PER_SCAN_VOXEL * scan_voxels + BYTES_PER_WORKING_VOXEL * working_voxels
 
 
 def _planned_bytes(scan_voxels: float, working_voxels: float) -> float:
-    """Without the base: it is the interpreter and the libraries, which the process that plans holds already, so that
-    the free memory no longer counts it; a GPU never holds it."""
+    """Memory of a run with the safety margin, without the base.
+
+    The base is that of the interpreter and the libraries. They are already loaded in the process that plans, so the
+    free memory excludes them; on a GPU there is no base.
+    """
     return SAFETY_MARGIN * _bytes_of_run(scan_voxels, working_voxels)

@@ -1,6 +1,6 @@
-"""How the libraries behave in this process: how torch's threads wait, and that ITK writes nothing to the terminal.
+"""Behavior of the libraries in this process: how torch's threads wait, and that ITK does not write to the terminal.
 
-Imports nothing that is large.
+Imports no large library.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from collections.abc import Iterator
 __all__ = ["RUNTIME_VARIABLES", "quiet_itk", "set_runtime_variables"]
 
 RUNTIME_VARIABLES = {
-    "OMP_WAIT_POLICY": "passive",  # threads that wait sleep: spinning ones starve each other on a busy machine
-    "THP_MEM_ALLOC_ENABLE": "1",  # torch takes large pages, which are made a hundred times less often
+    "OMP_WAIT_POLICY": "passive",  # waiting threads sleep: spinning ones slow each other down on a busy machine
+    "THP_MEM_ALLOC_ENABLE": "1",  # torch uses large pages, of which far fewer have to be allocated
 }
+"""Environment variables that torch and its libraries read when they are loaded."""
 
 
 def set_runtime_variables() -> None:
-    """Set them where nobody has set them otherwise; call it before torch is imported."""
+    """Set `RUNTIME_VARIABLES` where they are not set yet; must be called before torch is imported."""
     for name, value in RUNTIME_VARIABLES.items():
         os.environ.setdefault(name, value)
 
@@ -33,10 +34,10 @@ _restore = contextlib.ExitStack()
 
 @contextlib.contextmanager
 def quiet_itk() -> Iterator[None]:
-    """Silence ITK's warnings and its libraries' messages on standard error for the time being.
+    """Suppress ITK's warnings and the messages of its libraries on standard error inside the block.
 
-    MetaIO, NrrdIO, VNL and HDF5 write to the file descriptor itself, so it is that which is turned away. Safe to nest
-    and to use in several threads at once; the last one out restores everything.
+    MetaIO, NrrdIO, VNL and HDF5 write to the file descriptor itself, so the descriptor is redirected. Blocks may be
+    nested and may run in several threads at once; the last one to end restores everything.
     """
     global _depth
     with _lock:
@@ -64,7 +65,7 @@ def _silence() -> None:
     try:
         saved = os.dup(STDERR)
     except OSError:
-        return  # a program without standard error, such as a windowed one on Windows: nothing to silence
+        return  # a program without standard error, such as a windowed one on Windows: nothing to suppress
     _restore.callback(os.close, saved)
     _restore.callback(os.dup2, saved, STDERR)
     nowhere = os.open(os.devnull, os.O_WRONLY)

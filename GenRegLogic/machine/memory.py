@@ -1,6 +1,6 @@
-"""How much main memory there is, and what happens when it ends; loads nothing that is large.
+"""The free main memory, and how to recognize that memory ran out; imports no large library.
 
-Key names: `free_ram`, `is_out_of_memory`, `tune_allocator`. What a run needs: `estimate`.
+Key functions: `free_ram`, `is_out_of_memory`, `tune_allocator`. What a run needs is in `estimate`.
 """
 
 from __future__ import annotations
@@ -18,15 +18,20 @@ except ImportError:  # Windows
 __all__ = ["free_ram", "is_out_of_memory", "tune_allocator"]
 
 OUT_OF_MEMORY_WORDS = ("allocate memory", "not enough memory", "out of memory", "alloc_failed", "bad_alloc")
-"""In the messages of the CPU's allocators (Linux, Windows), CUDA and MPS, which raise a plain RuntimeError."""
+"""Words in the messages of the allocators of the CPU (Linux, Windows), CUDA and MPS, which raise a RuntimeError."""
 
-# The largest that glibc accepts: blocks up to this size are kept instead of being returned to the system.
 KEPT_BLOCK_BYTES = 32 * 2**20
+"""Freed blocks up to this size are kept instead of being returned to the system; glibc accepts no larger value."""
+
+KEPT_TOTAL_BYTES = 2**31 - 1
+"""Freed memory that is kept altogether: the largest value that glibc's interface can express."""
+
 M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1
+"""Numbers of the two parameters in glibc's malloc.h."""
 
 
 def free_ram() -> int:
-    """Bytes of main memory that this process can still use, the limits of containers and of the process counted."""
+    """Bytes of main memory that this process can still use, given the limits of its container and its own limits."""
     limits = [_available_ram()]
     for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         try:
@@ -92,25 +97,25 @@ def _virtual_bytes() -> int:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out: Python's, or that of one of torch's devices; imports no torch."""
+    """Whether an error means that main memory or memory of one of torch's devices ran out; does not import torch."""
     kinds: tuple[type, ...] = (MemoryError,)
-    if (torch := sys.modules.get("torch")) is not None:  # an error of torch's can't come from where it isn't loaded
+    if (torch := sys.modules.get("torch")) is not None:  # while torch is not loaded it cannot raise
         kinds += (torch.OutOfMemoryError,)
     text = str(error).lower()
     return isinstance(error, kinds) or any(words in text for words in OUT_OF_MEMORY_WORDS)
 
 
 def tune_allocator() -> None:
-    """Let glibc keep freed blocks: the engine makes and drops many arrays of equal size.
+    """Make glibc keep freed blocks, because the engine allocates and frees many arrays of equal size.
 
-    Fresh pages from the system cost more than the arithmetic on them (a product of two 8 MB arrays: 2.0 ms with
-    fresh pages, 0.2 ms without). No effect elsewhere than on Linux with glibc.
+    New pages from the system cost more than the arithmetic on them (a product of two 8 MB arrays: 2.0 ms with new
+    pages, 0.2 ms without). Has an effect only on Linux with glibc.
     """
     if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
         return
     try:
         libc = ctypes.CDLL(None)
         libc.mallopt(M_MMAP_THRESHOLD, KEPT_BLOCK_BYTES)
-        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        libc.mallopt(M_TRIM_THRESHOLD, KEPT_TOTAL_BYTES)
     except (OSError, AttributeError):
         pass

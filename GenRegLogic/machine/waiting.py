@@ -1,10 +1,10 @@
-"""Keeps torch's idle threads from spinning where the caller loaded torch before GenReg could say so.
+"""Keeps torch's idle threads from spinning where the caller loaded torch before GenReg could set OMP_WAIT_POLICY.
 
-GNU's OpenMP library, which torch has on Linux, reads OMP_WAIT_POLICY once, when it is loaded. Without it a thread that
-waits spins for milliseconds; beside other busy processes that costs several times the computation itself. The library
-spins a three-hundredth as long while it has more threads than the machine has cores. So a second team of threads, all
-asleep, is kept for as long as a registration runs. Intel's and LLVM's libraries take a call instead. No result depends
-on any of this. Imports nothing that is large.
+GNU's OpenMP library, which torch uses on Linux, reads OMP_WAIT_POLICY once, when it is loaded. Without it a waiting
+thread spins for milliseconds, which beside other busy processes costs several times the computation itself. The library
+spins for a three-hundredth of that time while it has more threads than the machine has cores. Therefore a second team
+of threads, all asleep, is kept while a registration runs. Intel's and LLVM's libraries offer a function instead. No
+result depends on any of this. Imports no large library.
 """
 
 from __future__ import annotations
@@ -16,24 +16,34 @@ import sys
 import threading
 from collections.abc import Iterator
 
-__all__ = ["note_what_is_loaded", "sleeping_threads"]
+__all__ = ["loaded_openmp", "note_what_is_loaded", "sleeping_threads", "torch_was_loaded_too_early"]
 
 WAIT_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
-"""Where one of them is set, somebody has decided."""
+"""Environment variables that decide how OpenMP's threads wait; where one of them is set, it is respected."""
 
-_too_late = False
+_loaded_too_early = False
 
 
 def note_what_is_loaded() -> None:
-    """Remember whether torch was there before the runtime variables were set; call it before they are."""
-    global _too_late
-    _too_late = "torch" in sys.modules and not any(name in os.environ for name in WAIT_VARIABLES)
+    """Remember whether torch was loaded before the runtime variables are set; must be called before that."""
+    global _loaded_too_early
+    _loaded_too_early = "torch" in sys.modules and not any(name in os.environ for name in WAIT_VARIABLES)
+
+
+def torch_was_loaded_too_early() -> bool:
+    """Whether torch was loaded before the runtime variables were set, so that its idle threads spin."""
+    return _loaded_too_early
 
 
 @contextlib.contextmanager
-def sleeping_threads() -> Iterator[None]:
-    """Within it, waiting threads sleep; does nothing where the variables came in time, or no OpenMP is found."""
-    library = _openmp() if _too_late else None
+def sleeping_threads(needed: bool | None = None) -> Iterator[None]:
+    """Inside the block, waiting threads sleep.
+
+    Args:
+        needed: Whether the threads would spin otherwise; by default `torch_was_loaded_too_early`. If not, or if no
+            OpenMP library is found, nothing is done.
+    """
+    library = loaded_openmp() if (torch_was_loaded_too_early() if needed is None else needed) else None
     if library is None:
         yield
     elif hasattr(library, "kmp_set_blocktime"):
@@ -50,9 +60,9 @@ def sleeping_threads() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _parked(library: ctypes.CDLL) -> Iterator[None]:
-    """A thread that has a team of one thread per core, and holds it."""
+    """Inside the block, another thread keeps an idle team with one thread per core."""
     ready, done = threading.Event(), threading.Event()
-    nothing = ctypes.CDLL(None).free  # of NULL: the team has to run something that is C and does nothing
+    nothing = ctypes.CDLL(None).free  # called with NULL: the team has to run a C function that does nothing
 
     def hold() -> None:
         try:
@@ -71,8 +81,8 @@ def _parked(library: ctypes.CDLL) -> Iterator[None]:
         thread.join()
 
 
-def _openmp() -> ctypes.CDLL | None:
-    """The OpenMP library that this process has loaded, if it is one that can be told something."""
+def loaded_openmp() -> ctypes.CDLL | None:
+    """The OpenMP library that this process has loaded, if its waiting can be controlled; only known on Linux."""
     with contextlib.suppress(OSError):
         with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:
             paths = dict.fromkeys(line.split(maxsplit=5)[-1].strip() for line in maps if ".so" in line)

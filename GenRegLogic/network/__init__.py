@@ -1,4 +1,4 @@
-"""The trained network at work: the model, its weights as a file, and its use in the stages.
+"""The trained network in use: the model, its file of weights, and its part in the stages.
 
 Training is in `training`.
 """
@@ -9,8 +9,8 @@ _HOMES = {
     "STRIDES": "model",
     "Network": "model",
     "Output": "model",
-    "compose": "model",
-    "local_correlation": "model",
+    "compose_voxels": "model",
+    "correlation_volume": "model",
     "sample_at": "model",
     "upsample_field": "model",
 }

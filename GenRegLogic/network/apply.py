@@ -1,7 +1,7 @@
 """The network in the pipeline: it describes tissue, and proposes a field to start from.
 
-`Settings.network` says which of the two it does. What each is worth on real pairs stands in
-Resources/benchmark/ablation.md, how the network was made in Resources/training/README.md.
+`Settings.network` selects which of the two it does. Resources/benchmark/ablation.md has the effect of each on real
+pairs, Resources/training/README.md the training of the network.
 """
 
 from __future__ import annotations
@@ -24,37 +24,42 @@ __all__ = ["SHA256", "SHOWN_DIGITS", "WEIGHTS", "Learned", "shipped", "standardi
 
 WEIGHTS = Path(__file__).parent / "network.npz"
 SHA256 = "16c3c7d7eb7511eb681252db4ea9c0b5cf1566c378fe5e27d3a12fa3ee38cdd2"
-"""Of the weights; Resources/training/README.md says how they were made."""
+"""Checksum of the weights; Resources/training/README.md describes how they were trained."""
 
 SHOWN_DIGITS = 12
-"""Of the checksum, where it only has to tell one network from another."""
+"""Digits of the checksum that a report shows: enough to tell one network from another."""
 
 LARGEST_DESCRIBED = 500_000
-"""Voxels, of an image that is described at its full resolution. Each takes about 850 bytes meanwhile."""
+"""Largest number of voxels of an image that is described at full resolution, with about 850 bytes per voxel."""
 
 NATIVE_BFLOAT16 = 8
-"""Compute capability from which CUDA devices know bfloat16; older ones imitate it, slowly."""
+"""Compute capability from which CUDA devices support bfloat16; older devices emulate it slowly."""
 
 SMALLEST = 32
-"""Voxels along each axis that the network is given at least: its coarsest scale then has two."""
+"""Least number of voxels along each axis of the network's input: its coarsest scale then has two."""
 
 
 def standardized(image: torch.Tensor) -> torch.Tensor:
-    """``(D, H, W)`` as the network takes it: ``(1, 1, D, H, W)``, zero mean and unit deviation, thin scans padded."""
+    """An image ``(D, H, W)`` as input of the network.
+
+    Returns:
+        ``(1, 1, D, H, W)`` with zero mean and unit standard deviation; axes shorter than `SMALLEST` are padded at the
+        end with their edge.
+    """
     image = ((image - image.mean()) / image.std().clamp(min=1e-6))[None, None]
     missing = [max(0, SMALLEST - n) for n in image.shape[:1:-1]]
     return F.pad(image, [n for m in missing for n in (0, m)], mode="replicate") if any(missing) else image
 
 
 def _interpolated(image: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
-    """``(C, D, H, W)`` on another number of voxels between the same corners, linear."""
+    """``(C, D, H, W)`` with another number of voxels between the same corner voxels, interpolated linearly."""
     if tuple(image.shape[1:]) == tuple(shape):
         return image
     return F.interpolate(image[None], size=tuple(shape), mode="trilinear", align_corners=True)[0]
 
 
 def strided(geometry: Geometry, stride: int) -> Geometry:
-    """The grid of every stride-th voxel."""
+    """The grid of every `stride`-th voxel of a grid, beginning with the first."""
     size = tuple(-(-n // stride) for n in geometry.size)
     return Geometry(
         size=size,
@@ -68,13 +73,18 @@ def shipped(device: torch.device) -> Learned:
     """The network that comes with GenReg.
 
     Raises:
-        InputError: Its weights are missing or not those of this version.
+        InputError: Its weights are missing, damaged or those of another version.
     """
     return Learned(load_weights(WEIGHTS, SHA256), device)
 
 
 class Learned:
-    """A trained network at work on one device."""
+    """A trained network on one device.
+
+    Args:
+        network: The network with its weights.
+        device: Where it computes.
+    """
 
     def __init__(self, network: Network, device: torch.device) -> None:
         self.network = network.to(device).eval()
@@ -82,10 +92,16 @@ class Learned:
             self.network.compute_in(torch.bfloat16)
 
     def describe(self, image: torch.Tensor) -> torch.Tensor:
-        """Descriptors ``(16, D, H, W)`` of unit length of an image ``(D, H, W)``; scale and offset do not matter.
+        """A descriptor for each voxel of an image; scale and offset of the intensities do not matter.
 
-        The network describes every second voxel: it is shown the image at twice its resolution. Images of more than
-        LARGEST_DESCRIBED voxels are described more coarsely.
+        The network describes every second voxel of its input, so the image is upsampled by a factor of two first.
+        Images of more than `LARGEST_DESCRIBED` voxels are described on a coarser grid and interpolated.
+
+        Args:
+            image: ``(D, H, W)``.
+
+        Returns:
+            ``(16, D, H, W)``, vectors of unit length.
         """
         shape = image.shape
         share = min(1.0, (LARGEST_DESCRIBED / image.numel()) ** (1 / 3))
@@ -96,18 +112,35 @@ class Learned:
         return _interpolated(features, shape)
 
     def propose(self, level: LinearLevel, linear: np.ndarray) -> Proposal:
-        """The network's field between the linearly aligned scans, on every second voxel of the level's grid."""
+        """The network's field between the linearly aligned scans.
+
+        Args:
+            level: The grid of the linear alignment, and both scans.
+            linear: (4, 4), LPS mm, fixed -> moving.
+
+        Returns:
+            A displacement before the linear part, mm along the fixed axes, on every second voxel of the level's grid.
+        """
         return Proposal("network", self._field(level, linear, None))
 
     def improve(self, level: LinearLevel, linear: np.ndarray, proposal: Proposal) -> Proposal:
-        """A proposal composed with the network's field for what it has left to do, on the level's grid."""
+        """A proposal composed with the network's field for the remaining displacement.
+
+        Args:
+            level: The grid of the linear alignment, and both scans.
+            linear: (4, 4), LPS mm, fixed -> moving.
+            proposal: The field to improve, before the linear part.
+
+        Returns:
+            A displacement before the linear part, mm along the fixed axes, on the level's grid.
+        """
         start = resample(proposal.field, level.fixed_geometry, smooth=False).tensor
         step = resample(self._field(level, linear, start), level.fixed_geometry, smooth=False).tensor
         field = compose_voxels((start / level.spacing)[None], (step / level.spacing)[None])[0] * level.spacing
         return Proposal(f"{proposal.name}+network", Image(field, level.fixed_geometry))
 
     def _field(self, level: LinearLevel, linear: np.ndarray, start: torch.Tensor | None) -> Image:
-        """From the fixed scan to the moving one as a start, mm on the level's grid, warps it; mm."""
+        """The network's field, mm, from the fixed scan to the moving scan after warping by `start` (mm, or None)."""
         fixed = resample(level.fixed_scan.image, level.fixed_geometry).tensor
         moving, _ = level.intensities(linear, start)
         field = self.network(standardized(fixed), standardized(moving)).fields[-1][0]

@@ -1,10 +1,10 @@
-"""The network: describes tissue at four scales, and proposes a displacement field coarse to fine.
+"""The network: describes tissue at four scales, and proposes a displacement field from coarse to fine.
 
-Both scans run through one encoder (a feature pyramid), so that what it makes of a place can be compared whatever the
-contrast. From the coarsest scale to the finest, the moving features are warped by the field so far, correlated with the
-fixed ones in a window of one voxel, and a small head, the same at every scale, turns the correlations into a further
-step, which is integrated and composed with the field. The field comes out at half the input's resolution, and the
-finest features double as a descriptor for the optimization.
+Both scans pass through the same encoder (a feature pyramid), so that their features can be compared across contrasts.
+From the coarsest scale to the finest, the moving features are warped by the current field and correlated with the fixed
+ones in a window of one voxel; a small head, the same at every scale, turns the correlations into a further step, which
+is integrated and composed with the field. The resulting field has half the input's resolution, and the finest features
+also serve as a descriptor for the optimization.
 
 Coarse voxel o of stride s lies on voxel s·o of the input. Fields are (N, 3, D, H, W), components (x, y, z), in voxels
 of the input, from fixed to moving.
@@ -25,31 +25,37 @@ from torch import nn
 __all__ = ["STRIDES", "Network", "Output", "compose_voxels", "correlation_volume", "sample_at", "upsample_field"]
 
 STRIDES = (2, 4, 8, 16)
+"""Of the four scales, in voxels of the input, from the finest."""
+
 WIDTHS = (16, 32, 48, 64)
+"""Channels of the encoder at each stride."""
+
 PYRAMID_WIDTH = 32
 DESCRIPTOR_CHANNELS = 16
 HEAD_WIDTH = 48
 STEPS = (1, 2, 2, 2)
-"""Steps of the head at each stride."""
+"""Number of steps of the head at each stride."""
 
 WINDOW = list(itertools.product((-1, 0, 1), repeat=3))
 """Offsets (z, y, x) of the local correlation."""
 
 LONGEST_STEP = 1.5
-"""Of one step, voxels of its scale."""
+"""Longest component of one step, voxels of its scale."""
 
 SQUARINGS = 3
+"""Squarings in the integration of a step."""
 
 SMALLEST_HALF = 8
-"""Voxels along each axis from which convolutions may be in half precision: below, the gradients that torch 2.13 gives
-on processors (oneDNN, bfloat16) hold memory that nobody has written."""
+"""Least number of voxels along each axis for convolutions in half precision: with fewer, the gradients that torch 2.13
+computes on processors (oneDNN, bfloat16) contain uninitialized memory."""
 
 
 class Output(NamedTuple):
-    """What the network gives.
+    """Output of the network.
 
     Attributes:
-        fields: From the coarsest scale to the finest, (N, 3, D, H, W) each, on their own grids.
+        fields: From the coarsest scale to the finest, (N, 3, D, H, W) each, voxels of the input, fixed -> moving, on
+            the grid of the scale.
         fixed: Features of the fixed scan, finest first, (N, C, D, H, W), of unit length.
         moving: The same of the moving scan.
     """
@@ -60,7 +66,7 @@ class Output(NamedTuple):
 
 
 class _Convolution(nn.Conv3d):
-    """A convolution, in half `precision` where that is safe; takes and gives the weights' own."""
+    """A convolution, in half `precision` where that is safe; input and output have the precision of the weights."""
 
     precision: torch.dtype | None = None
 
@@ -81,7 +87,7 @@ class _Block(nn.Sequential):
 
 
 class Encoder(nn.Module):
-    """(N, 1, D, H, W) scans, zero mean and unit deviation, to features of unit length at every stride."""
+    """Maps scans (N, 1, D, H, W), zero mean and unit standard deviation, to features of unit length at every stride."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -92,7 +98,7 @@ class Encoder(nn.Module):
         self.out = nn.ModuleList(_Convolution(PYRAMID_WIDTH, DESCRIPTOR_CHANNELS, 1) for _ in WIDTHS)
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Features, finest first."""
+        """Features (N, C, D, H, W) per stride, the finest first."""
         found = []
         for down in self.down:
             x = down(x)
@@ -108,7 +114,7 @@ class Encoder(nn.Module):
 
 
 class Head(nn.Module):
-    """Correlations, their best offset and the fixed features to a step, in voxels of the scale."""
+    """Maps correlations and fixed features to a step, in voxels of the scale."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -131,16 +137,21 @@ class Head(nn.Module):
 
 
 class Network(nn.Module):
-    """Proposes the field that carries fixed places to moving ones, and describes both scans."""
+    """Proposes the displacement field fixed -> moving, and describes both scans."""
 
     def __init__(self) -> None:
         super().__init__()
         self.encoder, self.head = Encoder(), Head()
 
     def compute_in(self, precision: torch.dtype | None) -> Network:
-        """Itself, with convolutions in half precision (bfloat16: several times as fast where the processor knows it).
+        """Set the precision of the convolutions.
 
-        Norms, features, correlations and fields stay as the weights are, float32. None: all of it.
+        Args:
+            precision: torch.bfloat16 is several times as fast where the processor supports it; norms, features,
+                correlations and fields stay in float32. None: everything in float32.
+
+        Returns:
+            The network itself.
         """
         for module in self.modules():
             if isinstance(module, _Convolution):
@@ -148,11 +159,11 @@ class Network(nn.Module):
         return self
 
     def describe(self, image: torch.Tensor) -> list[torch.Tensor]:
-        """Features of unit length of a (N, 1, D, H, W) scan of zero mean and unit deviation, finest first."""
+        """Features of unit length of (N, 1, D, H, W) scans of zero mean and unit standard deviation, finest first."""
         return self.encoder(image)
 
     def forward(self, fixed: torch.Tensor, moving: torch.Tensor) -> Output:
-        """Field and features of (N, 1, D, H, W) scans on one grid, each of zero mean and unit deviation."""
+        """Fields and features of (N, 1, D, H, W) scans on one grid, each of zero mean and unit standard deviation."""
         features = [self.describe(image) for image in (fixed, moving)]
         fields, u = [], None
         for level in reversed(range(len(STRIDES))):
@@ -168,7 +179,10 @@ class Network(nn.Module):
 
 
 def correlation_volume(fixed: torch.Tensor, moving: torch.Tensor) -> torch.Tensor:
-    """(N, 27, D, H, W): products of (N, C, D, H, W) features with their neighbors in the other image."""
+    """(N, 27, D, H, W): scalar products of (N, C, D, H, W) features with the neighbors of the same place in `moving`.
+
+    The offsets are in the order of `WINDOW`; beyond the edge the edge is repeated.
+    """
     d, h, w = fixed.shape[2:]
     padded = F.pad(moving, [1] * 6, mode="replicate")
     return torch.stack(
@@ -181,7 +195,10 @@ def correlation_volume(fixed: torch.Tensor, moving: torch.Tensor) -> torch.Tenso
 
 
 def sample_at(image: torch.Tensor, displacement: torch.Tensor) -> torch.Tensor:
-    """(N, C, D, H, W) at every voxel plus (N, 3, d, h, w) voxels (x, y, z); linear, the edge is repeated."""
+    """(N, C, D, H, W) sampled at every voxel plus a displacement (N, 3, d, h, w), voxels (x, y, z).
+
+    Linear interpolation; beyond the edge the edge is repeated.
+    """
     shape = displacement.shape[2:]
     lines = [torch.arange(n, device=image.device, dtype=torch.float32) for n in shape]
     z, y, x = torch.meshgrid(*lines, indexing="ij")
@@ -190,7 +207,10 @@ def sample_at(image: torch.Tensor, displacement: torch.Tensor) -> torch.Tensor:
 
 
 def sample_places(image: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    """(N, C, D, H, W) at (N, 3, d, h, w) voxel coordinates (x, y, z); linear, the edge is repeated."""
+    """(N, C, D, H, W) sampled at voxel coordinates (N, 3, d, h, w), (x, y, z).
+
+    Linear interpolation; beyond the edge the edge is repeated.
+    """
     size = torch.tensor(image.shape[:1:-1], device=image.device, dtype=torch.float32).view(1, 3, 1, 1, 1)
     unit = places * (2 / (size - 1).clamp(min=1)) - 1
     return F.grid_sample(
@@ -212,7 +232,7 @@ def integrate(velocity: torch.Tensor) -> torch.Tensor:
 
 
 def smooth3(x: torch.Tensor) -> torch.Tensor:
-    """[1 2 1] / 4 along each axis, the edge repeated."""
+    """A tensor smoothed by [1 2 1] / 4 along each axis, with the edge repeated."""
     for dim in (2, 3, 4):
         n = x.shape[dim]
         low = torch.cat([x.narrow(dim, 0, 1), x.narrow(dim, 0, n - 1)], dim)
@@ -222,7 +242,7 @@ def smooth3(x: torch.Tensor) -> torch.Tensor:
 
 
 def double(x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-    """A tensor of twice the stride on the grid of `shape`: voxel o at o / 2, linear."""
+    """A tensor on a grid of half the stride, with that grid's `shape`: voxel o is sampled at o / 2, linearly."""
     for dim, n in zip((2, 3, 4), shape):
         after = torch.cat([x.narrow(dim, 1, x.shape[dim] - 1), x.narrow(dim, x.shape[dim] - 1, 1)], dim)
         x = torch.stack([x, (x + after) / 2], dim=dim + 1).flatten(dim, dim + 1).narrow(dim, 0, n)
@@ -230,5 +250,5 @@ def double(x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
 
 
 def upsample_field(u: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-    """A field on the grid of half the stride; its unit, voxels of the input, stays."""
+    """A field on the grid of half the stride; its unit remains voxels of the input."""
     return double(u, shape)

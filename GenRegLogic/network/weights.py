@@ -1,6 +1,6 @@
-"""The network's weights as a file: numbers only, half precision, known by their checksum.
+"""The network's weights as a file: numbers only, in half precision, identified by a checksum.
 
-NumPy's .npz without pickled objects: reading one runs no code, whoever wrote it.
+The format is NumPy's .npz without pickled objects, so that reading a file from elsewhere runs no code.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .model import Network
 __all__ = ["checksum", "load_weights", "save_weights"]
 
 LARGEST_BYTES = 8 * 2**20
-"""Of a weight file; a larger one is not the network's."""
+"""Largest size of a weight file; a larger one is not this network's."""
 
 
 def save_weights(network: Network, path: str | Path) -> str:
@@ -29,6 +29,10 @@ def save_weights(network: Network, path: str | Path) -> str:
 
     Returns:
         The file's SHA-256.
+
+    Raises:
+        InputError: The folder cannot be written to.
+        ResourceError: The disk is full.
     """
     path = Path(path)
     arrays = {name: value.detach().cpu().half().numpy() for name, value in network.state_dict().items()}
@@ -38,15 +42,14 @@ def save_weights(network: Network, path: str | Path) -> str:
 
 
 def load_weights(path: str | Path, sha256: str | None = None) -> Network:
-    """A network with the weights of a file, ready to be used.
+    """A network with the weights of a file, on the CPU and in evaluation mode.
 
     Args:
         path: As `save_weights` wrote it.
-        sha256: What its checksum must be; None takes any.
+        sha256: The expected checksum; None accepts any.
 
     Raises:
-        InputError: The file is missing or damaged, is another one than the checksum says, or holds other arrays than
-            the network has.
+        InputError: The file is missing or damaged, has another checksum, or holds other arrays than the network has.
     """
     path = Path(path)
     try:

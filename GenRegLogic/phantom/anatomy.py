@@ -1,9 +1,9 @@
-"""A torso painted from simple shapes, as CT and as MR would show it: what the phantom is made of.
+"""The anatomy of the phantom: a torso composed of simple shapes, with the intensities of CT and of MR.
 
-Every shape is a signed distance (mm, negative inside) that is painted over what is there with a soft edge of one grid
-step, so thin things (ribs, vessels, fissures) keep their partial volume. Coordinates are LPS, mm, with the origin in
-the middle of the torso: x to the left, y to the back, z to the head. The proportions are an adult's; nothing is
-measured on a person.
+Every shape is a signed distance (mm, negative inside) that is painted over the previous ones with a soft edge of one
+grid step, so that thin structures (ribs, vessels, fissures) keep their partial volume. Coordinates are LPS, mm, with
+the origin in the center of the torso: x to the left, y to the back, z to the head. The proportions are those of an
+adult; nothing was measured on a person.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from ..space.volume import Volume
 __all__ = ["Torso", "paint_torso", "smooth_noise"]
 
 HALF_EXTENT_MM = (190.0, 142.0, 228.0)
-"""Half the painted box: larger than the scans, so that a deformed scan still finds tissue beyond its edge."""
+"""Half the size of the painted box. It is larger than the scans, so that a deformed scan has tissue beyond its edge."""
 
 FINE_TEXTURE_MM, COARSE_TEXTURE_MM = 4.0, 12.0
+"""Standard deviations of the smoothing of the two textures."""
 
 
 class Tissue(NamedTuple):
-    """How one tissue looks: CT in HU, MR in arbitrary units (a T2-weighted scan without fat suppression)."""
+    """Intensities of a tissue: CT in HU, MR in arbitrary units (a T2-weighted scan without fat suppression)."""
 
     ct: float
     mr: float
@@ -62,7 +63,13 @@ SPINE_Y_MM = 58.0
 
 @dataclass(frozen=True, eq=False)
 class Torso:
-    """The painted torso: the same anatomy as CT (HU) and as MR, and which voxels are body."""
+    """The painted torso.
+
+    Attributes:
+        ct: The anatomy as CT, float32 HU.
+        mr: The same anatomy as MR, float32, arbitrary units, on the same grid.
+        body: uint8, 1 inside the body.
+    """
 
     ct: Volume
     mr: Volume
@@ -94,13 +101,13 @@ class _Canvas:
         return np.clip(0.5 - distance / self.step, 0.0, 1.0)
 
     def paint(self, where, cover: np.ndarray, tissue: Tissue, *, in_mr: bool = True) -> None:
-        """Lay a tissue over the part `where`, as far as `cover` (0 to 1) says."""
+        """Paint a tissue over the part `where` (slices), with the opacity `cover` (0 to 1)."""
         self.ct[where] += cover * (tissue.ct - self.ct[where])
         if in_mr:
             self.mr[where] += cover * (tissue.mr - self.mr[where])
 
     def ellipsoid(self, center, radii, tissue: Tissue, *, within=None) -> None:
-        """An ellipsoid; `within(x, y, z)` is a signed distance that cuts it."""
+        """Paint an ellipsoid, cut off where the signed distance `within(x, y, z)` is positive."""
         center, radii = np.array(center), np.array(radii)
         where, (x, y, z) = self.box(center - radii, center + radii)
         distance = _ellipsoid(x, y, z, center, radii)
@@ -109,7 +116,7 @@ class _Canvas:
         self.paint(where, self.cover(distance), tissue)
 
     def tube(self, points, radii, tissue: Tissue) -> None:
-        """A tube through (n, 3) points with n radii, round at the joints."""
+        """Paint a tube through (n, 3) points with n radii, round at the joints."""
         points, radii = np.asarray(points, np.float32), np.asarray(radii, np.float32)
         for a, b, radius_a, radius_b in zip(points[:-1], points[1:], radii[:-1], radii[1:]):
             widest = max(radius_a, radius_b)
@@ -126,9 +133,9 @@ def paint_torso(seed: int = 0, *, step_mm: float = 2.0, table: bool = False) -> 
     """Paint the torso.
 
     Args:
-        seed: Of the vessel trees, the bowel and the texture; the organs are always the same.
-        step_mm: Grid step.
-        table: The CT shows the scanner's table close to the back; the MR doesn't.
+        seed: Seed of the vessel trees, the bowel and the texture; the organs are always the same.
+        step_mm: Voxel spacing of the grid.
+        table: Whether the CT shows the scanner's table close to the back; the MR never does.
 
     Returns:
         CT, MR and body mask on one grid centered at the LPS origin, 0.4 x 0.3 x 0.5 m.
@@ -153,9 +160,20 @@ def paint_torso(seed: int = 0, *, step_mm: float = 2.0, table: bool = False) -> 
 
 
 def smooth_noise(shape: tuple[int, ...], sigma: float, rng: np.random.Generator) -> np.ndarray:
-    """Gaussian noise of unit variance, smoothed over `sigma` voxels; made on a coarser grid where sigma allows."""
+    """Gaussian noise, smoothed with a standard deviation of `sigma` voxels and scaled to unit variance.
+
+    It is computed on a coarser grid where sigma is large enough.
+
+    Args:
+        shape: (k, j, i).
+        sigma: Standard deviation of the smoothing, voxels.
+        rng: Source of the random numbers.
+
+    Returns:
+        float32 array of this shape, zero mean.
+    """
     factor = max(1, int(sigma // 2))
-    margin = 2  # coarse voxels on either side, so that interpolation never looks beyond the edge
+    margin = 2  # coarse voxels on either side, so that interpolation never reaches beyond the edge
     coarse = tuple(-(-n // factor) + 2 * margin for n in shape)
     image = sitk.GetImageFromArray(rng.standard_normal(coarse).astype(np.float32))
     image = sitk.SmoothingRecursiveGaussian(image, sigma / factor)
@@ -168,7 +186,7 @@ def smooth_noise(shape: tuple[int, ...], sigma: float, rng: np.random.Generator)
 
 
 def _ellipsoid(x, y, z, center, radii):
-    """Signed distance to an ellipsoid; exact on the surface, and near enough beside it for a soft edge."""
+    """Signed distance to an ellipsoid, exact on the surface and accurate enough near it for a soft edge."""
     scaled = [((c - m) / r).astype(np.float32) for c, m, r in zip((x, y, z), center, radii)]
     norm = np.sqrt(sum(s * s for s in scaled)) + np.float32(1e-6)
     slope = np.sqrt(sum((s / np.float32(r)) ** 2 for s, r in zip(scaled, radii))) + np.float32(1e-6)
@@ -247,7 +265,7 @@ def _paint_abdomen(canvas: _Canvas, rng: np.random.Generator) -> None:
     canvas.ellipsoid((72, -22, -38), (36, 32, 42), FLUID, within=_below_dome)
     canvas.ellipsoid((70, -34, -32), (24, 15, 22), GAS, within=_below_dome)
     canvas.ellipsoid((98, 38, -45), (24, 34, 42), SPLEEN, within=_below_dome)
-    canvas.tube([(60, 20, -62), (20, 4, -72), (-30, 0, -88)], [11, 12, 14], SPLEEN)  # pancreas, near enough
+    canvas.tube([(60, 20, -62), (20, 4, -72), (-30, 0, -88)], [11, 12, 14], SPLEEN)  # pancreas
     for side in (-1, 1):
         center = np.array([side * 64, 40, -112 + 5 * side])
         canvas.ellipsoid(center, (27, 24, 50), CORTEX_OF_KIDNEY)
@@ -306,7 +324,7 @@ def _paint_ribs(canvas: _Canvas) -> None:
 
 
 def _tree(canvas: _Canvas, start, end, radius: float, tissue: Tissue, rng: np.random.Generator, *, within) -> None:
-    """A vessel with ever finer branches; `within`, a signed distance, stops each at the organ's border."""
+    """Paint a vessel with ever finer branches; each ends where the signed distance `within` becomes positive."""
     for points, radii in _branches(np.asarray(start, float), np.asarray(end, float), radius, rng):
         distances = [float(within(*point)) for point in points]
         inside = next((n for n, distance in enumerate(distances) if distance > 0 and n > 1), len(points))
@@ -327,7 +345,7 @@ def _branches(start, end, radius: float, rng: np.random.Generator) -> Iterable[t
 
 
 def _add_texture(canvas: _Canvas, body: np.ndarray, rng: np.random.Generator) -> None:
-    """Mottle that moves with the anatomy; CT and MR share half of it, as they share part of the microstructure."""
+    """Add texture that moves with the anatomy; CT and MR have half of it in common, like a shared microstructure."""
     fine = smooth_noise(body.shape, FINE_TEXTURE_MM / canvas.step, rng)
     coarse = smooth_noise(body.shape, COARSE_TEXTURE_MM / canvas.step, rng)
     other = smooth_noise(body.shape, FINE_TEXTURE_MM / canvas.step, rng)

@@ -1,4 +1,4 @@
-"""The demonstration: make a pair of scans, register it, compare with the truth, and write everything down."""
+"""The demonstration: generate a pair of scans, register it, compare with the truth, and save everything."""
 
 from __future__ import annotations
 
@@ -26,17 +26,18 @@ __all__ = ["DemoOutcome", "make_folder", "run_demo"]
 FIXED, MOVING = "fixed-ct.nii.gz", "moving-mr.nii.gz"
 TRANSFORM, WARPED, PICTURE, REPORT = "transform.nii.gz", "warped.nii.gz", "overview.png", "report.json"
 KINDS = {FIXED: "image", MOVING: "image", TRANSFORM: "transform", WARPED: "image", PICTURE: "picture", REPORT: "report"}
+"""The files that the demonstration writes, with the kind under which `files.check_writable` knows them."""
 
 
 @dataclass(frozen=True)
 class DemoOutcome:
-    """What the demonstration showed.
+    """Result of the demonstration.
 
     Attributes:
-        tre_before_mm: Mean distance of the true landmarks before.
-        tre_after_mm: And after; the registration never saw them.
-        report: The registration's report.
-        text: All of it in words, and how to go on with one's own scans.
+        tre_before_mm: Mean target registration error of the true landmarks before the registration.
+        tre_after_mm: The same after the registration, which did not use the landmarks.
+        report: The report of the registration.
+        text: A summary for the terminal, with the command for scans of one's own.
     """
 
     tre_before_mm: float
@@ -46,10 +47,11 @@ class DemoOutcome:
 
 
 def make_folder(path: str | Path) -> Path:
-    """The folder for the results, made when missing.
+    """The folder for the results, created where it is missing.
 
     Raises:
-        InputError: It can't be made or written to.
+        InputError: It cannot be created or written to.
+        ResourceError: The disk is full.
     """
     folder = Path(path)
     try:
@@ -78,14 +80,14 @@ def run_demo(
 
     Args:
         folder: An existing folder (see `make_folder`).
-        seed: Of the pair.
-        settings: Of the registration; the defaults are those for any pair.
-        on_progress: As in `register`; at the end it receives `progress.WRITING`.
+        seed: Seed of the pair.
+        settings: Settings of the registration; the defaults are those for every pair.
+        on_progress: As in `register`; called with `progress.WRITING` at the end.
         cancel: As in `register`.
-        pair: Take this pair instead of making one.
+        pair: The pair to register, instead of a generated one.
 
     Raises:
-        Cancelled: `cancel` said "abort"; nothing was written.
+        Cancelled: `cancel` returned "abort"; nothing was written.
         ResourceError: The disk is full.
     """
     pair = make_pair(seed) if pair is None else pair

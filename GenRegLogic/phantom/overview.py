@@ -1,6 +1,6 @@
-"""One picture that shows whether two scans are aligned.
+"""A picture that shows whether two scans are aligned.
 
-Needs matplotlib, and no screen.
+Needs matplotlib, but no screen.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ BACKGROUND, TEXT, GRID_COLORS = "#101418", "#e8ecf0", ("#ffb454", "#5cc8ff")
 
 
 class _Plane(NamedTuple):
-    """How a slice of an array (k, j, i) is shown whose axes run up, to the back and to the left.
+    """How a slice is shown of an array (k, j, i) whose axes point to the head, to the back and to the left.
 
-    Radiological convention: the patient's right is on the left of axial and coronal slices, the front on the left of
-    sagittal ones, and the head on top of both.
+    Radiological convention: the patient's right is on the left of axial and coronal slices, the front is on the left of
+    sagittal slices, and the head is at the top of coronal and sagittal slices.
     """
 
     name: str
@@ -41,14 +41,14 @@ class _Plane(NamedTuple):
     def cut(self, volume: np.ndarray) -> np.ndarray:
         """The middle slice, rows from top to bottom."""
         middle = volume.take(volume.shape[self.cut_axis] // 2, axis=self.cut_axis)
-        return middle[::-1] if self.down_axis == 0 else middle  # k runs up, a picture's rows run down
+        return middle[::-1] if self.down_axis == 0 else middle  # k points to the head, the rows of a picture point down
 
     def aspect(self, geometry: Geometry) -> float:
         """Height of a pixel relative to its width."""
         return geometry.spacing[2 - self.down_axis] / geometry.spacing[2 - self.across_axis]
 
     def tile(self, geometry: Geometry, edge_mm: float) -> np.ndarray:
-        """A checkerboard, bool, for the slice."""
+        """The mask (bool) of a checkerboard for the slice, with squares of `edge_mm`."""
         rows, columns = (
             (np.arange(geometry.shape[axis]) * geometry.spacing[2 - axis] // edge_mm).astype(int)
             for axis in (self.down_axis, self.across_axis)
@@ -64,18 +64,18 @@ def write_overview(
 ) -> None:
     """Write a PNG of the fixed scan, moving before and after, a checkerboard of both, and the deformation grid.
 
-    Three planes through the middle of the fixed scan, in true proportions. The grid is a regular one of the moving
-    scan, seen on the fixed scan.
+    It shows three planes through the center of the fixed scan, in true proportions. The grid is a regular grid of the
+    moving scan, warped onto the fixed scan.
 
     Args:
         fixed: The fixed scan.
         moving: The moving scan.
-        transform: Fixed -> moving.
+        transform: Fixed -> moving, LPS mm.
         path: A .png file.
         title: A line above the picture.
 
     Raises:
-        InputError: The path cannot be written to.
+        InputError: The ending is not .png, or the path cannot be written to.
         ResourceError: The disk is full.
     """
     path = check_writable(path, "picture")
@@ -89,19 +89,19 @@ def write_overview(
 
 
 def _oriented(volume: Volume) -> Volume:
-    """The volume with its axes running left, back and up, as nearly as they go without interpolation."""
+    """The volume with its axes permuted and flipped so that they point as nearly as possible to left, back and head."""
     return Volume.from_sitk(sitk.DICOMOrient(volume.to_sitk(), "LPS"))
 
 
 def _shades(array: np.ndarray) -> np.ndarray:
-    """Values as shades from 0 to 1, float32, between robust percentiles."""
+    """Intensities between two percentiles as gray values from 0 to 1, float32."""
     low, high = np.percentile(array[::2, ::2, ::2], WINDOW_PERCENTILES)
     return np.clip((array.astype(np.float32) - low) / max(high - low, 1e-12), 0.0, 1.0)
 
 
 def _draw(fixed: np.ndarray, before: np.ndarray, after: np.ndarray, field: DisplacementField, title: str | None):
-    """The figure: a row per plane, a column per view."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # heavy, and only pictures need it
+    """The figure, with one row per plane and one column per view."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import, and only pictures need it
     from matplotlib.figure import Figure
 
     extent = field.geometry.extent_mm
@@ -131,7 +131,7 @@ def _draw(fixed: np.ndarray, before: np.ndarray, after: np.ndarray, field: Displ
 
 
 def _draw_grid(axis, plane: _Plane, field: DisplacementField, lines_mm: float) -> None:
-    """Lines of equal coordinates of the moving scan: its regular grid as the deformation brings it here."""
+    """Draw lines of equal coordinates of the moving scan: its regular grid, warped by the deformation."""
     geometry = field.geometry
     for array_axis, color in zip((plane.across_axis, plane.down_axis), GRID_COLORS):
         grid_axis = 2 - array_axis

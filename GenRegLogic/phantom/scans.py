@@ -1,8 +1,8 @@
-"""The project's own pair of scans: a torso as CT, and the same torso, deformed, as MR, with the deformation known.
+"""A synthetic pair of scans: a torso as CT, and the same torso as MR after a known deformation.
 
-For demonstrations and tests: nothing has to be downloaded, nothing is of any patient, and the truth is exact. The
-deformation is the flow of a smooth velocity field, so it is invertible, has no folds, and its inverse is the flow run
-backward.
+For demonstrations and tests: nothing has to be downloaded, no patient data are used, and the truth is exact. The
+deformation is the flow of a smooth velocity field, so it is invertible and has no folds; its inverse is the flow of the
+negative velocity.
 """
 
 from __future__ import annotations
@@ -18,32 +18,40 @@ from ..space.geometry import Geometry
 from ..space.volume import Volume
 from .anatomy import Torso, paint_torso, smooth_noise
 
-__all__ = ["Flow", "PhantomPair", "make_pair"]
+__all__ = ["Flow", "PhantomPair", "make_pair", "sampled_flow"]
 
 MAX_DISPLACEMENT_MM = 25.0
 FLOW_STEPS = 6
-"""Fourth-order steps through the flow: the inverse consistency error is then under 0.001 mm."""
+"""Fourth-order Runge-Kutta steps through the flow: the inverse consistency error is then below 0.001 mm."""
 
 BREATH_CENTER_MM, BREATH_WIDTH_MM, BREATH_WEIGHT = (0.0, -10.0, -5.0), 62.0, 1.6
+"""Center, width and weight of the current that lifts the diaphragm."""
+
 BUMP_COUNT, BUMP_WIDTHS_MM = 10, (36.0, 60.0)
 BUMP_REGION_MM = (120.0, 80.0, 160.0)
+"""Number of further currents, the range of their widths, and half the box in which they lie."""
 
 FIXED_SIZE, FIXED_SPACING_MM = (128, 104, 112), (2.8, 2.6, 3.2)
 MOVING_SIZE, MOVING_SPACING_MM = (116, 124, 84), (3.1, 2.9, 3.2)
 MOVING_TILT_DEGREES = 4.0
-"""The MR is acquired in coronal slices, a little oblique, on a grid that has nothing in common with the CT's."""
+"""The MR is acquired in slightly oblique coronal slices, on a grid that is unrelated to that of the CT."""
 
 CT_NOISE_HU, MR_NOISE, MR_BIAS = 16.0, 14.0, 0.22
+"""Standard deviations of the noise, and of the logarithm of the MR's bias field."""
+
 LANDMARK_COUNT, LANDMARK_SPACING_MM, LANDMARK_MARGIN_MM = 150, 16.0, 12.0
+"""Largest number of landmarks, their least distance, and their least distance from the edge of a scan."""
+
 PAINT_STEP_MM = 2.0
+"""Voxel spacing of the painted torso."""
 
 
 @dataclass(frozen=True, eq=False)
 class Flow:
-    """A diffeomorphism: where points drift in one unit of time in a sum of Gaussian currents.
+    """A diffeomorphism: the flow of a sum of Gaussian currents over one unit of time.
 
     Attributes:
-        centers: (n, 3) LPS mm.
+        centers: (n, 3) centers of the currents, LPS mm.
         widths: (n,) standard deviations, mm.
         velocities: (n, 3) mm per unit of time, LPS.
     """
@@ -53,10 +61,10 @@ class Flow:
     velocities: np.ndarray
 
     def __call__(self, points: np.ndarray) -> np.ndarray:
-        """(n, 3) LPS points, mm, to where the flow carries them."""
+        """Map (n, 3) points, LPS mm, by the flow."""
         points = as_points(points)
         step = 1.0 / FLOW_STEPS
-        for _ in range(FLOW_STEPS):  # the classical Runge-Kutta step
+        for _ in range(FLOW_STEPS):  # the classical fourth-order Runge-Kutta step
             k1 = self.velocity(points)
             k2 = self.velocity(points + step / 2 * k1)
             k3 = self.velocity(points + step / 2 * k2)
@@ -65,36 +73,36 @@ class Flow:
         return points
 
     def displacements(self, points: torch.Tensor) -> torch.Tensor:
-        """(3, n) points, LPS mm, to (3, n) displacements, mm: what every transform of the engine offers."""
+        """Displacements (3, n), mm, of (3, n) points, LPS mm, as every `space.field.Transform` has them."""
         start = points.double().numpy().T
         return torch.from_numpy((self(start) - start).T).to(points.dtype)
 
     def inverse(self) -> Flow:
-        """The flow run backward."""
+        """The inverse: the flow of the negative velocity."""
         return Flow(self.centers, self.widths, -self.velocities)
 
     def velocity(self, points: np.ndarray) -> np.ndarray:
-        """(n, 3) points, LPS mm, to (n, 3) mm per unit of time."""
+        """Velocity (n, 3), mm per unit of time, at (n, 3) points, LPS mm."""
         total = np.zeros_like(points)
         for center, width, velocity in zip(self.centers, self.widths, self.velocities):
             total += np.exp(-((points - center) ** 2).sum(axis=1) / (2 * width**2))[:, None] * velocity
         return total
 
     def scaled(self, factor: float) -> Flow:
-        """The flow of `factor` times the velocity."""
+        """The flow of the velocity multiplied by `factor`."""
         return Flow(self.centers, self.widths, self.velocities * factor)
 
 
 @dataclass(frozen=True, eq=False)
 class PhantomPair:
-    """Two scans and the truth between them.
+    """Two scans and the true transform between them.
 
     Attributes:
         fixed: CT-like volume, HU.
         moving: MR-like volume, arbitrary units, on an oblique grid of its own.
         fixed_points: (n, 3) LPS mm, spread through the body, inside both scans.
         moving_points: The same anatomical points in the moving scan, exact to 0.01 mm.
-        motion: The true transform, fixed points to moving points.
+        motion: The true transform, fixed -> moving, LPS mm.
     """
 
     fixed: Volume
@@ -111,13 +119,13 @@ def make_pair(
     coarseness: float = 1.0,
     table: bool = False,
 ) -> PhantomPair:
-    """Make a CT-like and an MR-like scan of the same, deformed torso.
+    """Generate a CT-like scan of a torso and an MR-like scan of the same torso after a deformation.
 
     Args:
-        seed: Of anatomy details, deformation, noise and landmarks; the same seed gives the same pair.
-        max_displacement_mm: Speed of the flow where it is fastest; no point moves farther, and the farthest comes near.
-        coarseness: Voxel edges relative to the usual 3 mm; 2 makes a pair of an eighth of the voxels for quick tests.
-        table: Show the scanner's table, close to the back, in the CT: something that the MR doesn't have.
+        seed: Seed of anatomical details, deformation, noise and landmarks; the same seed gives the same pair.
+        max_displacement_mm: Upper limit of the displacement (the largest speed of the flow), which is nearly reached.
+        coarseness: Factor on the voxel spacings of about 3 mm; 2 gives an eighth of the voxels, for quick tests.
+        table: Whether the CT shows the scanner's table close to the back, which the MR does not have.
 
     Returns:
         The pair, 128 x 104 x 112 and 116 x 124 x 84 voxels at a coarseness of 1.
@@ -134,7 +142,7 @@ def make_pair(
 
 
 def _make_motion(rng: np.random.Generator, torso: Torso, max_displacement_mm: float) -> Flow:
-    """A breath that lifts the diaphragm, and bumps of either sign all over."""
+    """A breath that lifts the diaphragm, and random currents all over the torso."""
     centers = np.vstack([BREATH_CENTER_MM, rng.uniform(-1, 1, (BUMP_COUNT, 3)) * BUMP_REGION_MM])
     widths = np.append(BREATH_WIDTH_MM, rng.uniform(*BUMP_WIDTHS_MM, BUMP_COUNT))
     velocities = np.vstack([(0.0, -0.2, BREATH_WEIGHT), rng.normal(0.0, 0.8, (BUMP_COUNT, 3))])
@@ -146,12 +154,12 @@ def _make_motion(rng: np.random.Generator, torso: Torso, max_displacement_mm: fl
 
 def _ct_scan(ct: Volume, grid: Geometry, rng: np.random.Generator) -> Volume:
     array = _resample(ct, grid, sitk.Transform(3, sitk.sitkIdentity))
-    array += CT_NOISE_HU * smooth_noise(array.shape, 0.7, rng)  # a reconstruction kernel makes noise that is not white
+    array += CT_NOISE_HU * smooth_noise(array.shape, 0.7, rng)  # the noise of a reconstruction kernel is not white
     return Volume(np.clip(np.rint(array), -1024, 3071).astype(np.int16), grid)
 
 
 def _mr_scan(mr: Volume, grid: Geometry, motion: Flow, rng: np.random.Generator) -> Volume:
-    array = _resample(mr, grid, _sampled(motion, grid).to_sitk())
+    array = _resample(mr, grid, sampled_flow(motion, grid).to_sitk())
     array *= np.exp(MR_BIAS * np.clip(smooth_noise(array.shape, 24 / grid.spacing[0] * 3, rng), -2, 2))
     real = array + MR_NOISE * rng.standard_normal(array.shape, np.float32)
     imaginary = MR_NOISE * rng.standard_normal(array.shape, np.float32)
@@ -165,8 +173,12 @@ def _resample(volume: Volume, grid: Geometry, transform: sitk.Transform) -> np.n
     return sitk.GetArrayFromImage(image)
 
 
-def _sampled(motion: Flow, grid: Geometry) -> DisplacementField:
-    """The flow on a grid: followed at every other voxel and interpolated by cubic splines, as it is far smoother."""
+def sampled_flow(motion: Flow, grid: Geometry) -> DisplacementField:
+    """The displacement field of a flow on a grid.
+
+    The flow is evaluated at every other voxel and interpolated by cubic splines, which is accurate because it is far
+    smoother than the grid.
+    """
     coarse_size = tuple(-(-n // 2) + 4 for n in grid.size)
     coarse = Geometry(coarse_size, tuple(2 * s for s in grid.spacing), grid.to_world((-3, -3, -3)), grid.direction)
     shifts = sample_transform(motion, coarse).array
@@ -181,7 +193,7 @@ def _sampled(motion: Flow, grid: Geometry) -> DisplacementField:
 
 
 def _pick_landmarks(torso: Torso, motion: Flow, grids, rng: np.random.Generator) -> np.ndarray:
-    """Random points of the body, apart from one another, well inside both scans."""
+    """Random points of the body with a distance from each other, well inside both scans."""
     grid = torso.body.geometry
     inner = sitk.GetArrayFromImage(sitk.BinaryErode(torso.body.to_sitk(), [round(8 / grid.spacing[0])] * 3))
     voxels = np.argwhere(inner)[:, ::-1]
@@ -204,14 +216,14 @@ def _well_inside(point: np.ndarray, grid: Geometry) -> bool:
 
 
 def _centered_grid(size, spacing, direction: np.ndarray, coarseness: float) -> Geometry:
-    """A grid whose middle is the LPS origin."""
+    """A grid centered at the LPS origin."""
     size = np.maximum(np.rint(np.array(size) / coarseness).astype(int), 2)
     spacing = np.array(spacing) * coarseness
     return Geometry(tuple(size), tuple(spacing), tuple(-(direction * spacing) @ (size - 1) / 2), direction)
 
 
 def _coronal_axes(tilt_degrees: float) -> np.ndarray:
-    """Axes i to the left, j to the feet, k to the back, turned about i; columns in LPS."""
+    """Axes i to the left, j to the feet, k to the back, rotated about i; columns in LPS."""
     axes = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
     c, s = np.cos(np.radians(tilt_degrees)), np.sin(np.radians(tilt_degrees))
     return np.array([[1.0, 0.0, 0.0], [0.0, c, -s], [0.0, s, c]]) @ axes

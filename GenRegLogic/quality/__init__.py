@@ -1,4 +1,4 @@
-"""How good a result is: measures, expected error, verdict, report, maps, figures of organs.
+"""The quality of a result: measures, expected error, verdict, report, maps, figures of organs.
 
-Nothing here changes a transform.
+Nothing in this room changes a transform.
 """

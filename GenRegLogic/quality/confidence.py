@@ -1,11 +1,12 @@
 """The expected error: where a registration is likely to be wrong, and by how much, without knowing the truth.
 
-Two things say so: the inverse consistency error (a second registration, moving to fixed, doesn't lead back), and where
-the scans would match better a little beside the place they were led to. What they have meant in mm was measured on real
-scans moved by known fields (`scripts/calibrate_confidence`, Resources/benchmark/calibration.md).
+It is estimated from the inverse consistency error (a second registration, moving -> fixed, does not lead back to the
+starting point), from how far away from its mapped place the surroundings of a voxel match best, and from the size of
+the deformation. How these signs translate into mm was measured on real scans that were deformed by known fields
+(`scripts/calibrate_confidence`, Resources/benchmark/calibration.md).
 
-Key functions: `estimate_confidence` for a run, `confidence_of` for a transform made earlier; both are `gather`, which
-collects the signs, and `expected_error`, which reads them.
+Key functions: `estimate_confidence` for a run, `confidence_of` for a transform made earlier. Both call `gather`, which
+computes the signs, and `expected_error`, which converts them to mm.
 """
 
 from __future__ import annotations
@@ -45,42 +46,44 @@ __all__ = [
 ]
 
 VOXELS = 100_000
-"""Of the moving scan's working grid for the way back: a coarse registration is enough to disagree."""
+"""Voxels of the moving scan's working grid in the backward registration; a coarse one suffices for the comparison."""
 
 ITERATIONS_SHARE = 0.5
-"""Of the forward registration's iterations."""
+"""Iterations of the backward registration, as a share of those of the forward one."""
 
 MIN_ITERATIONS = 20
+"""Iterations that the backward registration has at least."""
 
 COARSE_LEVELS = 2
+"""Levels of the schedule that the backward registration runs, from the coarsest."""
 
 NEAR_SIGMA, WIDE_SIGMA, PULL_SIGMA = 1.0, 4.0, 2.24
-"""Neighborhoods that the signs are means of, voxels."""
+"""Standard deviations, voxels, of the Gaussian neighborhoods over which the signs are averaged."""
 
 PULL_SHARPNESS = 40.0
-"""By which the likelihood of a displacement falls with its mismatch, as a share of a chance match."""
+"""Factor in the softmax over displacements, applied to their mismatch relative to that of unrelated places."""
 
 UNKNOWN_PULL = 0.5
-"""Outside the moving scan, voxels: nothing there says that the place is right."""
+"""The pull, voxels, outside the moving scan, where there is no evidence for the mapped place."""
 
 FLOOR = 0.05
-"""Voxels under which a sign says nothing."""
+"""Added to every sign, voxels: differences far below it carry no information."""
 
 SCALE = 1.373
 POWERS = {"near": 0.348, "wide": 0.198, "pull": 0.301, "motion": 0.199}
-"""The expected error as a product of powers of the signs: fitted by `scripts/calibrate_confidence`, which prints both;
-see Resources/benchmark/calibration.md."""
+"""The expected error is a product of powers of the signs. `scripts/calibrate_confidence` fits and prints both; see
+Resources/benchmark/calibration.md."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Signs:
-    """What the expected error is made from, on a coarse isotropic grid over the fixed body.
+    """What the expected error is computed from, on a coarse isotropic grid over the fixed body.
 
     Attributes:
-        geometry: The grid, canonical fixed axes.
-        fixed, warped: Intensities ``(D, H, W)`` of the fixed scan and of the moving one, led there.
-        inside: 1 where the place lies in the moving scan (and its mask), else 0.
-        weight: 1 in the fixed body, else 0.
+        geometry: The grid, along the fixed scan's canonical axes.
+        fixed, warped: Intensities ``(D, H, W)`` of the fixed scan and of the warped moving scan.
+        inside: ``(D, H, W)``, 1 where the mapped place lies in the moving scan (and its mask), else 0.
+        weight: ``(D, H, W)``, 1 in the fixed body, else 0.
         u: Displacement before the linear part ``(3, D, H, W)``, mm along the fixed axes.
         residual: The inverse consistency error as vectors, end minus start, ``(3, D, H, W)``, mm.
     """
@@ -100,11 +103,11 @@ def estimate_confidence(
     """The expected error of a registration, mm.
 
     Args:
-        fixed, moving: the scans.
-        linear: 4x4, LPS mm, fixed -> moving.
-        field: the forward displacement before it, mm on the canonical fixed axes ``(3, D, H, W)``.
-        settings: of the run.
-        monitor: of the run; where it was told to stop and keep, the way back is not refined.
+        fixed, moving: The prepared scans.
+        linear: (4, 4), LPS mm, fixed -> moving.
+        field: The forward displacement before `linear`, ``(3, D, H, W)`` mm along the canonical fixed axes.
+        settings: Those of the run.
+        monitor: That of the run. After the answer "keep" the backward registration is not refined.
 
     Returns:
         A float32 volume on a coarse grid around the fixed body, canonical axes; 0 outside the body.
@@ -115,7 +118,7 @@ def estimate_confidence(
 def gather(
     fixed: Prepared, moving: Prepared, linear: np.ndarray, field: Image, settings: Settings, monitor: Monitor
 ) -> Signs:
-    """Register the other way round, coarsely, and compare; see `estimate_confidence`."""
+    """Register coarsely in the backward direction and compare; for the arguments see `estimate_confidence`."""
     forward, backward = inverse_consistency(fixed, moving, linear, field, settings, monitor)
     level = LinearLevel(fixed, moving, VOXELS, linear)
     geometry = level.fixed_geometry
@@ -133,11 +136,11 @@ def gather(
 
 
 def evidence(signs: Signs) -> dict[str, torch.Tensor]:
-    """The signs as lengths in voxels of their grid, ``(D, H, W)``; the larger, the worse.
+    """The signs as lengths in voxels of their grid, ``(D, H, W)`` each; larger values indicate a larger error.
 
     Returns:
-        "near" and "wide": the inverse consistency error, in a small and in a wide neighborhood. "pull": how far beside
-        its place a voxel's surroundings match best. "motion": how far the scan was bent.
+        "near" and "wide": the inverse consistency error, averaged over a small and over a wide neighborhood. "pull":
+        how far from its mapped place the surroundings of a voxel match best. "motion": the length of the displacement.
     """
     spacing = signs.geometry.spacing[0]
     missed = signs.residual.norm(dim=0) / spacing
@@ -150,7 +153,10 @@ def evidence(signs: Signs) -> dict[str, torch.Tensor]:
 
 
 def _pull(signs: Signs) -> torch.Tensor:
-    """Mean of the 27 smallest displacements, each as likely as the match it leads to; `UNKNOWN_PULL` outside."""
+    """Length of the mean of the 27 displacements by at most a voxel per axis, weighted by how well they match.
+
+    Outside the moving scan it is `UNKNOWN_PULL`.
+    """
     fixed, moving = mind_ssc(signs.fixed), mind_ssc(signs.warped)
     chance = chance_mismatch(fixed, signs.weight, moving, signs.weight * signs.inside)
     d, h, w = signs.geometry.shape
@@ -168,15 +174,15 @@ def _pull(signs: Signs) -> torch.Tensor:
 
 
 def expected_error(signs: Signs) -> Volume:
-    """The signs read as mm; see `estimate_confidence` for the volume."""
+    """The signs converted to mm; see `estimate_confidence` for the volume."""
     voxels = error_voxels(evidence(signs)) * signs.weight
     return Volume((voxels * signs.geometry.spacing[0]).cpu().numpy(), signs.geometry)
 
 
 def error_voxels(found: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """Expected error in voxels of the signs' grid, from their `evidence`; rises with each of them.
+    """Expected error in voxels of the signs' grid, computed from their `evidence`; it increases with each sign.
 
-    However small the product of powers, two ways that miss one another by so much can't both be right to half of it.
+    It is at least half the inverse consistency error: one of the two registrations is wrong by that much.
     """
     error = SCALE * torch.ones_like(found["wide"])
     for name, power in POWERS.items():
@@ -187,10 +193,10 @@ def error_voxels(found: Mapping[str, torch.Tensor]) -> torch.Tensor:
 def inverse_consistency(
     fixed: Prepared, moving: Prepared, linear: np.ndarray, field: Image, settings: Settings, monitor: Monitor
 ) -> tuple[Image, Image]:
-    """The forward displacement on a coarse grid, and the backward one of a registration of its own.
+    """The forward displacement on a coarse grid, and the backward displacement of a registration of its own.
 
-    The arguments are those of `estimate_confidence`. The way back starts under the inverse of `linear`, searches and
-    refines whatever the forward run was allowed to do: a run that did nothing would agree with itself.
+    The arguments are those of `estimate_confidence`. The backward registration starts with the inverse of `linear`, and
+    searches and refines even if the forward run did not: two runs that both did nothing would agree.
     """
     back = np.linalg.inv(linear)
     level = LinearLevel(moving, fixed, VOXELS, back)
@@ -218,10 +224,10 @@ def confidence_of(
         fixed, moving: The scans.
         transform: Fixed -> moving, LPS mm, on any grid over the fixed scan.
         device: Where to compute; the CPU by default.
-        tell: Receives the fraction done; it may raise `Cancelled`.
+        tell: Called with the fraction done; it may raise `Cancelled`.
 
     Returns:
-        See `estimate_confidence`.
+        The expected error, mm, as `estimate_confidence` returns it.
 
     Raises:
         InputError: A scan is unusable.
@@ -243,9 +249,9 @@ def disagreement(linear: np.ndarray, forward: Image, backward: Image) -> torch.T
     """The inverse consistency error as vectors, end minus start: ``(3, D, H, W)`` mm on the fixed axes.
 
     Args:
-        linear: 4x4, LPS mm, fixed -> moving; `backward` was found under its inverse.
-        forward: displacement on the fixed axes, mm ``(3, D, H, W)``, applied before `linear`.
-        backward: displacement on the moving axes, mm, applied before the inverse of `linear`.
+        linear: (4, 4), LPS mm, fixed -> moving.
+        forward: Displacement ``(3, D, H, W)``, mm along the fixed axes, applied before `linear`.
+        backward: Displacement ``(3, D, H, W)``, mm along the moving axes, applied before the inverse of `linear`.
     """
     geometry = forward.geometry
     u = forward.tensor

@@ -1,4 +1,4 @@
-"""Gathers a run's figures for its report."""
+"""Collects the figures of a run for its report."""
 
 from __future__ import annotations
 
@@ -18,21 +18,38 @@ from ..stages.linear import Candidate, LinearLevel
 from ..stages.prepare import Prepared, mask_on
 from ..stages.propose import Proposal
 from .measure import foreground, inverse_error, lncc, nmi, tre
-from .report import build_report
+from .report import build_report, error_figures
 
 __all__ = ["Findings", "body_points", "make_report", "similarity"]
 
 INVERSE_VOXELS = 1_500_000
-"""Of the grid on which the inverse's error is measured; the full one is made when it is asked for."""
+"""Largest number of voxels of the inverse whose error is measured; `Registration.inverse` computes the full one."""
 
 MIN_OVERLAP_VOXELS = 1000
+"""Voxels that both scans must have in common for their similarity to be measured."""
+
 UNRELATED = {"nmi": 1.0, "lncc": 0.0}
-"""Similarity of scans that don't overlap: what two unrelated images have."""
+"""Similarity of scans that overlap by less: that of two unrelated images."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Findings:
-    """What the stages found, besides the field itself."""
+    """Results of the stages, besides the field on the fixed grid.
+
+    Attributes:
+        linear: The linear alignment that was chosen.
+        proposal: The proposed field from which the refinement started.
+        proposals: All proposals, with their objective.
+        measure: What the scans were compared by, as the report names it.
+        history: {"level", "iteration", "objective"} per iteration, in order.
+        repaired: Number of voxels that folded before they were smoothed.
+        stopped_early: The caller answered "keep".
+        given_up: Why the deformation was given up, or None.
+        notes: Sentences for the report.
+        level: The grid of the linear alignment, on which the similarity is measured.
+        field: The refined displacement before the linear part, ``(3, D, H, W)`` mm along the canonical fixed axes.
+        confidence: Expected error, mm.
+    """
 
     linear: Candidate
     proposal: Proposal
@@ -49,7 +66,18 @@ class Findings:
 
 
 def make_report(inputs, fixed: Prepared, forward: DisplacementField, found: Findings, device: str) -> dict:
-    """Measure and judge the result; see `report.build_report` for the keys. The stages are recorded when they ended."""
+    """Measure and judge the result of a run.
+
+    Args:
+        inputs: The checked inputs of the run: scans, settings, landmarks and labels as attributes.
+        fixed: The prepared fixed scan.
+        forward: Fixed -> moving on the fixed grid, LPS mm.
+        found: Results of the stages.
+        device: Name of the device.
+
+    Returns:
+        The report, as `report.build_report` returns it; `report.record_stages` adds the stages when they have ended.
+    """
     before, after = _similarities(fixed, found)
     body = foreground(inputs.fixed)
     return build_report(
@@ -92,13 +120,13 @@ def _similarities(fixed: Prepared, found: Findings) -> tuple[dict, dict]:
 
 
 def similarity(level: LinearLevel, f: torch.Tensor, matrix: np.ndarray, u: torch.Tensor | None) -> dict:
-    """{"nmi", "lncc"} of both scans in the body.
+    """{"nmi", "lncc"} of the fixed and the warped moving scan in the body.
 
     Args:
-        level: The grids to compare on, and the moving scan.
-        f: The fixed scan on the level's grid ``(D, H, W)``.
-        matrix: 4x4, LPS mm, fixed -> moving.
-        u: Displacement before it, mm ``(3, D, H, W)``, or None.
+        level: The grid to compare on, and the moving scan.
+        f: The fixed scan on the level's grid, ``(D, H, W)``.
+        matrix: (4, 4), LPS mm, fixed -> moving.
+        u: Displacement before the matrix, ``(3, D, H, W)`` mm along the fixed axes, or None.
     """
     m, inside = level.intensities(matrix, u)
     where = (level.weight > 0) & (inside > 0)
@@ -112,7 +140,7 @@ def body_points(fixed: Prepared, forward: DisplacementField) -> np.ndarray:
     """(n, 3) fixed points inside the body, LPS mm: centers of the coarse mask's voxels that lie in the scan."""
     z, y, x = np.nonzero(fixed.mask.tensor.cpu().numpy())
     points = fixed.mask.geometry.to_world(np.stack([x, y, z], axis=1))
-    return points[forward.geometry.contains(points)]  # the mask's grid may stand out by a part of a voxel
+    return points[forward.geometry.contains(points)]  # the mask's grid may extend past the scan by part of a voxel
 
 
 def _inverse_error(points: np.ndarray, forward: DisplacementField, moving: Geometry) -> dict:
@@ -132,15 +160,7 @@ def _inverse_error(points: np.ndarray, forward: DisplacementField, moving: Geome
 
 def _confidence_figures(fixed: Prepared, confidence: Volume) -> dict:
     inside = confidence.array[mask_on(fixed, confidence.geometry).cpu().numpy() > 0]
-    if inside.size == 0:
-        inside = confidence.array
-    median, p95 = np.percentile(inside, [50, 95])
-    return {
-        "mean_mm": float(inside.mean()),
-        "median_mm": float(median),
-        "p95_mm": float(p95),
-        "grid_mm": float(confidence.geometry.spacing[0]),
-    }
+    return error_figures(inside if inside.size else confidence.array, confidence.geometry)
 
 
 def _landmarks(inputs, forward: DisplacementField) -> dict | None:

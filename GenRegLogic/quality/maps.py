@@ -1,4 +1,4 @@
-"""Maps that show where a registration can be trusted: one value per voxel, to be looked at over the fixed scan.
+"""Maps that show where a registration can be trusted: one value per voxel, to be displayed over the fixed scan.
 
 Key functions: `log_jacobian` (expansion and contraction), `displacement_magnitude`, `local_similarity`,
 `confidence_on` (the expected error on another grid) and `worst_places` (where to look first).
@@ -41,26 +41,26 @@ __all__ = [
 ]
 
 MAP_VOXELS = 16_000_000
-"""Of a map; over a larger scan it is made on a coarser grid, as a map shows nothing finer."""
+"""Largest number of voxels of a map; for a larger scan it is computed on a coarser grid, without visible loss."""
 
 SIMILARITY_VOXELS = 1_000_000
-"""Of the grid on which descriptors are compared: two of 12 channels, 48 bytes a voxel each."""
+"""Largest number of voxels of the grid on which descriptors are compared: 2 x 48 bytes per voxel (12 channels each)."""
 
 SIMILARITY_SIGMA = 1.0
-"""Width, in voxels of that grid, of the neighborhood that a local similarity is the mean of."""
+"""Standard deviation, in voxels of that grid, of the neighborhood over which the mismatch is averaged."""
 
 APART_SHARE = 1 / 8
-"""Of the map's diagonal: two of the worst places needn't be farther apart, however small the body is."""
+"""Share of the map's diagonal that is always enough distance between two of the worst places, for small bodies."""
 
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """A place to look at.
+    """A place that should be inspected.
 
     Attributes:
         point: (3,) LPS mm, in the frame of the fixed scan.
-        expected_error_mm: What the map says there.
-        reason: One sentence for people.
+        expected_error_mm: The expected error there.
+        reason: One sentence for the user.
     """
 
     point: np.ndarray
@@ -76,15 +76,15 @@ def map_grid(fixed: Geometry, max_voxels: int = MAP_VOXELS) -> Geometry:
 def log_jacobian(field: DisplacementField) -> Volume:
     """Natural logarithm of the local volume change, det J, of the whole mapping, its linear part included.
 
-    Above 0 the moving scan's tissue takes more room than the fixed scan's and is squeezed when it is warped; below 0
-    it takes less and is stretched. Derivatives are central differences along the grid's axes, one-sided at its edge.
+    Above 0 a piece of tissue is larger in the moving scan than in the fixed one, so warping compresses it; below 0 it
+    is smaller, so warping expands it. Derivatives are central differences along the grid's axes, one-sided at its edge.
 
     Args:
         field: Fixed -> moving.
 
     Returns:
         (k, j, i) float32 on the field's grid. Where the mapping folds or nearly folds (det J under 0.001) it is
-        ln 0.001 = -6.9, the lowest value there is, so that a map has no NaN and folds stand out.
+        ln 0.001 = -6.9, the lowest value, so that a map has no NaN and folds are conspicuous.
     """
     out = np.empty(field.geometry.shape, np.float32)
     for start, central, _ in determinants(field):
@@ -101,10 +101,10 @@ def displacement_magnitude(field: DisplacementField) -> Volume:
 
 
 def local_similarity(fixed: Volume, moving: Volume, transform: Transform) -> Volume:
-    """How alike the two scans look around each voxel once the moving one is warped, whatever their contrasts.
+    """How similar the fixed and the warped moving scan are around each voxel, whatever their contrasts.
 
-    Compared are MIND-SSC descriptors, which tell where edges are and not which side is brighter. The mismatch in a
-    neighborhood is related to that of unrelated places of the two bodies.
+    It compares MIND-SSC descriptors, which describe where edges are and not which side is brighter. The mismatch in a
+    neighborhood is divided by the mismatch of unrelated places of the two bodies.
 
     Args:
         fixed: The fixed scan.
@@ -112,8 +112,8 @@ def local_similarity(fixed: Volume, moving: Volume, transform: Transform) -> Vol
         transform: Fixed -> moving, LPS mm.
 
     Returns:
-        (k, j, i) float32 on the fixed grid (`map_grid`), 1 where the scans have the same structure, 0 where they are
-        no more alike than any two places, and 0 outside the moving scan. Where there is nothing but noise it is low.
+        (k, j, i) float32 on the fixed grid (`map_grid`): 1 where the scans have the same structure, 0 where they are
+        no more similar than unrelated places, and 0 outside the moving scan. It is low where there is only noise.
     """
     with torch.inference_mode():
         cpu = torch.device("cpu")
@@ -138,17 +138,17 @@ def _similarity(fixed: Prepared, moving: Prepared, transform: Transform) -> Imag
     a, b = mind_ssc(resample(fixed.image, grid).tensor), mind_ssc(warped)
     chance = chance_mismatch(a, weight, b, weight * inside)
     mismatch = (a - b).square_().mean(dim=0)
-    # Only places in both scans speak for their neighbors.
+    # Only places in both scans contribute to the mean of their neighborhood.
     share = smooth(inside, SIMILARITY_SIGMA).clamp_(min=1e-3)
     mismatch = smooth(mismatch * inside, SIMILARITY_SIGMA) / share
     return Image((1 - mismatch / chance).clamp_(0, 1) * inside, grid)
 
 
 def warped_on(moving: Prepared, transform: Transform, grid: Geometry) -> tuple[torch.Tensor, torch.Tensor]:
-    """The moving intensities on a grid in the fixed frame, smoothed as its spacing asks for, and where there are any.
+    """The moving intensities on a grid in the fixed frame, smoothed according to its spacing, and where they exist.
 
     Args:
-        moving: On the CPU.
+        moving: The prepared moving scan, on the CPU.
         transform: Fixed -> moving, LPS mm.
         grid: In the fixed frame.
 
@@ -171,11 +171,14 @@ def warped_on(moving: Prepared, transform: Transform, grid: Geometry) -> tuple[t
 
 
 def confidence_on(confidence: Volume, geometry: Geometry) -> Volume:
-    """The expected error, mm, on another grid; beyond the map its edge holds.
+    """The expected error on another grid; outside the map the value of its nearest edge voxel is used.
 
     Args:
-        confidence: As `register` makes it: on a coarse grid around the fixed body.
-        geometry: In the frame of the fixed scan.
+        confidence: Expected error, mm, as `register` returns it: on a coarse grid around the fixed body.
+        geometry: A grid in the frame of the fixed scan.
+
+    Returns:
+        (k, j, i) float32 mm on `geometry`, interpolated linearly.
     """
     source = torch.from_numpy(np.ascontiguousarray(confidence.array, np.float32))[None]
     to_unit = world_to_unit(confidence.geometry)
@@ -191,13 +194,13 @@ def worst_places(
     """The places where the expected error is largest, the worst first.
 
     Args:
-        confidence: Expected error, mm; places where it is 0, as outside the body, are none.
-        count: At most so many.
-        apart_mm: At least so far from one another; in a small body an eighth of the map's diagonal is far enough.
-        similarity: Local similarity after the registration (`local_similarity`), for the reasons.
+        confidence: Expected error, mm. Voxels where it is 0, as outside the body, are never returned.
+        count: Largest number of places.
+        apart_mm: Least distance between two places; in a small body an eighth of the map's diagonal is enough.
+        similarity: Local similarity after the registration (`local_similarity`), which is mentioned in the reasons.
 
     Returns:
-        Fewer than `count` where the map is used up.
+        The places; fewer than `count` where no more are that far apart.
     """
     left = np.array(confidence.array, np.float32)
     geometry = confidence.geometry
@@ -214,7 +217,7 @@ def worst_places(
 
 
 UNLIKE_BELOW = 0.1
-"""Local similarity under which two places look unrelated."""
+"""Local similarity below which two places look unrelated."""
 
 
 def _reason(error_mm: float, point: np.ndarray, similarity: Volume | None) -> str:
@@ -230,7 +233,7 @@ def _reason(error_mm: float, point: np.ndarray, similarity: Volume | None) -> st
 
 
 def _clear_ball(array: np.ndarray, center: tuple[int, ...], radii: np.ndarray) -> None:
-    """Put -inf into the ellipsoid of these radii (voxels, k j i) around a voxel, the voxel always included."""
+    """Set an ellipsoid with these radii (voxels, k j i) around a voxel, and the voxel itself, to -inf."""
     low = [max(0, math.floor(c - r)) for c, r in zip(center, radii)]
     high = [min(n, math.ceil(c + r) + 1) for c, r, n in zip(center, radii, array.shape)]
     lines = [((np.arange(a, b) - c) / max(r, 1e-6)) ** 2 for a, b, c, r in zip(low, high, center, radii)]

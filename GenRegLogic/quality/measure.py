@@ -1,7 +1,7 @@
-"""Figures that say how good a registration is.
+"""Figures of the quality of a registration.
 
-Key functions: `tre` (landmarks), `dice` (labels), `nmi` and `lncc` (similarity), `inverse_error`. All are of the images
-or fields given; nothing here is used to optimize. Folds and volume change are in `space.jacobian`.
+Key functions: `tre` (landmarks), `dice` (labels), `nmi` and `lncc` (similarity), `inverse_error`. They evaluate the
+given images or fields and take no part in the optimization. Folds and volume change are in `space.jacobian`.
 """
 
 from __future__ import annotations
@@ -22,30 +22,36 @@ from ..stages.similarity import box_sum
 __all__ = ["dice", "foreground", "inverse_error", "lncc", "nmi", "tre"]
 
 SLAB_VOXELS = 2**17
-"""Voxels per slab: its some thirty temporary arrays stay in the processor's cache."""
+"""Voxels per slab, chosen so that its roughly thirty temporary arrays stay in the processor's cache."""
 
 FOREGROUND_PERCENTILE = 25
+"""Percentile of the intensities above which a voxel counts as foreground."""
+
 MAX_LABEL_TABLE = 2**22
+"""Range of label values up to which labels are counted with a table; beyond, they are sorted."""
+
 INTENSITY_PERCENTILES = (0.01, 99.99)
+"""Percentiles between which intensities are binned."""
+
 MIN_RELATIVE_VARIANCE = 1e-5
-"""Windows whose variance is below this share of the image's are flat; what correlates there is noise."""
+"""Windows with a variance below this share of the image's count as flat: only noise could correlate there."""
 
 
 def foreground(volume: Volume) -> np.ndarray:
-    """(k, j, i) bool: voxels above the 25th percentile of the intensities (of every second voxel)."""
+    """(k, j, i) bool: voxels above the 25th percentile of the intensities (computed from every second voxel)."""
     return volume.array > np.percentile(volume.array[::2, ::2, ::2], FOREGROUND_PERCENTILE)
 
 
 def tre(fixed_points: np.ndarray, moving_points: np.ndarray, transform: Transform) -> np.ndarray:
-    """Target registration error: distances between transported fixed landmarks and moving landmarks.
+    """Target registration error: distances between mapped fixed landmarks and moving landmarks.
 
     Args:
         fixed_points: (n, 3) LPS mm.
         moving_points: (n, 3) LPS mm, in the same order.
-        transform: Fixed -> moving.
+        transform: Fixed -> moving, LPS mm.
 
     Returns:
-        (n,) mm.
+        (n,) distances, mm.
 
     Raises:
         InputError: Unequal counts.
@@ -64,17 +70,21 @@ def inverse_error(
     geometry: Geometry | None = None,
     mask: Volume | np.ndarray | None = None,
 ) -> InverseError:
-    """How far ``inverse(forward(x))`` is from ``x``.
+    """Inverse consistency error: the distance from ``x`` to ``inverse(forward(x))``.
 
     Args:
-        forward: Fixed -> moving.
-        inverse: Moving -> fixed.
-        points: (n, 3) LPS mm; or else
-        geometry: a grid at whose voxel centers to measure,
-        mask: restricted to where this is nonzero, (k, j, i) on that grid.
+        forward: Fixed -> moving, LPS mm.
+        inverse: Moving -> fixed, LPS mm.
+        points: (n, 3) LPS mm at which to measure; without them it is measured on `geometry`.
+        geometry: A grid at whose voxel centers to measure.
+        mask: (k, j, i) on that grid; only voxels where it is nonzero are measured.
 
     Returns:
-        Mean and largest distance, mm.
+        Mean and largest distance, mm; NaN where there is no point.
+
+    Raises:
+        ValueError: Neither points nor a geometry were given.
+        InputError: The mask has another shape than the geometry.
     """
     total, count, worst = 0.0, 0, 0.0
     for part in _parts(points, geometry, mask):
@@ -140,7 +150,7 @@ def dice(
 
 
 def _counted(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Distinct labels, each voxel's place among them (flat), and their counts; by table where labels are small."""
+    """Distinct labels, each voxel's index among them (flat), and their counts."""
     flat = labels.ravel().astype(np.int64)
     low, high = int(flat.min()), int(flat.max())
     if high - low >= MAX_LABEL_TABLE:
@@ -160,7 +170,7 @@ def nmi(
 
     Args:
         a, b: (k, j, i) on one grid.
-        mask: Nonzero where it is measured; everywhere by default.
+        mask: (k, j, i), nonzero where it is measured; everywhere by default.
         bins: Histogram bins per image, between the 0.01 and 99.99 percentiles.
 
     Returns:
@@ -181,7 +191,7 @@ def _binned(values: np.ndarray, bins: int) -> np.ndarray:
     values = values.ravel()
     stride = max(1, values.size // 2**20)  # a million voxels give the percentiles closely enough
     low, high = np.percentile(values[::stride], INTENSITY_PERCENTILES)
-    if not high > low:  # one value everywhere, as where nothing but the background of a scan was found
+    if not high > low:  # one value everywhere, as where the region holds only background
         return np.zeros(values.size, np.int32)
     scale = bins / (high - low)
     return ((values - np.float32(low)) * np.float32(scale)).clip(0, bins - 1).astype(np.int32)
@@ -199,8 +209,8 @@ def lncc(
 
     Args:
         a, b: (k, j, i) on one grid.
-        mask: Nonzero at the window centers that count; everywhere by default.
-        radius: Of the window, voxels; windows are cut off at the edge of the image.
+        mask: (k, j, i), nonzero at the window centers that count; everywhere by default.
+        radius: Radius of the window, voxels; windows are cut off at the edge of the image.
 
     Returns:
         0 (unrelated) to 1 (linearly related in every window). Flat windows count as 0.
@@ -233,7 +243,7 @@ def _squared_correlation(a: torch.Tensor, b: torch.Tensor, radius: int) -> torch
 
 
 def _standardized(image: np.ndarray) -> torch.Tensor:
-    """Zero mean and unit variance, so that single precision suffices for the windows' sums."""
+    """The image with zero mean and unit variance, so that single precision is enough for the sums over windows."""
     spread = float(image.std(dtype=np.float64)) or 1.0
     return torch.from_numpy((image - np.float32(image.mean(dtype=np.float64))) / np.float32(spread))
 

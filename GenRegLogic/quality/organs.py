@@ -1,6 +1,6 @@
 """Figures of regions, such as organs in a segmentation: overlap, distance of surfaces, change of volume.
 
-Needs no torch, so that Slicer's own process can use it. Masks are (k, j, i) bool arrays on one grid.
+Does not import torch, so that Slicer's own process can use it. Masks are (k, j, i) bool arrays on one grid.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["Overlap", "VolumeChange", "determinants_in", "overlap", "sampled", "
 HAUSDORFF_PERCENTILE = 95
 
 PAD = 2
-"""Voxels around a region, for the differences at its rim."""
+"""Voxels around a region that are needed for the central differences at its border."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,14 @@ class Overlap:
 
 @dataclass(frozen=True)
 class VolumeChange:
-    """What a transform makes of a region's volume.
+    """How a transform changes the volume of a region.
 
     Attributes:
-        fixed_ml: In the fixed scan.
-        moving_ml: Of the tissue that the transform finds for it in the moving scan.
-        least: Smallest det J inside; at or below 0 it folds.
-        most: Largest det J inside.
-        folded_pct: Share of its voxels with det J <= 0.
+        fixed_ml: Volume of the region in the fixed scan, ml.
+        moving_ml: Volume, ml, of the corresponding tissue in the moving scan, according to the transform.
+        least: Minimum Jacobian determinant inside; the transform folds where it is 0 or less.
+        most: Maximum Jacobian determinant inside.
+        folded_pct: Share of the region's voxels whose Jacobian determinant is 0 or less, in percent.
     """
 
     fixed_ml: float
@@ -55,22 +55,22 @@ class VolumeChange:
 
     @property
     def change_ml(self) -> float:
-        """From the moving scan to the fixed one."""
+        """Volume change from the moving scan to the fixed one, ml."""
         return self.fixed_ml - self.moving_ml
 
     @property
     def change_pct(self) -> float:
-        """From the moving scan to the fixed one."""
+        """Volume change from the moving scan to the fixed one, percent; NaN where the moving volume is 0."""
         return 100 * self.change_ml / self.moving_ml if self.moving_ml > 0 else float("nan")
 
 
 def overlap(a: np.ndarray, b: np.ndarray, spacing: tuple[float, float, float]) -> Overlap:
-    """Compare two regions.
+    """Dice overlap and surface distances of two regions.
 
     Args:
         a: (k, j, i) bool.
-        b: (k, j, i) bool.
-        spacing: mm along (i, j, k).
+        b: (k, j, i) bool, on the same grid.
+        spacing: Voxel spacing of the grid, mm along (i, j, k).
     """
     total = int(a.sum()) + int(b.sum())
     dice = 2 * int((a & b).sum()) / total if total else float("nan")
@@ -94,13 +94,13 @@ def overlap(a: np.ndarray, b: np.ndarray, spacing: tuple[float, float, float]) -
 
 
 def volume_change(mask: np.ndarray, geometry: Geometry, field: np.ndarray, grid: Geometry) -> VolumeChange:
-    """What a transform makes of a region of the fixed scan.
+    """How a transform changes the volume of a region of the fixed scan.
 
     Args:
         mask: (k, j, i) bool, not empty.
-        geometry: Its grid, LPS.
-        field: (k, j, i, 3) mm, LPS, fixed -> moving.
-        grid: Of the field, LPS.
+        geometry: Grid of the mask, LPS mm.
+        field: (k, j, i, 3) displacement field, LPS mm, fixed -> moving.
+        grid: Grid of the field, LPS mm.
     """
     box = _box(mask)
     values = determinants_in(box, geometry, field, grid)[mask[box]]
@@ -117,13 +117,16 @@ def volume_change(mask: np.ndarray, geometry: Geometry, field: np.ndarray, grid:
 def determinants_in(
     box: tuple[slice, slice, slice], geometry: Geometry, field: np.ndarray, grid: Geometry
 ) -> np.ndarray:
-    """det J of a field at the voxels of a part of another grid: central differences over one voxel of that grid.
+    """Jacobian determinants of a mapping in a box of another grid, by central differences over one voxel of that grid.
 
     Args:
-        box: (k, j, i) slices.
-        geometry: Grid of the values, LPS.
-        field: (k, j, i, 3) mm, LPS; beyond it its edge holds.
-        grid: Of the field, LPS.
+        box: (k, j, i) slices into `geometry`.
+        geometry: Grid at whose voxels to compute them, LPS mm.
+        field: (k, j, i, 3) displacement field, LPS mm, fixed -> moving; outside its grid it continues with its edge.
+        grid: Grid of the field, LPS mm.
+
+    Returns:
+        (k, j, i) float64, of the shape of the box.
     """
     low = [part.start - PAD for part in box]
     size = tuple(part.stop - part.start + 2 * PAD for part in box)[::-1]
@@ -136,12 +139,17 @@ def determinants_in(
 
 
 def sampled(field: np.ndarray, grid: Geometry, part: Geometry) -> np.ndarray:
-    """A field on another grid, linearly, its edge going on outside; only what is needed of it is copied.
+    """A field interpolated linearly on another grid; outside its own grid it continues with its edge.
+
+    Only the part of the field that is needed is copied.
 
     Args:
-        field: (k, j, i, 3) float32 mm.
-        grid: Its grid.
-        part: Where its values are wanted.
+        field: (k, j, i, 3) displacements, mm.
+        grid: Grid of the field.
+        part: Grid of the result.
+
+    Returns:
+        (k, j, i, 3) float32 mm on `part`.
     """
     index = grid.to_index(part.corners())
     low = np.clip(np.floor(index.min(axis=0)).astype(int) - 1, 0, np.array(grid.size) - 2)

@@ -1,7 +1,7 @@
 """The report of a registration: every figure, where it came from, and the verdict, as plain JSON.
 
-One documented layout, `report.schema.json` beside this file, with a version. A report holds no file name, no patient's
-name and no path: geometry, settings and figures only, so that it can be passed on.
+Its layout is documented by `report.schema.json` beside this file and has a version. A report holds no file name, no
+patient's name and no path: only geometry, settings and figures, so that it can be passed on.
 """
 
 from __future__ import annotations
@@ -22,41 +22,30 @@ from ..space.geometry import Geometry
 from ..version import __version__
 from .verdict import verdict
 
-__all__ = ["SCHEMA_VERSION", "build_report", "plain", "record_stages", "verdict", "versions", "write_report"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "ReportFigures",
+    "build_report",
+    "error_figures",
+    "plain",
+    "record_stages",
+    "verdict",
+    "versions",
+    "write_report",
+]
 
 SCHEMA_VERSION = 1
-"""Raised when a key changes its meaning or goes; new keys that a reader may ignore do not raise it."""
+"""Increased when a key changes its meaning or is removed; not for new keys, which a reader may ignore."""
 
 DEPENDENCIES = ("torch", "numpy", "SimpleITK")
 """Packages whose versions can change a result."""
 
 
-def build_report(
-    *,
-    fixed: Geometry,
-    moving: Geometry,
-    settings,
-    device: str,
-    descriptor: str,
-    linear_matrix: np.ndarray,
-    objective: Sequence[Mapping],
-    similarity_before: Mapping,
-    similarity_after: Mapping,
-    jacobian: Mapping,
-    stages: Sequence[Mapping] = (),
-    inverse_error: Mapping | None = None,
-    confidence: Mapping | None = None,
-    landmarks: Mapping | None = None,
-    rigid: Sequence[Mapping] | None = None,
-    repair: Mapping | None = None,
-    stopped_early: bool = False,
-    given_up: str | None = None,
-    warnings: Iterable[str] = (),
-    notes: Iterable[str] = (),
-) -> dict:
-    """Assemble the report, judge it, and return it as plain JSON values.
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class ReportFigures:
+    """What a report is made of.
 
-    Args:
+    Attributes:
         fixed: Geometry of the fixed scan.
         moving: Geometry of the moving scan.
         settings: The `Settings` of the run (a dataclass or a mapping) as they were resolved.
@@ -67,55 +56,111 @@ def build_report(
         similarity_before: {"nmi", "lncc"} of the scans by their headers alone.
         similarity_after: The same after the whole transform.
         jacobian: What `space.jacobian.jacobian_figures` returns for the forward field.
-        stages: {"name", "seconds", "peak_memory_mb"} per stage, in order; `record_stages` puts them in later.
-        inverse_error: {"mean_mm", "max_mm"} inside the body, or None where no inverse was made.
-        confidence: {"mean_mm", "median_mm", "p95_mm"} of the expected error inside the body, and "grid_mm", the voxel
-            edge of the grid it is estimated on; None where it was not estimated.
+        stages: {"name", "seconds", "peak_memory_mb"} per stage, in order; `record_stages` adds them later.
+        inverse_error: {"mean_mm", "max_mm"} inside the body, or None where no inverse was computed.
+        confidence: What `error_figures` returns for the expected error inside the body; None where it was not
+            estimated.
         landmarks: {"count", "tre_before_mm", "tre_after_mm"}, or None where none were given.
-        rigid: What `rigidity.rigid_figures` returns for bodies that were kept rigid, or None where none were.
+        rigid: What `guidance.rigid.rigid_figures` returns for bodies that were kept rigid, or None where none were.
         repair: Figures of a local repair (see `repair.repair`), or None for a whole registration.
-        stopped_early: The caller said "keep the best so far".
-        given_up: Why the deformation was given up, where it folded beyond repair.
+        stopped_early: The caller answered "keep": stop, and keep the best result so far.
+        given_up: Why the deformation was given up, where its folding could not be repaired; otherwise None.
         warnings: Sentences about the inputs and the run that the user has to know.
-        notes: Sentences that explain choices, such as a smaller plan for want of memory.
-
-    Returns:
-        The report. Values that are not finite stand as None, as JSON has no word for them.
+        notes: Sentences that explain choices, such as a coarser working grid for lack of memory.
     """
-    report = plain(
-        {
-            "schema_version": SCHEMA_VERSION,
-            "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-            "versions": versions(),
-            "device": device,
-            "inputs": {"fixed": fixed.to_dict(), "moving": moving.to_dict()},
-            "settings": settings,
-            "descriptor": descriptor,
-            "linear_matrix": linear_matrix,
+
+    fixed: Geometry
+    moving: Geometry
+    settings: object
+    device: str
+    descriptor: str
+    linear_matrix: np.ndarray
+    objective: Sequence[Mapping]
+    similarity_before: Mapping
+    similarity_after: Mapping
+    jacobian: Mapping
+    stages: Sequence[Mapping] = ()
+    inverse_error: Mapping | None = None
+    confidence: Mapping | None = None
+    landmarks: Mapping | None = None
+    rigid: Sequence[Mapping] | None = None
+    repair: Mapping | None = None
+    stopped_early: bool = False
+    given_up: str | None = None
+    warnings: Iterable[str] = ()
+    notes: Iterable[str] = ()
+
+    def to_dict(self) -> dict:
+        """The keys of the report that follow from the figures alone, in their order; values may be arrays."""
+        return {
+            "device": self.device,
+            "inputs": {"fixed": self.fixed.to_dict(), "moving": self.moving.to_dict()},
+            "settings": self.settings,
+            "descriptor": self.descriptor,
+            "linear_matrix": self.linear_matrix,
             "stages": [],
             "seconds": 0.0,
-            "objective": list(objective),
-            "similarity": {"before": similarity_before, "after": similarity_after},
-            "jacobian": jacobian,
-            "inverse_error": inverse_error,
-            "confidence": confidence,
-            "landmarks": landmarks,
-            "rigid": rigid,
-            "repair": repair,
-            "stopped_early": stopped_early,
-            "given_up": given_up,
-            "warnings": list(dict.fromkeys(warnings)),
-            "notes": list(dict.fromkeys(notes)),
+            "objective": list(self.objective),
+            "similarity": {"before": self.similarity_before, "after": self.similarity_after},
+            "jacobian": self.jacobian,
+            "inverse_error": self.inverse_error,
+            "confidence": self.confidence,
+            "landmarks": self.landmarks,
+            "rigid": self.rigid,
+            "repair": self.repair,
+            "stopped_early": self.stopped_early,
+            "given_up": self.given_up,
+            "warnings": list(dict.fromkeys(self.warnings)),
+            "notes": list(dict.fromkeys(self.notes)),
         }
-    )
+
+
+def build_report(**figures) -> dict:
+    """Assemble the report with its verdict, as plain JSON values.
+
+    Args:
+        **figures: The attributes of `ReportFigures`, by name.
+
+    Returns:
+        The report. Values that are not finite are None, because JSON cannot express them.
+    """
+    parts = ReportFigures(**figures)
+    created = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    report = {"schema_version": SCHEMA_VERSION, "created": created, "versions": versions(), **plain(parts.to_dict())}
     report["seed"] = report["settings"].get("seed")
-    record_stages(report, stages)
+    record_stages(report, parts.stages)
     status, reasons = verdict(report)
     return report | {"verdict": {"status": status, "reasons": reasons}}
 
 
+def error_figures(errors: np.ndarray, grid: Geometry) -> dict:
+    """The expected error summed up, for the key "confidence" of a report.
+
+    Args:
+        errors: (n,) expected errors inside the body, mm, not empty.
+        grid: The isotropic grid on which the error was estimated.
+
+    Returns:
+        "mean_mm", "median_mm", "p95_mm" (the 95th percentile), and "grid_mm", the voxel edge of the grid.
+    """
+    median, p95 = np.percentile(errors, [50, 95])
+    return {
+        "mean_mm": float(errors.mean()),
+        "median_mm": float(median),
+        "p95_mm": float(p95),
+        "grid_mm": float(grid.spacing[0]),
+    }
+
+
 def record_stages(report: dict, stages: Sequence[Mapping]) -> None:
-    """Put the stages into a report: what makes the report belongs to the last of them, which ends only afterward."""
+    """Put the stages and their total time into a report.
+
+    Separate from `build_report`, because building the report is part of the last stage, which ends only afterward.
+
+    Args:
+        report: Changed in place.
+        stages: {"name", "seconds", "peak_memory_mb"} per stage, in order.
+    """
     report["stages"] = plain(list(stages))
     report["seconds"] = plain(sum(stage["seconds"] for stage in stages))
 
@@ -132,6 +177,10 @@ def versions() -> dict[str, str]:
 def write_report(report: Mapping, path: str | Path) -> None:
     """Write a report as indented JSON; the file appears only when it is complete.
 
+    Args:
+        report: Arrays and dataclasses in it become lists and objects, as `plain` does it.
+        path: Ends in .json.
+
     Raises:
         InputError: The ending is not .json, or the folder is missing or read-only.
         ResourceError: The disk is full.
@@ -143,7 +192,11 @@ def write_report(report: Mapping, path: str | Path) -> None:
 
 
 def plain(value):
-    """The value in JSON's own types: arrays to lists, dataclasses to objects, NaN and infinity to None."""
+    """The value in JSON's own types: arrays to lists, dataclasses to objects, NaN and infinity to None.
+
+    Raises:
+        TypeError: The value, or one inside it, is of a type that has no counterpart in JSON.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):

@@ -1,35 +1,39 @@
-"""Whether a registration can be trusted, said in plain language.
+"""Whether a registration can be trusted, in plain language.
 
-The figures decide, the thresholds have names, and every sentence is for the person who looks at the scans: no
-abbreviation of ours, no formula. `trustworthy` is no promise that every structure is aligned, only that everything that
-can be measured without a reference was measured, and that nothing of it speaks against the result.
+The verdict follows from figures and named thresholds. Every sentence is written for the person who looks at the scans,
+without technical abbreviations and formulas. "trustworthy" does not mean that every structure is aligned: it means that
+everything that can be measured without a reference was measured, and that none of it indicates an error.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+
+from ..space.geometry import DIMENSION, Geometry
 
 __all__ = ["CHECK", "FAILED", "TRUSTWORTHY", "verdict"]
 
 TRUSTWORTHY, CHECK, FAILED = "trustworthy", "check", "failed"
 
+SCANS = ("fixed", "moving")
+
 MAX_NDV_PCT = 0.001
-"""Share of voxels where the mapping may fail the strict (one-sided) test of invertibility, in percent."""
+"""Largest share of non-diffeomorphic volume (NDV: one-sided determinants at or below 0), in percent."""
 
 MAX_LOG_SPREAD = 0.75
-"""Standard deviation of the log volume change. Plausible registrations of separate people reach 0.4; past twice that
-the field fits noise."""
+"""Largest standard deviation of the log Jacobian determinant. Plausible registrations of different people reach 0.4;
+at about twice that value the field fits noise."""
 
 VOLUME_CHANGE_RANGE = (1 / 50, 50.0)
-"""Local volume change, the linear part taken out, that no tissue undergoes."""
+"""Range of local volume changes (without the linear part) that tissue can undergo."""
 
 MAX_INVERSE_ERROR_MM = 0.1
 MAX_INVERSE_ERROR_VOXELS = 0.5
-"""The mean inverse consistency error may reach the larger of the two: 0.1 mm is most of a mouse brain's voxel, and
-nothing in a scan of 5 mm slices."""
+"""The mean inverse consistency error may reach the larger of the two limits: 0.1 mm is most of a voxel in a mouse
+brain, but negligible in a scan with 5 mm slices."""
 
 TRUSTED_MEDIAN, FAILED_MEDIAN, TRUSTED_P95 = 1.05, 3.0, 2.5
 """Limits of the expected error inside the body, in voxels of the grid it is estimated on (a body has 100,000 of them:
@@ -38,13 +42,13 @@ TRUSTED_MEDIAN, FAILED_MEDIAN, TRUSTED_P95 = 1.05, 3.0, 2.5
 """
 
 SIMILARITY_TOLERANCE = 0.005
-"""A relative loss of similarity smaller than this is interpolation, not a worse alignment."""
+"""A relative loss of similarity below this comes from interpolation and does not indicate a worse alignment."""
 
 LANDMARK_LOSS = 1.05
-"""Mean landmark distance after, relative to before, that counts as worse."""
+"""Mean landmark distance after the registration, relative to before, above which it counts as worse."""
 
 LANDMARK_LEFT_VOXELS = 3.0
-"""Mean landmark distance left, in voxels of the coarser scan, above which somebody has to look."""
+"""Mean landmark distance after the registration, in voxels of the coarser scan, above which the status is "check"."""
 
 
 NOT_MEASURED = {
@@ -59,7 +63,7 @@ NOT_MEASURED = {
     "inputs": "The voxel sizes of the scans are not known, so the errors in mm could not be judged by them.",
     "linear_matrix": "The linear part of the transform is not known, so changes of volume could not be judged by it.",
 }
-"""What is said of a figure that a run ought to have and that is missing or not finite."""
+"""Reason given for a figure that every run should have and that is missing or not finite."""
 
 NEEDED = {
     "jacobian": ("folds_pct", "ndv_pct", "sdlogj", "min_det", "max_det"),
@@ -67,7 +71,7 @@ NEEDED = {
     "confidence": ("median_mm", "p95_mm", "grid_mm"),
     "landmarks": ("tre_before_mm", "tre_after_mm"),
 }
-"""Figures of a report's parts without which they can't be judged."""
+"""Keys of a report's parts that the judgment needs."""
 
 
 def verdict(figures: Mapping) -> tuple[str, list[str]]:
@@ -75,12 +79,12 @@ def verdict(figures: Mapping) -> tuple[str, list[str]]:
 
     Args:
         figures: A report, or the part of one that is known: `similarity`, `jacobian`, `inverse_error`, `confidence`,
-            `landmarks`, `inputs`, `linear_matrix`, `given_up` and `stopped_early` as `report.build_report` lays them
-            out. Every run has all of them but `landmarks`, `given_up` and `stopped_early`: one that is absent, None or
-            not finite counts as not measured, and the status is then "check" at best.
+            `landmarks`, `inputs`, `linear_matrix`, `given_up` and `stopped_early` as `report.build_report` returns
+            them. All but `landmarks`, `given_up` and `stopped_early` are required: one that is absent, None or not
+            finite counts as not measured, and the status is then "check" at best.
 
     Returns:
-        The status, "trustworthy", "check" or "failed", and the sentences that give its reasons, the gravest first.
+        The status, "trustworthy", "check" or "failed", and the sentences that give its reasons, the most serious first.
     """
     findings = list(_findings(figures))
     for status in (FAILED, CHECK):
@@ -91,7 +95,7 @@ def verdict(figures: Mapping) -> tuple[str, list[str]]:
 
 
 def _findings(figures: Mapping) -> Iterator[tuple[str, str]]:
-    if figures.get("given_up"):  # the other figures are of a deformation that is not in the result
+    if figures.get("given_up"):  # the result is then without the deformation, whatever its figures are
         yield FAILED, figures["given_up"]
     for name, sentence in NOT_MEASURED.items():
         if not _measured(name, figures.get(name)):
@@ -106,16 +110,16 @@ def _findings(figures: Mapping) -> Iterator[tuple[str, str]]:
 
 
 def _measured(name: str, part) -> bool:
-    """Whether every figure of a report's part that the judgment needs is there, and finite."""
+    """Whether every figure of a report's part that the judgment needs is present and finite."""
     if name == "landmarks" and part is None:
-        return True  # nobody gave any
+        return True  # landmarks are optional
     if part is None or len(part) == 0:
         return False
     if name == "linear_matrix":
         return bool(np.isfinite(np.asarray(part, np.float64)).all())
     if name == "inputs":
-        numbers = [x for role in ("fixed", "moving") for x in (part.get(role) or {}).get("spacing_mm") or [None]]
-    elif name == "similarity":
+        return all(_is_spacing((part.get(role) or {}).get("spacing_mm")) for role in SCANS)
+    if name == "similarity":
         numbers = [(part.get(when) or {}).get(key) for when in ("before", "after") for key in ("nmi", "lncc")]
     else:
         numbers = [part.get(key) for key in NEEDED[name]]
@@ -235,7 +239,7 @@ def _judge_confidence(confidence: Mapping | None) -> Iterator[tuple[str, str]]:
 
 
 def _good_reasons(figures: Mapping) -> list[str]:
-    """Why nothing speaks against the result; every figure but the landmarks' is there."""
+    """The reasons for "trustworthy"; every figure is present, except perhaps those of landmarks."""
     better = any(gain > SIMILARITY_TOLERANCE for gain in _gains(figures["similarity"]))
     reasons = [
         "The two scans match better than before."
@@ -266,11 +270,15 @@ def _gains(similarity: Mapping | None) -> Iterator[float | None]:
 
 
 def _voxel_mm(figures: Mapping) -> float | None:
-    """Mean voxel edge (geometric, mm) of the coarser of the two scans."""
+    """Mean spacing of the coarser of the two scans, mm; None where the report does not have it."""
     inputs = figures.get("inputs")
     if not _measured("inputs", inputs):
         return None
-    return max(float(np.prod(scan["spacing_mm"])) ** (1 / 3) for scan in inputs.values())
+    return max(Geometry((1, 1, 1), inputs[role]["spacing_mm"]).mean_spacing for role in SCANS)
+
+
+def _is_spacing(numbers: Sequence[float | None] | None) -> bool:
+    return numbers is not None and len(numbers) == DIMENSION and all(0 < _number(x) < math.inf for x in numbers)
 
 
 def _number(value: float | None) -> float:

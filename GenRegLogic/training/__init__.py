@@ -1,12 +1,12 @@
-"""Training of the network on made-up anatomy: nothing of any patient goes into the weights.
+"""Training of the network on synthetic anatomy: no patient data enter the weights.
 
     shapes        label maps of random shapes
-    motion        random deformations, their inverses and what they make of a pair
-    appearance    what a label map looks like in one scan
-    pairs         pairs of scans with the field between them, known exactly
-    losses        what is minimized
-    development   real pairs that the network is tried on while it trains; never learned from
-    loop          the training itself, resumable
+    motion        random deformations with their inverses, and the field between two of them
+    appearance    how a label map looks in a scan
+    pairs         pairs of scans with the exact field between them
+    losses        the loss functions
+    validation    real pairs on which the network is evaluated during the training, without learning from them
+    loop          the training loop, resumable
 
-Not needed to register; `scripts/train` runs it.
+Not needed for a registration; `scripts/train` runs it.
 """

@@ -1,4 +1,4 @@
-"""What one anatomy looks like in two scans: contrast, texture, noise, blur, bias, resolution, field of view."""
+"""The appearance of one anatomy in two scans: contrast, texture, noise, blur, bias, resolution, field of view."""
 
 from __future__ import annotations
 
@@ -10,10 +10,19 @@ from .shapes import noise_field, uniform, whole
 __all__ = ["contrasts", "degrade", "paint"]
 
 SAME_CONTRAST, INVERTED_CONTRAST = 1 / 3, 0.1
+"""Shares of the pairs whose two scans have the same and the inverted contrast."""
 
 
 def contrasts(count: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Two lists of label means in [0, 1]: the same (a third), inverted (a tenth) or independent."""
+    """Mean intensities of the labels in two scans.
+
+    Args:
+        count: Number of labels.
+        generator: Source of the random numbers.
+
+    Returns:
+        Two tensors (count,) in [0, 1]: equal up to noise (a third of the pairs), inverted (a tenth) or independent.
+    """
     first = torch.rand(count, generator=generator, device=generator.device)
     if uniform(generator, 0, 1) < 0.6:
         first[0] = 0.0  # air is dark in most scans
@@ -30,12 +39,22 @@ def contrasts(count: int, generator: torch.Generator) -> tuple[torch.Tensor, tor
 
 
 def paint(labels: torch.Tensor, means: torch.Tensor, texture: torch.Tensor, strength: float) -> torch.Tensor:
-    """(D, H, W) image of a label map; the texture is the anatomy's own and moves with it."""
+    """Image of a label map.
+
+    Args:
+        labels: (D, H, W) int64.
+        means: Mean intensity of each label.
+        texture: (D, H, W), a part of the anatomy that is deformed with it.
+        strength: Factor on the texture.
+
+    Returns:
+        (D, H, W).
+    """
     return means[labels] + strength * texture * (labels > 0)
 
 
 def degrade(image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """(D, H, W) as a scanner would give it, zero mean and unit deviation."""
+    """An image (D, H, W) with the artifacts of a scanner, of zero mean and unit standard deviation."""
     shape = image.shape
     if uniform(generator, 0, 1) < 0.5:
         image = image * torch.exp(uniform(generator, 0, 0.5) * noise_field(shape, 1, 48, generator)[0])  # bias field
@@ -54,7 +73,7 @@ def degrade(image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     if uniform(generator, 0, 1) < 0.15:
         image = image * (1 + uniform(generator, 0, 0.4) * torch.randn(shape, generator=generator, device=image.device))
     if uniform(generator, 0, 1) < 0.35:
-        image = _coarse(image, uniform(generator, 1.3, 2.2))  # scans are shown at twice their voxels
+        image = _coarse(image, uniform(generator, 1.3, 2.2))  # in use, the network receives scans upsampled by two
     if uniform(generator, 0, 1) < 0.25:
         image = _cropped(image, generator)
     return (image - image.mean()) / (image.std() + 1e-6)
@@ -69,7 +88,7 @@ def _thick_slices(image: torch.Tensor, generator: torch.Generator) -> torch.Tens
 
 
 def _coarse(image: torch.Tensor, factor: float) -> torch.Tensor:
-    """Larger voxels, interpolated back."""
+    """The image resampled to larger voxels and interpolated back."""
     coarse = F.interpolate(image[None, None], size=[max(4, round(n / factor)) for n in image.shape], mode="area")
     return F.interpolate(coarse, size=image.shape, mode="trilinear")[0, 0]
 
@@ -95,7 +114,7 @@ def _ringing(image: torch.Tensor, kept: float) -> torch.Tensor:
 
 
 def _cropped(image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """The field of view ends early on one side, or a region is missing."""
+    """The image with a smaller field of view on one side."""
     axis = whole(generator, 0, 3)
     n = image.shape[axis]
     width = whole(generator, 1, max(2, n // 5))

@@ -1,8 +1,9 @@
-"""The training itself: resumable at any step, the same numbers for the same seed on the same device.
+"""The training loop: resumable at any step, and reproducible for the same seed on the same device.
 
-Every step's pair follows from the seed and the step's number alone, so a run that is interrupted and goes on sees what
-an uninterrupted one would have seen. The learning rate is constant after a short rise, and the weights that are used
-are a running average, so training can go on as long as anyone likes. Real pairs are only looked at (`validation`).
+The pair of every step follows from the seed and the number of the step alone, so that an interrupted and resumed run
+uses the same pairs as an uninterrupted one. The learning rate is constant after a short warm-up, and the exported
+weights are a running average, so that a training can be continued at any time. Real pairs are used only for
+evaluation (`validation`).
 """
 
 from __future__ import annotations
@@ -21,35 +22,38 @@ from ..errors import InputError
 from ..network.model import Network
 from ..network.weights import load_weights, save_weights
 from .losses import losses
-from .pairs import make_pair
+from .pairs import Pair, make_pair
 from .validation import DevelopmentPair, Row, validate
 
 __all__ = ["Recipe", "Trainer"]
 
 VALIDATION_SEED = 10**9
-"""Where the seeds of the held-aside pairs begin; training never gets there."""
+"""First seed of the validation pairs; the seeds of training pairs are smaller."""
 
 SEED_STRIDE = 10**7
-"""Between the first pairs of two trainings."""
+"""Distance between the seeds of the first pairs of two trainings."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How the network is trained.
+    """The parameters of a training.
 
     Attributes:
         size: Voxels along each axis of the pairs.
-        batch: Pairs of one step.
+        batch: Pairs per step.
         rate: Learning rate of AdamW.
-        warm_up: Steps over which it rises.
-        decay: Of the weights (AdamW).
-        average: Of the running average of the weights, from step to step.
-        ramp: Steps over which the deformations grow to their full size.
-        first_amplitude: Their size at the beginning, as a share of the generator's largest.
-        amplitude: Their full size.
+        warm_up: Steps over which the learning rate rises.
+        decay: Weight decay of AdamW.
+        average: Share of the running average of the weights that is kept in each step.
+        ramp: Steps over which the deformations increase to their full size.
+        first_amplitude: Size of the deformations at the beginning, as a share of the generator's largest.
+        amplitude: Full size of the deformations, as the same share.
         clip: Largest norm of the gradient.
-        seed: Of everything.
-        half: Convolutions in bfloat16: several times as fast where the processor knows it.
+        seed: Seed of the initial weights and of the pairs, from 0 to 99.
+        half: Convolutions in bfloat16: several times as fast where the processor supports it.
+
+    Raises:
+        InputError: The seed is out of its range.
     """
 
     size: int = 64
@@ -74,15 +78,15 @@ class Recipe:
 
 
 class Trainer:
-    """Trains a network in a folder: checkpoint, learning curve, validation.
+    """Trains a network; checkpoint, learning curve and validation are kept in a folder.
 
     Args:
-        folder: Where checkpoint.pt and curve.csv live; made if missing, gone on from if there.
-        recipe: How.
-        device: Where.
-        say: Receives lines.
-        start: A weight file to begin with where the folder has no checkpoint yet.
-        development: Real pairs to look at now and then (development.csv); nothing is learned from them.
+        folder: Holds checkpoint.pt and curve.csv; created where it is missing. A checkpoint in it is resumed.
+        recipe: The parameters of the training.
+        device: Where to compute.
+        say: Called with each line of the log.
+        start: Weight file with the initial weights, used where the folder has no checkpoint.
+        development: Real pairs on which the network is evaluated regularly (development.csv), without learning.
     """
 
     def __init__(
@@ -124,7 +128,16 @@ class Trainer:
         validation_pairs: int = 16,
         develop_every: int = 1000,
     ) -> None:
-        """Train until `steps` in all or for so many seconds."""
+        """Train, and save a checkpoint at the end.
+
+        Args:
+            steps: Total number of steps, those of earlier runs included.
+            limit_s: Seconds after which this run ends.
+            save_every: Steps between checkpoints.
+            validate_every: Steps between validations on synthetic pairs.
+            validation_pairs: Number of these pairs.
+            develop_every: Steps between evaluations on the real pairs.
+        """
         started = time.perf_counter()
         while self.step < steps and time.perf_counter() - started < limit_s:
             before = time.perf_counter()
@@ -149,7 +162,7 @@ class Trainer:
         amplitude = recipe.first_amplitude + (recipe.amplitude - recipe.first_amplitude) * grown
         total: dict[str, float] = {}
         for number in range(recipe.batch):
-            pair = self._pair(recipe.seed * SEED_STRIDE + self.step * recipe.batch + number, amplitude)
+            pair = self.pair(recipe.seed * SEED_STRIDE + self.step * recipe.batch + number, amplitude)
             loss, figures = losses(self.network(pair.fixed, pair.moving), pair)
             (loss / recipe.batch).backward()
             for name, value in figures.items():
@@ -163,24 +176,25 @@ class Trainer:
                 mean.lerp_(value, 1 - keep)
         return total
 
-    def _pair(self, seed: int, amplitude: float):
+    def pair(self, seed: int, amplitude: float) -> Pair:
+        """The synthetic pair of a seed, on the device; `amplitude` is a share of the largest deformations, 0 to 1."""
         generator = torch.Generator(self.device).manual_seed(seed)
         with torch.no_grad():
             return make_pair((self.recipe.size,) * 3, amplitude, generator)
 
     def validate(self, count: int = 16) -> dict[str, float]:
-        """Figures of the averaged network on pairs that training never sees, at full amplitude."""
+        """Mean figures (see `losses`) of the averaged network on `count` validation pairs at full amplitude."""
         total: dict[str, float] = {}
         with torch.no_grad():
             for number in range(count):
-                pair = self._pair(VALIDATION_SEED + number, self.recipe.amplitude)
+                pair = self.pair(VALIDATION_SEED + number, self.recipe.amplitude)
                 _, figures = losses(self.averaged(pair.fixed, pair.moving), pair)
                 for name, value in figures.items():
                     total[name] = total.get(name, 0.0) + value / count
         return total
 
     def save(self) -> None:
-        """Write the checkpoint; the old one stays until the new one is complete."""
+        """Write the checkpoint; the previous one is kept until the new one is complete."""
         temporary = self._checkpoint.with_suffix(".part")
         torch.save(
             {
@@ -195,7 +209,7 @@ class Trainer:
         os.replace(temporary, self._checkpoint)
 
     def export(self, path: Path) -> str:
-        """Write the averaged weights as the engine reads them; returns their SHA-256."""
+        """Write the averaged weights as a file for `network.weights.load_weights`, and return its SHA-256."""
         return save_weights(self.averaged, path)
 
     def _resume(self) -> None:
@@ -204,7 +218,7 @@ class Trainer:
         self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds = state["step"], state["seconds"]
-        self._say(f"Going on from step {self.step} ({self.seconds / 3600:.2f} h so far).")
+        self._say(f"Resuming at step {self.step} ({self.seconds / 3600:.2f} h so far).")
 
     def _note(self, kind: str, figures: dict[str, float]) -> None:
         values = (f"{value:.5g}" for value in figures.values())

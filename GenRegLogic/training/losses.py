@@ -1,4 +1,4 @@
-"""What training minimizes: the error of the field at every scale, and taking a wrong neighbor for the right place."""
+"""The loss of the training: the endpoint error of the field at every scale, and a contrastive loss of the features."""
 
 from __future__ import annotations
 
@@ -11,19 +11,31 @@ from .pairs import Pair
 __all__ = ["losses"]
 
 TEMPERATURE = 0.1
+"""Divisor of the similarities in the contrastive loss."""
+
 DISTANCES = (1, 3)
-"""Of the wrong neighbors, voxels of the scale: near ones teach precision, far ones what a place is."""
+"""Distances of the negative examples, voxels of the scale: near ones train precision, far ones distinctiveness."""
 
 CONTRAST_WEIGHT, SMOOTHNESS_WEIGHT = 1.0, 0.02
 
 
 def at_stride(x: torch.Tensor, stride: int) -> torch.Tensor:
-    """What lies on the voxels of a coarser scale."""
+    """A tensor (N, C, D, H, W) at the voxels of a coarser scale."""
     return x[:, :, ::stride, ::stride, ::stride]
 
 
 def losses(output: Output, pair: Pair) -> tuple[torch.Tensor, dict[str, float]]:
-    """The loss of a pair, and its parts: endpoint error in voxels, share of right neighbors, and so on."""
+    """The loss of a pair.
+
+    Args:
+        output: The network's output for the pair.
+        pair: The pair with its true field.
+
+    Returns:
+        The loss, and figures for the log: "loss"; "error", the mean endpoint error of the finest field in voxels of the
+        input; "still", that of no field; "right_2" to "right_16", per stride the share of places whose features match
+        the true place better than its neighbors.
+    """
     error, contrast, right = 0.0, 0.0, []
     for level, stride in enumerate(STRIDES):
         truth, weight = at_stride(pair.field, stride), at_stride(pair.weight, stride)
@@ -51,9 +63,9 @@ def _mean(values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
 
 
 def _contrast(fixed: torch.Tensor, moving: torch.Tensor, truth: torch.Tensor, weight: torch.Tensor):
-    """Cross-entropy of the true place among its neighbors at several distances, and the share found right.
+    """Cross-entropy of the true place among its neighbors at several distances, and the share that matches best there.
 
-    The moving features are brought onto the fixed grid by the true field; a neighbor is a neighbor there.
+    The moving features are warped onto the fixed grid by the true field, and neighbors are those on that grid.
     """
     there = sample_at(moving, truth)
     right_place = (fixed * there).sum(dim=1)

@@ -17,21 +17,24 @@ VELOCITY_SCALES = (6, 12, 24, 48)
 """Voxels between the velocity's control points, at 64 voxels a side."""
 
 FULL_SCALE, LARGEST_SD = 24, 5.0
-"""What the velocity's noise is multiplied by at this scale and above (voxels, at 64 a side); below, by less."""
+"""Largest standard deviation of the velocity at this scale and above (voxels, at 64 voxels a side); less below it."""
 
 SQUARINGS = 6
+"""Squarings in the integration of the velocity."""
+
 AFFINE_SCALE, AFFINE_DEGREES, AFFINE_SHIFT = 0.10, 15.0, 0.05
+"""Largest scaling, rotation and shift (as a share of the size) of the affine part."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Motion:
-    """x -> A (x + u(x)), in voxels (x, y, z), with its inverse x -> A^-1 x + w(A^-1 x).
+    """A mapping x -> A (x + u(x)), in voxels (x, y, z), with its inverse x -> A^-1 x + w(A^-1 x).
 
     Attributes:
-        u: (1, 3, D, H, W) displacement of the velocity.
-        w: Its inverse.
-        matrix: (3, 3) about the grid's middle.
-        shift: (3,).
+        u: (1, 3, D, H, W) displacement, the integral of a velocity.
+        w: (1, 3, D, H, W) inverse of the displacement.
+        matrix: (3, 3) linear part of A, about the center of the grid.
+        shift: (3,) translation of A.
     """
 
     u: torch.Tensor
@@ -43,13 +46,13 @@ class Motion:
         return (torch.tensor(self.u.shape[:1:-1], device=self.u.device, dtype=torch.float32) - 1) / 2
 
     def __call__(self, places: torch.Tensor) -> torch.Tensor:
-        """(1, 3, D, H, W) places to places."""
+        """Map places (1, 3, D, H, W), voxels (x, y, z)."""
         moved = places + sample_places(self.u, places)
         middle = self._middle().view(1, 3, 1, 1, 1)
         return torch.einsum("ab,nbdhw->nadhw", self.matrix, moved - middle) + middle + self.shift.view(1, 3, 1, 1, 1)
 
     def inverse(self, places: torch.Tensor) -> torch.Tensor:
-        """The place that `__call__` carries here."""
+        """Map places by the inverse; for the shape see `__call__`."""
         middle = self._middle().view(1, 3, 1, 1, 1)
         back = (
             torch.einsum(
@@ -61,7 +64,13 @@ class Motion:
 
 
 def random_motion(shape: tuple[int, ...], amplitude: float, generator: torch.Generator) -> Motion:
-    """A deformation of random strength, at most `amplitude` (0 to 1) of the largest."""
+    """A random deformation.
+
+    Args:
+        shape: (D, H, W) of the grid.
+        amplitude: Upper limit of its strength, as a share (0 to 1) of the largest.
+        generator: Source of the random numbers.
+    """
     scale = min(shape) / 64
     coarse = tuple((n + 1) // 2 for n in shape)
     velocity = torch.zeros((3, *coarse), device=generator.device)
@@ -75,9 +84,17 @@ def random_motion(shape: tuple[int, ...], amplitude: float, generator: torch.Gen
 
 
 def between(fixed: Motion, moving: Motion, shape: tuple[int, ...]) -> torch.Tensor:
-    """(1, 3, D, H, W) voxels: where the place that a fixed voxel shows lies in the moving scan.
+    """The displacement field between two deformed copies of one anatomy.
 
-    With fixed(x) = L(f(x)) and moving(y) = L(m(y)) of one anatomy L: y = m^-1(f(x)).
+    With fixed(x) = L(f(x)) and moving(y) = L(m(y)) of an anatomy L, the field maps x to y = m^-1(f(x)).
+
+    Args:
+        fixed: f, from the fixed scan to the anatomy.
+        moving: m, from the moving scan to the anatomy.
+        shape: (D, H, W) of the scans.
+
+    Returns:
+        (1, 3, D, H, W) voxels (x, y, z), fixed -> moving.
     """
     device = fixed.u.device
     z, y, x = torch.meshgrid(*(torch.arange(n, device=device, dtype=torch.float32) for n in shape), indexing="ij")
@@ -86,7 +103,7 @@ def between(fixed: Motion, moving: Motion, shape: tuple[int, ...]) -> torch.Tens
 
 
 def _integrated(velocity: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-    """The displacement on the grid of `shape`; worked out on the velocity's, half as fine: it is that smooth."""
+    """The displacement on the grid of `shape`, integrated on the coarser grid of the velocity, which is smooth."""
     steps = [(m - 1) / (n - 1) for m, n in zip(velocity.shape[2:], shape)]
     scale = torch.tensor(steps[::-1], device=velocity.device).view(1, 3, 1, 1, 1)
     u = velocity * scale / 2**SQUARINGS
@@ -96,7 +113,7 @@ def _integrated(velocity: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
 
 
 def _affine(shape: tuple[int, ...], amplitude: float, generator: torch.Generator):
-    """Small: in use, the scans are aligned linearly before."""
+    """A small affine part: the network's input is aligned linearly before."""
 
     def small(limit: float) -> float:
         return uniform(generator, -limit, limit) * amplitude

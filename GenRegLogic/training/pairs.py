@@ -1,4 +1,4 @@
-"""A made-up pair of scans and the displacement between them."""
+"""A synthetic pair of scans and the displacement field between them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ __all__ = ["Pair", "make_pair"]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Pair:
-    """What training sees.
+    """A synthetic pair for training and validation.
 
     Attributes:
-        fixed: (1, 1, D, H, W), zero mean and unit deviation.
-        moving: The same.
+        fixed: (1, 1, D, H, W), zero mean and unit standard deviation.
+        moving: The same for the moving scan.
         field: (1, 3, D, H, W) voxels (x, y, z), fixed -> moving, exact.
-        weight: (1, 1, D, H, W): 1 where the place is in the moving scan, less in the background.
-        fixed_labels: (D, H, W).
-        moving_labels: (D, H, W).
+        weight: (1, 1, D, H, W): 1 in the body, `BACKGROUND_WEIGHT` in the background, and 0 where the field leads
+            outside the moving scan.
+        fixed_labels: (D, H, W) int64.
+        moving_labels: (D, H, W) int64.
     """
 
     fixed: torch.Tensor
@@ -36,16 +37,17 @@ class Pair:
 
 
 BACKGROUND_WEIGHT = 0.1
+"""Weight of the background relative to the body in the loss."""
 
 
 def make_pair(shape: tuple[int, ...], amplitude: float, generator: torch.Generator) -> Pair:
-    """One pair on a grid of (D, H, W) voxels; the generator's device does the work.
+    """A random pair, computed on the device of the generator.
 
     Args:
-        shape: Of the scans.
-        amplitude: 0 to 1, of the largest deformations; a pair has any share of it, down to none: a network that never
-            saw scans that lie right moves them.
-        generator: Decides everything.
+        shape: (D, H, W) of the scans.
+        amplitude: Upper limit of the deformations, as a share (0 to 1) of the largest. Each pair has a random share of
+            it, down to none: a network that was never trained on aligned scans would displace them.
+        generator: Source of all random numbers.
     """
     labels, count = label_map(shape, generator)
     texture = sum(noise_field(shape, 1, scale, generator)[0] for scale in (2, 4, 8)) / 3

@@ -1,4 +1,4 @@
-"""Label maps of random shapes: smoothed noise, ellipsoids, tubes, shells and sheets, on the device."""
+"""Label maps of random shapes: smoothed noise, ellipsoids, tubes, shells and sheets."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ import torch.nn.functional as F
 __all__ = ["label_map", "noise_field", "uniform"]
 
 LABELS = (6, 27)
+"""Range of the number of labels, the upper end excluded."""
+
 SCALES = (4, 8, 16, 32)
-"""Voxels between the noise's control points."""
+"""Distances between the control points of the noise, voxels."""
 
 AXIS_DEVIATION = (2 / 3) ** 0.5
-"""Of the noise, for every axis: 0.54 in all."""
+"""Factor on the standard deviation of the noise for each of the three axes: 0.54 altogether."""
 
 
 def uniform(generator: torch.Generator, low: float, high: float) -> float:
-    """A random number."""
+    """A random number in [low, high)."""
     return low + (high - low) * float(torch.rand((), generator=generator, device=generator.device))
 
 
@@ -28,9 +30,18 @@ def whole(generator: torch.Generator, low: int, high: int) -> int:
 
 
 def noise_field(shape: tuple[int, ...], channels: int, scale: float, generator: torch.Generator) -> torch.Tensor:
-    """(channels, D, H, W) smooth normal noise whose control points are `scale` voxels apart, equally strong everywhere.
+    """Smooth normal noise of the same standard deviation everywhere.
 
-    Cubic splines: linear interpolation would leave borders along the axes.
+    It is interpolated by cubic splines; linear interpolation would leave visible edges along the axes.
+
+    Args:
+        shape: (D, H, W).
+        channels: Number of independent channels.
+        scale: Distance between the control points, voxels.
+        generator: Source of the random numbers.
+
+    Returns:
+        (channels, D, H, W).
     """
     coarse = [max(2, round(n / scale) + 2) for n in shape]
     x = torch.randn((channels, *coarse), generator=generator, device=generator.device)
@@ -41,7 +52,7 @@ def noise_field(shape: tuple[int, ...], channels: int, scale: float, generator: 
 
 @functools.lru_cache(maxsize=64)
 def _spline(points: int, voxels: int, device: torch.device) -> torch.Tensor:
-    """(voxels, points) weights of control points at evenly spread voxels, of one length."""
+    """(voxels, points) spline weights of the control points at evenly spaced voxels; all rows have the same norm."""
     t = torch.linspace(0, points - 1, voxels, device=device)[:, None] - torch.arange(points, device=device)
     near, far = t.abs().clamp(max=1), t.abs().clamp(min=1, max=2)
     weights = torch.where(t.abs() < 1, 4 - 6 * near**2 + 3 * near**3, (2 - far) ** 3)
@@ -49,7 +60,15 @@ def _spline(points: int, voxels: int, device: torch.device) -> torch.Tensor:
 
 
 def label_map(shape: tuple[int, ...], generator: torch.Generator) -> tuple[torch.Tensor, int]:
-    """(D, H, W) int64 labels and their number; label 0 is the background around a body, if there is one."""
+    """A random label map.
+
+    Args:
+        shape: (D, H, W).
+        generator: Source of the random numbers.
+
+    Returns:
+        (D, H, W) int64 labels, and their number. In seven of ten maps label 0 is the background around a body.
+    """
     count = whole(generator, *LABELS)
     scores = torch.zeros((count, *shape), device=generator.device)
     for _ in range(whole(generator, 1, 3)):
@@ -66,7 +85,7 @@ def label_map(shape: tuple[int, ...], generator: torch.Generator) -> tuple[torch
 
 
 def _places(shape: tuple[int, ...], device: torch.device) -> torch.Tensor:
-    """(3, D, H, W) in [-1, 1]."""
+    """(3, D, H, W) coordinates (z, y, x) in [-1, 1]."""
     return torch.stack(torch.meshgrid(*(torch.linspace(-1, 1, n, device=device) for n in shape), indexing="ij"))
 
 
@@ -75,14 +94,14 @@ def _direction(generator: torch.Generator) -> torch.Tensor:
 
 
 def _ellipsoid(places: torch.Tensor, generator: torch.Generator, low: float, high: float, shift: float):
-    """Negative inside."""
+    """A function that is negative inside a random ellipsoid."""
     center = (torch.rand(3, generator=generator, device=places.device) * 2 - 1) * shift
     radii = torch.rand(3, generator=generator, device=places.device) * (high - low) + low
     return ((places - center.view(3, 1, 1, 1)) / radii.view(3, 1, 1, 1)).square().sum(dim=0).sqrt() - 1
 
 
 def _painted(labels: torch.Tensor, places: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:
-    """One more organ, tube, shell or sheet over what is there."""
+    """The label map with one more ellipsoid, tube, shell or sheet."""
     kind, label = whole(generator, 0, 4), whole(generator, 1, count)
     if kind == 0:
         inside = _ellipsoid(places, generator, 0.1, 0.5, 0.6) < 0

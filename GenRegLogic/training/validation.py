@@ -1,11 +1,11 @@
-"""Validation on real pairs while the network trains: looked at, never learned from.
+"""Validation on real pairs during the training; the network does not learn from them.
 
-Each pair is prepared and aligned linearly by the engine's own stages, once, and kept as arrays on one grid: that of the
-engine's proposals, about 200,000 voxels. What is scored is the network's field alone, without any refinement after it,
-beside no field at all (the linear mapping): mean Dice of the labels, mean distance of the landmarks.
+Each pair is prepared and aligned linearly once, by the stages of the engine, and kept as arrays on one grid: that of
+the proposals, about 200,000 voxels. The network's field is scored without any refinement, beside the linear mapping
+alone: mean Dice of the labels, mean distance of the landmarks.
 
-Places on the grid are voxels (x, y, z) of the fixed scan's canonical axes. A field maps fixed to moving before the
-linear part: a place x of the fixed grid lies at M (x + u(x)) in the moving scan.
+Places on the grid are voxels (x, y, z) along the fixed scan's canonical axes. A field maps fixed to moving before the
+linear part: a place x of the fixed grid is mapped to M (x + u(x)) in the moving scan.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = ["DevelopmentPair", "Row", "load_pairs", "validate"]
 
 CASES = "cases.json"
 FORMAT = 1
-"""Of the kept arrays; another number makes them anew."""
+"""Version of the kept arrays; those of another version are prepared again."""
 
 
 class Row(NamedTuple):
@@ -51,17 +51,17 @@ class Row(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class DevelopmentPair:
-    """Two real scans on one grid, and what is needed to score a field there. Arrays, on no device.
+    """Two real scans on one grid, with the labels and landmarks by which a field is scored.
 
     Attributes:
-        name: Of the pair.
-        fixed: (D, H, W) float32, zero mean and unit deviation over the grid, as in training.
+        name: Name of the pair.
+        fixed: (D, H, W) float32, zero mean and unit standard deviation over the grid, as in training.
         moving: The same of the moving scan under the linear mapping.
-        to_moving: (4, 4) float64, from voxels of the grid (x, y, z, 1) to the moving scan, LPS mm.
+        to_moving: (4, 4) float64, M, from voxels of the grid (x, y, z, 1) to the moving scan, LPS mm.
         fixed_points: (n, 3) float64 landmarks, voxels (x, y, z) of the grid; None without landmarks.
         moving_points: (n, 3) float64, LPS mm, row by row the same places.
         fixed_labels: (D, H, W) int16: 1, 2, … for the labels to score, 0 elsewhere; None without labels.
-        moving_labels: (d, h, w) int16, a grid of their own.
+        moving_labels: (d, h, w) int16 on a grid of its own, with the same numbers.
         to_labels: (4, 4) float64, from voxels of the grid to those of `moving_labels` (x, y, z, 1).
     """
 
@@ -76,10 +76,13 @@ class DevelopmentPair:
     to_labels: np.ndarray | None = None
 
     def score(self, u: torch.Tensor) -> dict[str, float]:
-        """ "dice" (mean over the labels, larger is better) and "tre_mm" (mean, smaller) under a field.
+        """Score a field.
 
         Args:
-            u: (3, D, H, W) displacement, voxels (x, y, z).
+            u: (3, D, H, W) displacement, voxels (x, y, z), fixed -> moving.
+
+        Returns:
+            "dice", the mean over the labels, where the pair has labels; "tre_mm", the mean, where it has landmarks.
         """
         figures = {}
         if self.fixed_labels is not None:
@@ -96,7 +99,7 @@ class DevelopmentPair:
 
 
 def _looked_up(labels: np.ndarray, to_labels: np.ndarray, u: torch.Tensor) -> np.ndarray:
-    """(D, H, W): the nearest label to where a field (3, D, H, W), voxels, carries every voxel; 0 beyond the map."""
+    """(D, H, W): the label nearest to the place to which a field (3, D, H, W) maps each voxel; 0 outside the map."""
     matrix = torch.from_numpy(to_labels).float()
     z, y, x = torch.meshgrid(*(torch.arange(n, dtype=torch.float32) for n in u.shape[1:]), indexing="ij")
     places = (torch.stack([x, y, z]) + u.float().cpu()).reshape(3, -1)
@@ -109,7 +112,7 @@ def _looked_up(labels: np.ndarray, to_labels: np.ndarray, u: torch.Tensor) -> np
 
 
 def _dice(fixed: np.ndarray, moving: np.ndarray) -> float:
-    """Mean Dice over the labels that either map has; not a number where there is none."""
+    """Mean Dice over the labels that at least one map has; NaN where there is none."""
     count = int(max(fixed.max(), moving.max())) + 1
     sizes = np.bincount(fixed.ravel(), minlength=count) + np.bincount(moving.ravel(), minlength=count)
     both = np.bincount(fixed[fixed == moving], minlength=count)
@@ -120,9 +123,9 @@ def _dice(fixed: np.ndarray, moving: np.ndarray) -> float:
 
 @torch.no_grad()
 def validate(network: Network, pairs: list[DevelopmentPair]) -> list[Row]:
-    """Figures of the network's field on every pair, and of none.
+    """Score the network's field and the linear mapping alone on every pair.
 
-    Runs without gradients: nothing of these pairs ever gets into the weights.
+    It runs without gradients, so that the weights cannot learn from these pairs.
     """
     device = next(network.parameters()).device
     rows = []
@@ -140,17 +143,17 @@ def validate(network: Network, pairs: list[DevelopmentPair]) -> list[Row]:
 def load_pairs(
     folder: Path, kept: Path, device: torch.device, say: Callable[[str], None] = lambda line: None
 ) -> list[DevelopmentPair]:
-    """The pairs of a folder's cases.json, prepared; a pair that was prepared before is taken as it was kept.
+    """The prepared pairs of a folder's cases.json; pairs that were prepared before are read from `kept`.
 
     Args:
         folder: Holds cases.json: {"cases": [{"name", "fixed", "moving", and "fixed_labels", "moving_labels", "labels"
             or "fixed_points", "moving_points"}]}, paths relative to the folder.
-        kept: Where prepared pairs are kept (.npz); made if missing.
-        device: Where to prepare.
-        say: Receives a line for every pair that is prepared.
+        kept: Folder of the prepared pairs (.npz); created where it is missing.
+        device: Where to compute the preparation.
+        say: Called with a line for every pair that has to be prepared.
 
     Raises:
-        InputError: The folder or a file of it is missing or unusable.
+        InputError: The folder or one of its files is missing or unusable.
     """
     folder, kept = Path(folder), Path(kept)
     cases = _read_cases(folder)
@@ -185,7 +188,7 @@ def _read_cases(folder: Path) -> list[dict]:
 
 
 def _problem(case: object) -> str | None:
-    """What makes a case unusable, in a sentence."""
+    """Why a case is unusable, in a sentence, or None."""
     if not isinstance(case, dict) or not isinstance(case.get("name"), str) or not case["name"]:
         return "every pair needs a name."
     if Path(case["name"]).name != case["name"]:
@@ -197,14 +200,14 @@ def _problem(case: object) -> str | None:
 
 
 def _files(case: Mapping) -> list[str]:
-    """Keys of the files that a case needs."""
+    """Keys of the files that a case must name."""
     keys = ["fixed", "moving"]
     keys += ["fixed_labels", "moving_labels"] if case.get("labels") else []
     return keys + (["fixed_points", "moving_points"] if "fixed_points" in case else [])
 
 
 def _fingerprint(case: Mapping, folder: Path) -> str:
-    """Changes with the files of a case and with what is kept of them."""
+    """A checksum that changes with the files of a case and with the format of the kept arrays."""
     digest = hashlib.sha256(json.dumps([FORMAT, case], sort_keys=True).encode())
     for key in _files(case):
         path = folder / case[key]
@@ -223,7 +226,7 @@ def _keep(pair: DevelopmentPair, path: Path, source: str) -> None:
 
 
 def _read_kept(path: Path, name: str, source: str) -> DevelopmentPair | None:
-    """A kept pair; None where there is none, or one of other files, or a damaged one."""
+    """A kept pair; None where it is missing, damaged or was prepared from other files."""
     with contextlib.suppress(OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile):
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
@@ -279,7 +282,7 @@ def _labels(case: Mapping, folder: Path, grid: Geometry, to_moving: np.ndarray) 
 
 
 def _numbered(labels: np.ndarray, values: list[int]) -> np.ndarray:
-    """1 where the first value is, 2 where the second, 0 where none of them."""
+    """Labels renumbered by their position in `values`, from 1; 0 for all others."""
     order = np.argsort(values)
     at = np.searchsorted(values, labels, sorter=order).clip(max=len(values) - 1)
     number = order[at]
@@ -287,7 +290,7 @@ def _numbered(labels: np.ndarray, values: list[int]) -> np.ndarray:
 
 
 def _cropped(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The box of all labels, and what brings indices (x, y, z, 1) into it."""
+    """The labels cropped to their bounding box, and the (4, 4) matrix from indices (x, y, z, 1) to those in the box."""
     shift = np.eye(4)
     for axis in range(3):
         used = np.flatnonzero(labels.any(axis=tuple(other for other in range(3) if other != axis)))

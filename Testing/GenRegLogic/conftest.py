@@ -38,7 +38,7 @@ GRIDS = {
 
 @pytest.fixture(params=GRIDS.values(), ids=GRIDS.keys())
 def grid(request):
-    """Each of the grids that every geometric result must hold on."""
+    """Each of the grids on which every geometric result must be correct."""
     return request.param
 
 
@@ -49,7 +49,7 @@ def oblique_grid():
 
 @pytest.fixture
 def make_field():
-    """Smooth fields without folds; `amplitude` in units of the smallest extent / 20."""
+    """Makes smooth fields; `amplitude` is in units of the smallest extent / 20, and at 1 they do not fold."""
 
     def make(geometry, amplitude=1.0, seed=0):
         random = np.random.default_rng(seed)
@@ -67,7 +67,7 @@ def make_field():
 
 @pytest.fixture
 def affine():
-    """A large linear mapping: turned, scaled, sheared and 80 mm away."""
+    """A large linear mapping: rotated, scaled, sheared and shifted by up to 80 mm."""
     matrix = np.eye(4)
     matrix[:3, :3] = rotation(0.2, 0.1, -0.3) @ (np.diag([1.1, 0.95, 1.05]) + [[0, 0.05, 0], [0, 0, 0], [0.02, 0, 0]])
     matrix[:3, 3] = (80.0, -60.0, 40.0)
@@ -76,7 +76,7 @@ def affine():
 
 @pytest.fixture
 def make_volume():
-    """A smooth image with noise on a grid, of any dtype."""
+    """Makes smooth images with noise on a grid, of any dtype."""
 
     def make(geometry, dtype=np.float32, seed=0):
         random = np.random.default_rng(seed)
@@ -89,7 +89,7 @@ def make_volume():
 
 @pytest.fixture
 def make_points():
-    """Points inside a grid, LPS mm, at least `margin` voxels from its outer voxel centers."""
+    """Makes points inside a grid, LPS mm, at least `margin` voxels from its outer voxel centers."""
 
     def make(geometry, count=200, margin=0.0, seed=0):
         index = np.random.default_rng(seed).uniform(margin, np.array(geometry.size) - 1 - margin, (count, 3))
@@ -99,11 +99,11 @@ def make_points():
 
 
 class Scene:
-    """A body with texture that is known at every point of space, so that it can be scanned on any grid.
+    """A body with texture that is defined at every point of space, so that it can be scanned on any grid.
 
     Args:
         extent_mm: Longest axis of the body.
-        seed: Of the texture.
+        seed: Seed of the texture.
     """
 
     BLOBS = 160
@@ -126,7 +126,7 @@ class Scene:
         return (100 + 60 * texture) / (1 + np.exp(-np.clip(depth / 0.03, -50, 50)))
 
     def inside(self, points, depth=0.1):
-        """Which (n, 3) points lie in the body, at least a share `depth` of its radius below the surface."""
+        """Which (n, 3) points lie in the body, at least a share `depth` of its radius below its surface."""
         return np.linalg.norm(points / self.radii, axis=1) < 1 - depth
 
     def points(self, count=200, depth=0.15, seed=0):
@@ -135,14 +135,14 @@ class Scene:
         return candidates[self.inside(candidates, depth)][:count]
 
     def scan(self, geometry, placed=lambda points: points, look=lambda values: values, noise=0.5, seed=0):
-        """The volume seen on a grid.
+        """A scan of the scene on a grid.
 
         Args:
             geometry: The grid.
-            placed: (n, 3) points of the grid's space to the points of the scene that are seen there.
-            look: Intensities to the intensities of another modality.
-            noise: Standard deviation.
-            seed: Of the noise.
+            placed: Maps (n, 3) points of the scan, LPS mm, to points of the scene.
+            look: Maps intensities to those of another modality.
+            noise: Standard deviation of the noise.
+            seed: Seed of the noise.
         """
         k, j, i = np.meshgrid(*(np.arange(n) for n in geometry.shape), indexing="ij")
         points = geometry.to_world(np.stack([i, j, k], axis=-1).reshape(-1, 3))
@@ -152,14 +152,14 @@ class Scene:
 
 
 def centered(size, spacing, direction=None, center=(0.0, 0.0, 0.0)):
-    """A grid whose middle is at `center`, LPS mm."""
+    """A grid whose center is at `center`, LPS mm."""
     direction = np.eye(3) if direction is None else direction
     corner = np.array(center) - (direction * spacing) @ (np.array(size) - 1) / 2
     return Geometry(size, spacing, tuple(corner), direction)
 
 
 def motion(extent_mm=110.0, largest_mm=8.0, seed=1, count=6):
-    """A smooth diffeomorphism, known exactly both ways (a `phantom.Flow`)."""
+    """A smooth diffeomorphism with a known inverse (a `phantom.Flow`)."""
     random = np.random.default_rng(seed)
     centers = random.uniform(-0.35, 0.35, (count, 3)) * extent_mm
     widths = extent_mm * random.uniform(0.18, 0.28, count)
@@ -170,7 +170,7 @@ def motion(extent_mm=110.0, largest_mm=8.0, seed=1, count=6):
 
 
 def stored_otherwise(volume, order=(2, 0, 1), flips=(0,)):
-    """The same voxels at the same places, in another axis order and with axes run backward."""
+    """The same voxels at the same places, in another axis order and with reversed axes."""
     geometry, array = volume.geometry, volume.array
     corner = np.zeros(3)
     direction = geometry.direction.copy()
@@ -191,7 +191,7 @@ def stored_otherwise(volume, order=(2, 0, 1), flips=(0,)):
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Two scans of one scene and the truth between them (a callable, fixed points to moving points)."""
+    """Two scans of one scene and the true mapping between them (a callable, fixed points to moving points)."""
 
     fixed: Volume
     moving: Volume
@@ -204,12 +204,12 @@ class Pair:
         return self.scene.points()
 
     def error(self, transform):
-        """(200,) mm: how far a transform misses the truth inside the body."""
+        """(200,) mm: the error of a transform inside the body."""
         return np.linalg.norm(transform(self.points) - self.truth(self.points), axis=1)
 
     @property
     def start(self):
-        """(200,) mm: how far the headers alone miss it."""
+        """(200,) mm: the error of the headers alone, the identity."""
         return np.linalg.norm(self.points - self.truth(self.points), axis=1)
 
 
@@ -219,7 +219,7 @@ STRAIGHT_GRID = centered(MOVING_GRID.size, MOVING_GRID.spacing)
 
 
 def make_scene_pair(fixed=FIXED_GRID, moving=STRAIGHT_GRID, flow=None, look=lambda values: values, scene=None):
-    """A pair whose moving scan shows the scene after `flow`."""
+    """A pair whose moving scan shows the scene deformed by `flow`."""
     scene = scene or Scene()
     flow = flow or motion()
     return Pair(scene.scan(fixed), scene.scan(moving, flow.inverse(), look, seed=1), flow, scene)
@@ -239,25 +239,25 @@ def oblique_pair():
 
 @pytest.fixture(scope="session")
 def two_contrasts():
-    """The pair with a moving scan of inverted, bent contrast."""
+    """The pair with a moving scan of inverted, nonlinear contrast."""
     return make_scene_pair(look=lambda values: 200 * np.exp(-values / 80) * (values > 20))
 
 
 @pytest.fixture(scope="session")
 def registered(pair):
-    """The pair's registration with the defaults."""
+    """The registration of the pair with the default settings."""
     return register(pair.fixed, pair.moving)
 
 
 LINEAR = np.eye(4)
 LINEAR[:3, :3] = rotation(0.1, -0.2, 0.3) @ np.diag([1.1, 0.9, 1.0])
 LINEAR[:3, 3] = (30.0, -20.0, 50.0)
-"""Turned, stretched and shifted, LPS mm."""
+"""Rotated, stretched and shifted, LPS mm."""
 
 
 @pytest.fixture(params=["as it is", "in another order", "left-handed"])
 def stored(request, grid, make_volume):
-    """Each grid, stored in three ways."""
+    """Each grid with its axes stored in three ways."""
     volume = make_volume(grid)
     if request.param == "in another order":
         volume = stored_otherwise(volume, (2, 0, 1), (0, 1))

@@ -1,4 +1,4 @@
-"""The kinds of failure."""
+"""The exceptions of the engine."""
 
 import pytest
 
@@ -6,6 +6,5 @@ from GenRegLogic.errors import Cancelled, DependencyError, GenRegError, InputErr
 
 
 @pytest.mark.parametrize("kind", [InputError, ResourceError, DependencyError, WorkerError, Cancelled])
-def test_a_caller_can_catch_every_kind_at_once(kind):
-    with pytest.raises(GenRegError, match="what is wrong"):
-        raise kind("what is wrong")
+def test_every_exception_is_a_genreg_error(kind):
+    assert issubclass(kind, GenRegError)

@@ -1,4 +1,4 @@
-"""The figures of `genreg evaluate`, against the project's common referee where its checkout is at hand."""
+"""The figures of `evaluate`, compared with the project's referee where it is beside the checkout."""
 
 import importlib.util
 from pathlib import Path
@@ -13,6 +13,7 @@ from GenRegLogic.files.points import read_points, write_points
 from GenRegLogic.files.transforms import read_transform, write_transform
 from GenRegLogic.space.field import AffineTransform, DisplacementField
 from GenRegLogic.space.volume import Volume
+from GenRegLogic.space.warp import warp_image
 
 REFEREE = Path(__file__).resolve().parents[2].parent / "shared" / "bench" / "score.py"
 
@@ -52,7 +53,7 @@ def read_case(folder, case):
 
 @pytest.mark.parametrize("amplitude", [1.0, 6.0], ids=["without folds", "with folds"])
 @pytest.mark.parametrize("ending", [".nrrd", ".h5"])
-def test_every_figure_of_the_referee_is_the_same(referee, tmp_path, case, grid, make_field, amplitude, ending):
+def test_all_figures_agree_with_the_referee(referee, tmp_path, case, grid, make_field, amplitude, ending):
     path = tmp_path / f"t{ending}"
     write_transform(make_field(grid, amplitude), path)
     expected = referee.score(case, tmp_path, path)
@@ -61,7 +62,7 @@ def test_every_figure_of_the_referee_is_the_same(referee, tmp_path, case, grid, 
         assert figures[name] == pytest.approx(expected[name], rel=1e-4, abs=1e-5), name
 
 
-def test_the_identity_scores_as_the_referee_says(referee, tmp_path, case):
+def test_the_figures_of_the_identity_agree_with_the_referee(referee, tmp_path, case):
     expected = referee.score(case, tmp_path, "identity")
     figures = evaluate(transform=AffineTransform.identity(), pairs=case["labels"], **read_case(tmp_path, case))
     for name in ("dice", "dice_min", "tre_mm", "tre_p90_mm", "folds_pct", "ndv_pct", "sdlogj"):
@@ -70,9 +71,7 @@ def test_the_identity_scores_as_the_referee_says(referee, tmp_path, case):
     assert figures["nmi_before"] == pytest.approx(figures["nmi_after"], rel=1e-6)
 
 
-def test_a_perfect_transform_scores_perfectly(grid, make_field, make_volume, make_points):
-    from GenRegLogic.space.warp import warp_image
-
+def test_a_perfect_transform_has_perfect_figures(grid, make_field, make_volume, make_points):
     field, moving = make_field(grid), make_volume(grid)
     fixed, points = warp_image(moving, field, grid), make_points(grid, 20, margin=2.0)
     figures = evaluate(fixed, moving, field, fixed_points=points, moving_points=field(points))
@@ -82,13 +81,13 @@ def test_a_perfect_transform_scores_perfectly(grid, make_field, make_volume, mak
     assert figures["inverse_max_mm"] <= 0.01
 
 
-def test_a_field_on_another_grid_is_resampled_to_the_fixed_one(grid, oblique_grid, make_field, make_volume):
+def test_a_field_on_another_grid_is_resampled_to_the_fixed_grid(grid, oblique_grid, make_field, make_volume):
     still = DisplacementField(np.zeros((*oblique_grid.shape, 3)), oblique_grid)
     figures = evaluate(make_volume(grid), make_volume(grid), still)
     assert figures["min_det"] == figures["max_det"] == 1.0
 
 
-def test_labels_in_common_are_found_by_themselves(grid, make_volume):
+def test_by_default_the_labels_that_both_maps_have_are_compared(grid, make_volume):
     image = make_volume(grid)
     a, b = np.zeros(grid.shape, np.uint8), np.zeros(grid.shape, np.uint8)
     a[2:6], a[8], b[2:6], b[10] = 1, 5, 1, 6
@@ -99,7 +98,7 @@ def test_labels_in_common_are_found_by_themselves(grid, make_volume):
     assert figures["dice"] == figures["dice_min"] == 1.0
 
 
-def test_no_label_in_common_is_refused(grid, make_volume):
+def test_label_maps_without_a_common_label_are_refused(grid, make_volume):
     image, zeros = make_volume(grid), np.zeros(grid.shape, np.uint8)
     with pytest.raises(InputError, match="no label in common"):
         evaluate(
@@ -112,7 +111,7 @@ def test_no_label_in_common_is_refused(grid, make_volume):
 
 
 @pytest.mark.parametrize("given", ["fixed_points", "moving_points"])
-def test_landmarks_of_one_scan_only_are_refused(grid, make_volume, make_points, given):
+def test_landmarks_of_one_scan_alone_are_refused(grid, make_volume, make_points, given):
     image = make_volume(grid)
     with pytest.raises(InputError, match="points of both scans"):
         evaluate(image, image, AffineTransform.identity(), **{given: make_points(grid)})

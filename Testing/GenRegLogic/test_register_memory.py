@@ -1,4 +1,4 @@
-"""A run for which memory is short."""
+"""Registrations with too little memory."""
 
 import importlib
 import itertools
@@ -17,7 +17,7 @@ QUICK = Settings(init="none", iterations=2)
 
 class TestMemory:
     def run_out(self, monkeypatch, times, error=None):
-        """Lets the stage of refinement run out of memory the first few times."""
+        """Makes the refinement run out of memory in its first `times` calls."""
         from GenRegLogic.stages import refine
 
         real, count = refine.Refiner.run, itertools.count()
@@ -29,7 +29,7 @@ class TestMemory:
 
         monkeypatch.setattr(refine.Refiner, "run", run)
 
-    def test_when_it_runs_out_a_smaller_plan_is_taken_and_said(self, pair, monkeypatch):
+    def test_after_running_out_of_memory_a_smaller_plan_is_used_with_a_note(self, pair, monkeypatch):
         self.run_out(monkeypatch, 1)
         result = register(pair.fixed, pair.moving, Settings(init="none"))
         assert any("Memory ran out" in note for note in result.report["notes"])
@@ -44,35 +44,39 @@ class TestMemory:
             RuntimeError("MPS backend out of memory"),
         ],
     )
-    def test_the_cpus_end_of_memory_is_the_same(self, pair, monkeypatch, error):
+    def test_running_out_of_memory_on_the_cpu_is_recognized(self, pair, monkeypatch, error):
         self.run_out(monkeypatch, 1, error)
         result = register(pair.fixed, pair.moving, QUICK)
         assert any("Memory ran out" in note for note in result.report["notes"])
 
-    def test_when_it_runs_out_twice_it_is_refused_with_one_sentence(self, pair, monkeypatch):
+    def test_running_out_of_memory_twice_is_refused_with_one_sentence(self, pair, monkeypatch):
         self.run_out(monkeypatch, 2)
         with pytest.raises(ResourceError, match="memory is too small") as caught:
             register(pair.fixed, pair.moving, QUICK)
         assert "\n" not in str(caught.value)
 
-    def test_another_error_is_not_taken_for_it(self, pair, monkeypatch):
+    def test_another_error_is_raised_unchanged(self, pair, monkeypatch):
         self.run_out(monkeypatch, 1, RuntimeError("a bug"))
         with pytest.raises(RuntimeError, match="a bug"):
             register(pair.fixed, pair.moving, QUICK)
 
-    def test_a_smaller_plan_before_the_run_is_said(self, pair, monkeypatch):
+    def test_a_smaller_plan_before_the_run_has_a_note(self, pair, monkeypatch):
         monkeypatch.setattr(register_module, "free_memory", lambda device: 24_000_000)
         monkeypatch.setattr("GenRegLogic.machine.estimate.SMALLEST_PLAN", 1000)
         result = register(pair.fixed, pair.moving, QUICK)
         assert any("coarser working grid" in note for note in result.report["notes"])
 
-    def test_without_any_memory_it_is_refused_before_the_run(self, pair, monkeypatch):
+    def test_without_free_memory_a_registration_is_refused_before_it_starts(self, pair, monkeypatch):
         monkeypatch.setattr(register_module, "free_memory", lambda device: 1000)
+        told = []
         with pytest.raises(ResourceError, match="close other programs"):
-            register(pair.fixed, pair.moving)
+            register(pair.fixed, pair.moving, on_progress=told.append)
+        assert told == []
 
-    def test_the_progress_never_goes_back_after_running_out(self, pair, monkeypatch):
+    def test_after_running_out_of_memory_the_progress_starts_again_and_ends_at_one(self, pair, monkeypatch):
         self.run_out(monkeypatch, 1)
         told = []
         register(pair.fixed, pair.moving, QUICK, on_progress=told.append)
-        assert all(0 <= progress.fraction <= 1 for progress in told)
+        stages = [name for name, _ in itertools.groupby(progress.stage for progress in told)]
+        assert stages == ["prepare", "linear", "propose", "refine", "prepare", "linear", "propose", "refine", "finish"]
+        assert told[-1].fraction == pytest.approx(1)

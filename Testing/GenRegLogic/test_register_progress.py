@@ -1,4 +1,4 @@
-"""What a caller hears of a run, and how the caller stops it."""
+"""The progress that a caller receives, and how the caller stops a run."""
 
 import pytest
 
@@ -29,7 +29,7 @@ class TestProgress:
         assert fractions[0] == 0
         assert 0.9 < fractions[-1] <= 1
 
-    def test_all_stages_come_in_order(self, told):
+    def test_the_stages_are_reported_in_order(self, told):
         assert list(dict.fromkeys(progress.stage for progress, _ in told)) == [
             "prepare",
             "linear",
@@ -38,18 +38,18 @@ class TestProgress:
             "finish",
         ]
 
-    def test_the_refinement_tells_its_objective(self, told):
+    def test_the_objective_is_reported_during_the_refinement_only(self, told):
         assert any(progress.objective is not None for progress, _ in told if progress.stage == "refine")
         assert all(progress.objective is None for progress, _ in told if progress.stage != "refine")
 
-    def test_the_refinement_tells_where_it_is(self, told):
+    def test_level_and_iteration_are_reported_during_the_refinement_only(self, told):
         places = [(progress.level, progress.iteration) for progress, _ in told if progress.stage == "refine"]
-        told_places = [place for place in places if place != (None, None)]
-        assert told_places == sorted(set(told_places))
-        assert {level for level, _ in told_places} == {0, 1, 2, 3}
+        places = [place for place in places if place != (None, None)]
+        assert places == sorted(set(places))
+        assert {level for level, _ in places} == {0, 1, 2, 3}
         assert all(progress.level is None for progress, _ in told if progress.objective is None)
 
-    def test_during_refinement_the_current_field_can_be_had(self, told, pair):
+    def test_the_current_field_is_available_during_the_refinement(self, told, pair):
         fields = [field for _, field in told if field is not None]
         assert len(fields) > 3
         assert all(isinstance(field, DisplacementField) for field in fields)
@@ -57,14 +57,14 @@ class TestProgress:
 
     @staticmethod
     def answer_in(stage, word):
-        """`on_progress` and `cancel` that say a word as soon as a stage has begun."""
+        """`on_progress` and `cancel` that answer a word as soon as a stage has begun."""
         current = []
         return {
             "on_progress": lambda progress: current.append(progress.stage),
             "cancel": lambda: word if current and current[-1] == stage else None,
         }
 
-    def test_keep_gives_the_best_so_far(self, pair):
+    def test_keep_returns_the_best_field_so_far(self, pair):
         result = register(pair.fixed, pair.moving, **self.answer_in("refine", "keep"))
         assert result.report["stopped_early"]
         assert result.report["verdict"]["status"] == "check"
@@ -75,15 +75,15 @@ class TestProgress:
         result = register(pair.fixed, pair.moving, **self.answer_in("refine", "keep"))
         assert len(result.report["objective"]) < 0.3 * len(registered.report["objective"])
 
-    def test_keep_before_the_refinement_gives_a_result_too(self, pair):
+    def test_keep_before_the_refinement_returns_a_result(self, pair):
         result = register(pair.fixed, pair.moving, **self.answer_in("linear", "keep"))
         assert result.report["stopped_early"]
         assert len(result.report["objective"]) < 5
 
     @pytest.mark.parametrize("stage", ["prepare", "linear", "propose", "refine", "finish"])
-    def test_abort_ends_it_in_every_stage(self, pair, stage):
+    def test_abort_ends_the_run_in_every_stage(self, pair, stage):
         with pytest.raises(Cancelled):
             register(pair.fixed, pair.moving, QUICK, **self.answer_in(stage, "abort"))
 
-    def test_a_run_to_the_end_was_not_stopped(self, registered):
+    def test_a_complete_run_was_not_stopped_early(self, registered):
         assert not registered.report["stopped_early"]

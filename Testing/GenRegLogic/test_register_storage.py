@@ -1,4 +1,4 @@
-"""The same scans stored otherwise give the same mapping."""
+"""The mapping does not depend on how the scans are stored."""
 
 import numpy as np
 import pytest
@@ -17,8 +17,6 @@ def oblique(oblique_pair):
 
 
 class TestStorage:
-    """The same scans, stored otherwise: the mapping must not change."""
-
     @pytest.mark.parametrize(
         ("fixed", "moving"),
         [
@@ -35,7 +33,6 @@ class TestStorage:
         assert difference.max() < 0.1
 
     def test_a_shifted_origin_shifts_the_mapping(self, registered, pair):
-        """Both scans carried to another place of the world."""
         offset = np.array([400.0, -250.0, 1300.0])
 
         def moved(volume):
@@ -58,7 +55,7 @@ class TestStorage:
         difference = again.forward(pair.points / 16) * 16 - registered.forward(pair.points)
         assert np.linalg.norm(difference, axis=1).max() < 0.3
 
-    def test_both_scans_with_a_turned_direction_matrix_give_the_same_mapping_turned(self, registered, pair):
+    def test_rotating_both_scans_rotates_the_mapping(self, registered, pair):
         turn = AffineTransform(np.block([[rotation(0.3, -0.2, 0.25), np.zeros((3, 1))], [np.zeros((1, 3)), 1.0]]))
 
         def turned(volume):
@@ -75,10 +72,10 @@ class TestStorage:
         difference = np.linalg.norm(oblique.forward(pair.points) - registered.forward(pair.points), axis=1)
         assert difference.mean() < OBLIQUE_TOLERANCE_MM < 0.2 * min(FIXED_GRID.spacing)
 
-    def test_the_mapping_is_as_good_on_an_oblique_moving_grid(self, registered, pair, oblique, oblique_pair):
+    def test_the_mapping_is_as_accurate_on_an_oblique_moving_grid(self, registered, pair, oblique, oblique_pair):
         assert oblique_pair.error(oblique.forward).mean() < 1.2 * pair.error(registered.forward).mean()
 
 
 OBLIQUE_TOLERANCE_MM = 0.4
-"""A seventh of a voxel. The two scans are not the same samples (other noise, other places of the voxels), and
-interpolation blurs each in its own way; 0.28 mm was measured, 0.13 to 0.24 mm without noise."""
+"""A seventh of a voxel. The two scans are different samples (other noise, other voxel positions), and interpolation
+blurs them differently; 0.28 mm was measured, 0.13 to 0.24 mm without noise."""

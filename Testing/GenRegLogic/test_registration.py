@@ -1,4 +1,4 @@
-"""What a registration gives back, and its files."""
+"""The result of a registration, and how it is saved."""
 
 import json
 
@@ -18,12 +18,12 @@ def names(folder):
 
 
 class TestInverse:
-    def test_the_report_is_left_as_it_was(self, result):
+    def test_computing_it_does_not_change_the_report(self, result):
         before = json.dumps(result.report)
         result.inverse()
         assert json.dumps(result.report) == before
 
-    def test_the_report_to_go_with_it_has_its_own_error_and_verdict(self, result, monkeypatch):
+    def test_the_report_with_the_inverse_has_its_error_and_a_new_verdict(self, result, monkeypatch):
         monkeypatch.setitem(result.report, "inverse_error", {"mean_mm": 99.0, "max_mm": 99.0})
         monkeypatch.setitem(result.report, "verdict", {"status": "made up", "reasons": []})
         report = result.report_with_inverse()
@@ -33,18 +33,18 @@ class TestInverse:
 
 
 class TestSave:
-    def test_a_folder_gets_everything(self, result, tmp_path):
+    def test_a_missing_folder_is_created_and_receives_every_result(self, result, tmp_path):
         written = result.save(tmp_path / "new")
-        assert names(tmp_path / "new") == sorted(path.name for path in written.values())
         assert set(written) == {"transform", "inverse", "warped", "report", "page"}
+        assert names(tmp_path / "new") == sorted(path.name for path in written.values())
 
-    def test_only_what_is_named_is_written(self, result, tmp_path):
+    def test_without_a_folder_only_the_named_files_are_written(self, result, tmp_path):
         result.save(transform=tmp_path / "field.nrrd", report=tmp_path / "report.json")
         assert names(tmp_path) == ["field.nrrd", "report.json"]
         field = read_transform(tmp_path / "field.nrrd")
         np.testing.assert_array_equal(field.array, result.forward.rounded().array)
 
-    def test_the_report_beside_an_inverse_is_about_that_inverse(self, result, tmp_path):
+    def test_a_report_saved_with_an_inverse_has_the_error_of_that_inverse(self, result, tmp_path):
         result.save(inverse=tmp_path / "inverse.nii.gz", report=tmp_path / "report.json")
         assert json.loads((tmp_path / "report.json").read_text())["inverse_error"] == result.inverse_error()
 
@@ -59,17 +59,42 @@ class TestSave:
             result.save(transform=tmp_path / "field.nii.gz", report=tmp_path / "report.json")
         assert names(tmp_path) == []
 
+    @pytest.mark.parametrize("folder", ["new", "new/and/deeper"])
+    def test_a_folder_created_for_a_refused_save_is_removed_again(self, result, tmp_path, folder):
+        with pytest.raises(InputError, match="ending"):
+            result.save(tmp_path / folder, report=tmp_path / "report.txt")
+        assert names(tmp_path) == []
+
+    def test_a_folder_created_for_a_save_that_fails_is_removed_again(self, result, tmp_path, monkeypatch):
+        monkeypatch.setattr("GenRegLogic.quality.report.write_report", lambda report, path: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            result.save(tmp_path / "new")
+        assert names(tmp_path) == []
+
+    def test_a_refused_save_keeps_a_folder_that_was_there(self, result, tmp_path):
+        (tmp_path / "there").mkdir()
+        with pytest.raises(InputError, match="ending"):
+            result.save(tmp_path / "there", report=tmp_path / "report.txt")
+        assert names(tmp_path) == ["there"]
+
+    def test_a_folder_that_cannot_be_created_is_refused_and_nothing_is_left(self, result, tmp_path):
+        (tmp_path / "file").write_text("in the way")
+        with pytest.raises(InputError, match="cannot be made"):
+            result.save(tmp_path / "file" / "folder")
+        assert names(tmp_path) == ["file"]
+
     def test_one_path_for_two_results_is_refused(self, result, tmp_path):
         path = tmp_path / "field.nii.gz"
         with pytest.raises(InputError, match="named by both"):
             result.save(transform=path, inverse=path)
+        assert names(tmp_path) == []
 
-    def test_nothing_to_save_is_refused(self, result):
+    def test_a_save_without_any_path_is_refused(self, result):
         with pytest.raises(InputError, match="give a folder"):
             result.save()
 
 
-def test_it_shows_itself_in_one_line_with_its_verdict(result):
+def test_the_representation_is_one_line_with_the_verdict(result):
     text = repr(result)
     assert text.startswith(f"Registration({result.report['verdict']['status']}")
     assert "\n" not in text
@@ -77,5 +102,7 @@ def test_it_shows_itself_in_one_line_with_its_verdict(result):
     assert "Registration(" in result._repr_html_()
 
 
-def test_its_volumes_are_volumes(result):
-    assert isinstance(result.warped(), Volume)
+def test_the_warped_scan_is_a_volume_on_the_fixed_grid(result, pair):
+    warped = result.warped()
+    assert isinstance(warped, Volume)
+    assert warped.geometry.is_close(pair.fixed.geometry)

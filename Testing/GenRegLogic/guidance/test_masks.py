@@ -1,4 +1,4 @@
-"""Masks: on the image's grid, or refused."""
+"""Masks are resampled to the grid of their image, or refused."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def box(geometry, dtype=np.uint8, value=1):
 
 
 @pytest.mark.parametrize(("dtype", "value"), [("u1", 1), ("i2", -3), ("f4", 0.2)])
-def test_whatever_is_not_zero_is_inside(image, dtype, value):
+def test_every_nonzero_voxel_is_inside(image, dtype, value):
     mask = check_mask(Volume(box(image.geometry, dtype, value), image.geometry), image, "fixed")
     assert mask.array.dtype == np.uint8
     np.testing.assert_array_equal(mask.array, box(image.geometry))
@@ -29,7 +29,7 @@ def test_whatever_is_not_zero_is_inside(image, dtype, value):
     assert mask.warnings == ()
 
 
-def test_a_mask_of_another_geometry_is_resampled_and_said(image):
+def test_a_mask_of_another_geometry_is_resampled_and_mentioned(image):
     grid = image.geometry
     finer = Geometry(
         np.array(grid.size) * 2, np.array(grid.spacing) / 2, grid.to_world((-0.25, -0.25, -0.25)), grid.direction
@@ -52,14 +52,14 @@ def test_a_mask_with_nan_is_refused(image):
         check_mask(Volume(array, image.geometry), image, "fixed")
 
 
-def test_a_mask_somewhere_else_is_refused(image):
+def test_a_mask_outside_the_image_is_refused(image):
     grid = image.geometry
     far = Geometry(grid.size, grid.spacing, np.array(grid.origin) + 500.0, grid.direction)
     with pytest.raises(InputError, match="moving mask does not lie over the moving image"):
         check_mask(Volume(box(far), far), image, "moving")
 
 
-def test_a_mask_over_nothing_but_air_is_refused(image):
+def test_a_mask_that_covers_only_background_is_refused(image):
     array = image.array.copy()
     array[box(image.geometry) != 0] = -1000.0
     with pytest.raises(InputError, match="covers only background"):

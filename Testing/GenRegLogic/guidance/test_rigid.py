@@ -1,4 +1,4 @@
-"""Structures that are kept rigid: as they come out in the field that is written."""
+"""Structures that are kept rigid, measured in the resulting field."""
 
 import dataclasses
 
@@ -25,7 +25,7 @@ MAX_VOLUME_CHANGE_PCT = 0.5
 
 
 def ball(geometry, center, radius, label=1, into=None):
-    """A label map with a ball in it, or with one more."""
+    """A label map with a ball, or the label map `into` with one more ball."""
     k, j, i = np.meshgrid(*(np.arange(n) for n in geometry.shape), indexing="ij")
     points = geometry.to_world(np.stack([i, j, k], axis=-1))
     array = np.zeros(geometry.shape, np.int16) if into is None else into.array.copy()
@@ -35,7 +35,7 @@ def ball(geometry, center, radius, label=1, into=None):
 
 @pytest.fixture(scope="module")
 def bodies():
-    """Two balls with room between them and one that nearly touches the second."""
+    """Two balls far from each other, and a third that nearly touches the second."""
     labels = ball(FIXED_GRID, (-20, 0, 0), 14)
     labels = ball(FIXED_GRID, (20, 5, 10), 12, 2, labels)
     return ball(FIXED_GRID, (20, 5, -8), 5, 7, labels)
@@ -47,41 +47,41 @@ def kept(pair, bodies):
 
 
 class TestRegister:
-    def test_every_label_keeps_its_volume_and_shape(self, kept):
+    def test_each_body_keeps_its_volume_and_shape(self, kept):
         assert [each["label"] for each in kept.report["rigid"]] == [1, 2, 7]
         for each in kept.report["rigid"]:
             assert abs(each["volume_change_pct"]) <= MAX_VOLUME_CHANGE_PCT
             assert each["residual_strain_pct"] <= MAX_VOLUME_CHANGE_PCT
 
-    def test_it_would_not_without(self, pair, bodies):
+    def test_the_same_structures_deform_without_the_constraint(self, pair, bodies):
         free = register(pair.fixed, pair.moving, QUICK)
         assert free.report["rigid"] is None
         assert max(each["residual_strain_pct"] for each in rigid_figures(free.forward, bodies)) > 3
 
-    def test_nothing_folds(self, kept):
+    def test_a_field_with_rigid_bodies_does_not_fold(self, kept):
         assert kept.report["jacobian"]["ndv_pct"] == 0
 
-    def test_the_bodies_move_to_where_they_are_in_the_moving_scan(self, kept, pair, bodies):
+    def test_the_bodies_are_mapped_to_their_places_in_the_moving_scan(self, kept, pair, bodies):
         for label in (1, 2, 7):
             places = FIXED_GRID.to_world(np.argwhere(bodies.array == label)[:, ::-1])
             off = kept.forward(places).mean(axis=0) - pair.truth(places).mean(axis=0)
             assert np.linalg.norm(off) < 2.0
             assert np.linalg.norm(pair.truth(places).mean(axis=0) - places.mean(axis=0)) > 2.0
 
-    def test_the_rest_is_registered_as_ever(self, kept, pair):
+    def test_the_tissue_around_rigid_bodies_is_still_registered(self, kept, pair):
         assert kept.report["similarity"]["after"]["lncc"] > kept.report["similarity"]["before"]["lncc"]
         assert np.median(pair.error(kept.forward)) < 0.6 * np.median(pair.start)
 
-    def test_rotation_is_found(self):
-        """A body that turns with the head: everything is rotated, the body must follow."""
+    def test_a_body_rotates_with_its_surroundings(self):
+        """Everything is rotated, so the body must rotate too."""
         turn = rotation(0.0, 0.0, np.radians(8))
         pair = make_scene_pair(flow=_Turn(turn))
         result = register(pair.fixed, pair.moving, QUICK, keep_rigid=ball(FIXED_GRID, (-15, 5, 0), 14))
         assert result.report["rigid"][0]["rotation_deg"] == pytest.approx(8, abs=1.5)
         assert abs(result.report["rigid"][0]["volume_change_pct"]) < MAX_VOLUME_CHANGE_PCT
 
-    def test_a_linear_run_keeps_them_rigid_too(self):
-        """The affine part shrinks everything by a tenth but the body."""
+    def test_a_linear_registration_keeps_bodies_rigid(self):
+        """The affine part shrinks everything except the body by a tenth."""
         pair = make_scene_pair(flow=_Turn(0.9 * np.eye(3)))
         settings = dataclasses.replace(QUICK, linear_only=True)
         result = register(pair.fixed, pair.moving, settings, keep_rigid=ball(FIXED_GRID, (0, 0, 0), 12))
@@ -91,7 +91,7 @@ class TestRegister:
 
 
 class _Turn:
-    """A linear motion in the place of a flow."""
+    """A linear mapping with the interface of a flow."""
 
     def __init__(self, matrix):
         self.matrix = matrix
@@ -104,7 +104,7 @@ class _Turn:
 
 
 def field_of(geometry, function):
-    """u of canonical axes for ``x -> x + function(x)`` under no linear part."""
+    """u along canonical axes for ``x -> x + function(x)`` without a linear part."""
     grid = canonical_geometry(geometry)
     k, j, i = np.meshgrid(*(np.arange(n) for n in grid.shape), indexing="ij")
     values = function(grid.to_world(np.stack([i, j, k], axis=-1).reshape(-1, 3))) @ grid.direction
@@ -116,7 +116,7 @@ class TestRigidField:
         linear = np.eye(4) if linear is None else linear
         return rigid_field(field_of(geometry, function), linear, RigidBodies(labels, linear, CPU))
 
-    def test_it_is_rigid_on_any_grid(self, grid):
+    def test_a_body_is_rigid_on_every_grid(self, grid):
         extent = grid.extent_mm.min()
         labels = ball(grid, grid.center, 0.22 * extent)
         wave = motion(extent, 0.06 * extent)
@@ -127,14 +127,14 @@ class TestRigidField:
         assert jacobian_figures(forward)["ndv_pct"] == 0
         assert figures["translation_mm"] > 0
 
-    def test_it_is_rigid_under_a_linear_part_that_scales_and_shears(self, oblique_grid, affine):
+    def test_a_body_is_rigid_under_a_linear_part_that_scales_and_shears(self, oblique_grid, affine):
         labels = ball(oblique_grid, oblique_grid.center, 5.0)
         forward, _ = self.made(oblique_grid, labels, lambda p: 0 * p, affine.matrix)
         figures = rigid_figures(forward, labels)[0]
         assert abs(figures["volume_change_pct"]) < MAX_VOLUME_CHANGE_PCT
         assert jacobian_figures(forward)["ndv_pct"] == 0
 
-    def test_far_away_the_field_is_left_alone(self):
+    def test_far_from_bodies_the_field_is_unchanged(self):
         grid = centered((60, 40, 40), (2.0, 2.0, 2.0))
         labels = ball(grid, (-40, 0, 0), 10)
         image = field_of(grid, lambda p: 2 * np.sin(p / 15))
@@ -142,7 +142,7 @@ class TestRigidField:
         free, _ = full_field(image, np.eye(4), grid)
         np.testing.assert_array_equal(forward.array[:, :, 45:], free.array[:, :, 45:])
 
-    def test_bodies_that_run_into_each_other_are_brought_together_and_stay_rigid(self):
+    def test_colliding_bodies_stay_rigid_without_folds(self):
         grid = centered((48, 32, 32), (2.0, 2.0, 2.0))
         labels = ball(grid, (12, 0, 0), 10, 2, ball(grid, (-12, 0, 0), 10))
         forward, repaired = self.made(grid, labels, lambda p: -np.sign(p[:, :1]) * [[8.0, 0, 0]] * np.ones((1, 1)))
@@ -154,12 +154,12 @@ class TestRigidField:
     COLLIDING = centered((48, 32, 32), (2.0, 2.0, 2.0))
 
     def collision(self, **hooks):
-        """Two balls that run 16 mm into each other."""
+        """Two balls that are displaced by 16 mm toward each other."""
         labels = ball(self.COLLIDING, (12, 0, 0), 10, 2, ball(self.COLLIDING, (-12, 0, 0), 10))
         field = field_of(self.COLLIDING, lambda p: -np.sign(p[:, :1]) * [[8.0, 0, 0]])
         return labels, rigid_field(field, np.eye(4), RigidBodies(labels, np.eye(4), CPU), **hooks)[0]
 
-    def test_what_no_round_repairs_is_given_up_for_one_rigid_motion(self, monkeypatch):
+    def test_a_deformation_that_still_folds_is_replaced_by_one_rigid_motion(self, monkeypatch):
         monkeypatch.setattr("GenRegLogic.guidance.rigid.MAX_ROUNDS", 1)
         sentences = []
         labels, forward = self.collision(warn=sentences.append)
@@ -167,14 +167,14 @@ class TestRigidField:
         assert jacobian_figures(forward)["min_det"] == pytest.approx(1, abs=0.01)
         assert max(each["residual_strain_pct"] for each in rigid_figures(forward, labels)) < MAX_VOLUME_CHANGE_PCT
 
-    def test_a_repair_can_be_given_up_by_the_caller(self):
+    def test_the_caller_can_cancel_the_fold_repair(self):
         def cancel(fraction):
             raise Cancelled("stop")
 
-        with pytest.raises(Cancelled):
+        with pytest.raises(Cancelled, match="stop"):
             self.collision(tell=cancel)
 
-    def test_the_order_of_three_colliding_bodies_makes_no_difference(self):
+    def test_the_labels_of_three_colliding_bodies_do_not_change_the_field(self):
         grid = centered((48, 36, 32), (2.0, 2.0, 2.0))
         places = {(-14, 0, 0): 9, (14, 0, 0): 9, (0, 20, 0): 8}
 
@@ -188,7 +188,7 @@ class TestRigidField:
         assert repaired > 0
         np.testing.assert_allclose(first.array, second.array, atol=0.01)
 
-    def test_a_body_of_one_voxel_is_no_trouble(self):
+    def test_a_body_of_one_voxel_keeps_its_volume(self):
         grid = centered((24, 24, 24), (2.0, 2.0, 2.0))
         array = np.zeros(grid.shape, np.uint8)
         array[12, 12, 12] = 1
@@ -196,7 +196,7 @@ class TestRigidField:
         figures = rigid_figures(forward, Volume(array, grid))[0]
         assert abs(figures["volume_change_pct"]) < MAX_VOLUME_CHANGE_PCT
 
-    def test_a_body_at_the_edge_of_the_scan_is_no_trouble(self):
+    def test_a_body_at_the_edge_of_the_scan_is_rigid(self):
         grid = centered((24, 20, 22), (2.0, 2.5, 2.0))
         array = np.zeros(grid.shape, np.uint8)
         array[:6, :, 18:] = 3
@@ -205,7 +205,7 @@ class TestRigidField:
 
 
 class TestTogether:
-    def test_the_order_in_which_colliding_bodies_are_named_makes_no_difference(self):
+    def test_the_order_of_colliding_bodies_does_not_change_their_motions(self):
         grid = centered((48, 36, 32), (2.0, 2.0, 2.0))
         labels = ball(grid, (0, 20, 0), 8, 3, ball(grid, (14, 0, 0), 9, 2, ball(grid, (-14, 0, 0), 9, 1)))
         bodies = RigidBodies(labels, np.eye(4), CPU).on(canonical_geometry(grid))
@@ -213,12 +213,13 @@ class TestTogether:
         motions = [(torch.zeros(3, 3, dtype=torch.float64), torch.tensor(s, dtype=torch.float64)) for s in shifts]
         halfway = bodies.together(motions, [0, 1, 2], 0.5)
         backwards = bodies.together(motions, [2, 1, 0], 0.5)
+        assert len(halfway) == len(backwards) == 3
         for one, other in zip(halfway, backwards):
             np.testing.assert_allclose(one[1], other[1], atol=1e-3)
 
 
 class TestFigures:
-    def test_they_are_those_of_a_known_motion(self, oblique_grid):
+    def test_the_figures_agree_with_a_known_motion(self, oblique_grid):
         turn, shift = rotation(0.1, 0.2, -0.1), np.array([3.0, -2.0, 5.0])
         k, j, i = np.meshgrid(*(np.arange(n) for n in oblique_grid.shape), indexing="ij")
         points = oblique_grid.to_world(np.stack([i, j, k], axis=-1))
@@ -244,15 +245,15 @@ class TestCheck:
             (np.arange(512).reshape(8, 8, 8), "different values"),
         ],
     )
-    def test_what_is_no_label_map_is_refused(self, array, sentence):
+    def test_a_volume_that_is_no_label_map_is_refused(self, array, sentence):
         with pytest.raises(InputError, match=sentence):
             check_rigid(Volume(array, self.IMAGE.geometry), self.IMAGE)
 
-    def test_a_mask_beside_the_scan_is_refused(self):
+    def test_a_label_map_outside_the_scan_is_refused(self):
         with pytest.raises(InputError, match="does not lie over"):
             check_rigid(Volume(np.ones((4, 4, 4)), Geometry((4, 4, 4), origin=(90.0, 0, 0))), self.IMAGE)
 
-    def test_a_mask_on_another_grid_is_resampled_and_mentioned(self):
+    def test_a_label_map_on_another_grid_is_resampled_and_mentioned(self):
         labels = check_rigid(Volume(np.full((4, 4, 4), 5.0), Geometry((4, 4, 4))), self.IMAGE)
         assert set(np.unique(labels.array)) == {0, 5}
         assert "resampled" in labels.warnings[0]

@@ -1,4 +1,4 @@
-"""Time and memory, told before the run, and plans that fit into the memory there is."""
+"""Estimates of time and memory before a run, and plans that fit into the free memory."""
 
 import json
 import subprocess
@@ -29,32 +29,34 @@ SMALL, LARGE = Geometry((60, 60, 60), (2.0, 2.0, 2.0)), Geometry((256, 256, 180)
 DEFAULTS = Settings()
 
 
-def told(fixed=LARGE, moving=LARGE, settings=DEFAULTS, memory=PLENTY, **options):
+def estimated(fixed=LARGE, moving=LARGE, settings=DEFAULTS, memory=PLENTY, **options):
     return estimate(fixed, moving, settings, memory, **options)
 
 
 class TestSeconds:
     def test_larger_scans_take_longer(self):
-        assert told(SMALL, SMALL).seconds < told(LARGE, SMALL).seconds < told().seconds
+        assert estimated(SMALL, SMALL).seconds < estimated(LARGE, SMALL).seconds < estimated().seconds
 
     def test_more_iterations_take_longer(self):
-        seconds = [told(settings=Settings(iterations=n)).seconds for n in (0, 10, 40, 160)]
+        seconds = [estimated(settings=Settings(iterations=n)).seconds for n in (0, 10, 40, 160)]
         assert seconds == sorted(set(seconds))
 
-    def test_the_default_is_what_no_choice_means(self):
-        assert told(settings=Settings(iterations=DEFAULTS.coarse_iterations)) == told()
+    def test_no_iterations_given_means_the_default_number(self):
+        assert estimated(settings=Settings(iterations=DEFAULTS.coarse_iterations)) == estimated()
 
-    def test_a_linear_alignment_is_the_quickest(self):
-        assert told(settings=Settings(linear_only=True)).seconds == told(settings=Settings(iterations=0)).seconds
+    def test_a_linear_alignment_takes_as_long_as_a_run_without_iterations(self):
+        linear = estimated(settings=Settings(linear_only=True)).seconds
+        assert linear == estimated(settings=Settings(iterations=0)).seconds
+        assert linear < estimated(settings=Settings(iterations=1)).seconds
 
     def test_a_coarser_resolution_is_quicker(self):
-        assert told(settings=Settings(resolution_mm=3.0)).seconds < told().seconds
+        assert estimated(settings=Settings(resolution_mm=3.0)).seconds < estimated().seconds
 
     def test_less_memory_means_a_coarser_grid_and_less_time(self):
-        assert told(memory=int(1.4 * GB)).seconds < told().seconds
+        assert estimated(memory=int(1.4 * GB)).seconds < estimated().seconds
 
     def test_a_slower_machine_takes_longer(self):
-        assert told(speed=2.5).seconds == pytest.approx(2.5 * told().seconds)
+        assert estimated(speed=2.5).seconds == pytest.approx(2.5 * estimated().seconds)
 
     @pytest.mark.parametrize(
         ("pair", "fixed", "moving"),
@@ -64,41 +66,41 @@ class TestSeconds:
             ("brain_malf_1000_1001", ((168, 206, 167), 1.0), ((160, 190, 163), 1.0)),
         ],
     )
-    def test_a_measured_run_is_not_far_off(self, pair, fixed, moving):
+    def test_a_measured_run_agrees_with_its_estimate(self, pair, fixed, moving):
         """Grids of about the measured pairs' sizes."""
         run = json.loads(BENCHMARK.read_text())["cases"][pair]["methods"]["genreg"]
         seconds = sum(stage["seconds"] for stage in run["stages"])
-        expected = told(*(Geometry(size, (mm,) * 3) for size, mm in (fixed, moving)))
+        expected = estimated(*(Geometry(size, (mm,) * 3) for size, mm in (fixed, moving)))
         assert 0.5 < seconds / expected.seconds < 2
         assert 0.7 < run["peak_mb"] * 1e6 / expected.bytes < 1.4
 
 
 class TestMemory:
     def test_larger_scans_take_more(self):
-        assert told(SMALL, SMALL).bytes < told().bytes
+        assert estimated(SMALL, SMALL).bytes < estimated().bytes
 
     def test_scans_that_cannot_fit_are_refused_with_one_sentence(self):
         huge = Geometry((900, 900, 900))
         with pytest.raises(ResourceError, match=r"need about .* are free"):
-            told(huge, huge, memory=4 * GB)
+            estimated(huge, huge, memory=4 * GB)
 
-    def test_without_a_gpu_the_main_memory_counts(self, monkeypatch):
+    def test_without_a_gpu_the_free_main_memory_limits_the_run(self, monkeypatch):
         monkeypatch.setattr("GenRegLogic.machine.estimate.free_ram", lambda: 2 * GB)
-        assert told(memory=None) == told(memory=2 * GB)
+        assert estimated(memory=None) == estimated(memory=2 * GB)
 
 
 class TestPlan:
-    def test_with_enough_memory_the_plan_is_what_accuracy_asks_for(self):
+    def test_with_enough_memory_the_plan_is_the_wanted_number_of_voxels(self):
         plan = plan_memory(2_000_000, 1_000_000, 100 * GB)
         assert plan.max_voxels == 1_000_000
         assert plan.notes == ()
 
-    def test_no_plan_is_larger_than_what_pays(self):
+    def test_no_plan_exceeds_the_largest_plan(self):
         plan = plan_memory(300_000_000, 150_000_000, 500 * GB)
         assert plan.max_voxels == LARGEST_PLAN
         assert plan.notes == ()
 
-    def test_with_less_memory_the_plan_shrinks_and_says_so(self):
+    def test_with_little_memory_the_plan_is_smaller_and_has_a_note(self):
         scans, wanted = 4_000_000, 2_000_000
         free = int(plan_memory(scans, wanted // 3, PLENTY).needed_bytes / USABLE_SHARE)
         plan = plan_memory(scans, wanted, free)
@@ -106,7 +108,7 @@ class TestPlan:
         assert "coarser working grid" in plan.notes[0]
 
     @pytest.mark.parametrize("share", [0.1, 0.3, 0.6, 1.0])
-    def test_the_plan_needs_no_more_than_what_may_be_used(self, share):
+    def test_a_plan_needs_at_most_the_usable_share_of_the_memory(self, share):
         free = int(share * 4 * GB)
         assert plan_memory(4_000_000, 6_000_000, free).needed_bytes <= USABLE_SHARE * free
 
@@ -119,15 +121,15 @@ class TestPlan:
             plan_memory(300_000_000, 6_000_000, 2 * GB)
         assert str(caught.value).endswith(".")
 
-    def test_it_is_the_estimate_without_the_base_and_with_a_margin(self):
+    def test_the_memory_of_a_plan_is_the_estimate_above_the_base_times_the_margin(self):
         working = working_voxels(LARGE, SMALL, DEFAULTS)
         scans = 256 * 256 * 180 + 60**3
-        above_base = told(LARGE, SMALL).bytes - BASE_BYTES
+        above_base = estimated(LARGE, SMALL).bytes - BASE_BYTES
         assert plan_memory(scans, int(working), PLENTY).needed_bytes == pytest.approx(
             SAFETY_MARGIN * above_base, rel=1e-5
         )
 
-    def test_the_largest_measured_run_would_have_fitted(self):
+    def test_the_plan_covers_the_largest_measured_run(self):
         run = json.loads((BENCHMARK.parent / "memory.json").read_text())
         scans = 2 * int(np.prod(run["size"]))
         held = run["peak_mb"] * 1e6 - BASE_BYTES
@@ -135,13 +137,13 @@ class TestPlan:
 
 
 class TestWorkingVoxels:
-    def test_the_coarser_scan_says_how_fine_it_gets(self):
+    def test_the_spacing_of_the_coarser_scan_is_the_finest(self):
         assert working_voxels(LARGE, SMALL, DEFAULTS) == pytest.approx(256 * 256 * 180 / 8)
 
-    def test_there_is_a_largest_plan(self):
+    def test_large_scans_are_limited_to_the_largest_plan(self):
         assert working_voxels(LARGE, LARGE, DEFAULTS) == LARGEST_PLAN
 
 
-def test_it_can_be_told_without_torch():
+def test_the_module_does_not_import_torch():
     script = "import sys, GenRegLogic.machine.estimate; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0

@@ -1,4 +1,4 @@
-"""Silence while ITK works, and sound again afterwards."""
+"""Messages of ITK's libraries are suppressed inside a block, and shown again after it."""
 
 import os
 import threading
@@ -9,36 +9,36 @@ import SimpleITK as sitk
 from GenRegLogic.machine.libraries import quiet_itk
 
 
-def shout():
+def write():
     os.write(2, b"library\n")
 
 
-def test_what_libraries_write_is_not_seen_inside_and_is_seen_after(capfd):
+def test_messages_are_suppressed_inside_the_block_only(capfd):
     with quiet_itk():
-        shout()
+        write()
     assert capfd.readouterr().err == ""
-    shout()
+    write()
     assert capfd.readouterr().err == "library\n"
 
 
-def test_nesting_stays_silent_until_the_outermost_ends(capfd):
+def test_nested_blocks_suppress_messages_until_the_outermost_ends(capfd):
     with quiet_itk():
         with quiet_itk():
             pass
-        shout()
+        write()
     assert capfd.readouterr().err == ""
 
 
-def test_an_error_inside_restores_everything(capfd):
+def test_an_error_inside_the_block_restores_the_messages(capfd):
     shown = sitk.ProcessObject.GetGlobalWarningDisplay()
     with pytest.raises(ValueError, match="inside"), quiet_itk():
         raise ValueError("inside")
     assert sitk.ProcessObject.GetGlobalWarningDisplay() == shown
-    shout()
+    write()
     assert capfd.readouterr().err == "library\n"
 
 
-def test_overlapping_threads_leave_the_terminal_as_it_was(capfd):
+def test_messages_are_shown_again_after_the_last_of_overlapping_threads(capfd):
     entered, leave = threading.Event(), threading.Event()
 
     def other():
@@ -50,8 +50,8 @@ def test_overlapping_threads_leave_the_terminal_as_it_was(capfd):
     with quiet_itk():
         thread.start()
         entered.wait()
-    shout()  # the other thread is still reading
+    write()  # the other thread is still inside its block
     leave.set()
     thread.join()
-    shout()
+    write()
     assert capfd.readouterr().err == "library\n"

@@ -1,4 +1,4 @@
-"""Waiting threads where torch was loaded first."""
+"""The waiting of idle threads where torch was loaded before GenReg."""
 
 import subprocess
 import sys
@@ -17,42 +17,39 @@ def parked():
 
 
 @pytest.fixture
-def gnu(monkeypatch):
-    """As if torch had been loaded first, with GNU's OpenMP library."""
-    import torch
-
-    monkeypatch.setattr(waiting, "_too_late", True)
-    assert torch is not None
-    library = waiting._openmp()
+def gnu():
+    """Skips the test where torch does not use GNU's OpenMP library."""
+    pytest.importorskip("torch")
+    library = waiting.loaded_openmp()
     if library is None or hasattr(library, "kmp_set_blocktime"):
         pytest.skip("torch has another OpenMP library here")
 
 
-def test_a_team_is_parked_for_as_long_as_it_is_needed(gnu):
-    with waiting.sleeping_threads():
+def test_an_idle_team_exists_only_inside_the_block(gnu):
+    with waiting.sleeping_threads(needed=True):
         assert len(parked()) == 1
-    assert not parked()
+    assert parked() == []
 
 
-def test_a_failing_run_parks_nothing_for_good(gnu):
-    with pytest.raises(ValueError, match="fails"), waiting.sleeping_threads():
+def test_the_idle_team_ends_when_the_block_fails(gnu):
+    with pytest.raises(ValueError, match="fails"), waiting.sleeping_threads(needed=True):
         raise ValueError("fails")
-    assert not parked()
+    assert parked() == []
 
 
-def test_nothing_is_parked_where_the_variables_came_in_time(monkeypatch):
-    monkeypatch.setattr(waiting, "_too_late", False)
-    with waiting.sleeping_threads():
-        assert not parked()
+def test_no_idle_team_is_created_where_threads_sleep_anyway(gnu):
+    with waiting.sleeping_threads(needed=False):
+        assert parked() == []
 
 
 @pytest.mark.parametrize(
-    ("first", "late"),
+    ("first", "too_early"),
     [("pass", False), ("import torch", True), ("import torch, os; os.environ['GOMP_SPINCOUNT'] = '7'", False)],
 )
-def test_only_a_torch_that_was_there_first_and_nobody_told_is_too_late(first, late):
+def test_torch_was_loaded_too_early_only_if_it_came_first_and_without_a_wait_variable(first, too_early):
     script = (
         "import os; [os.environ.pop(name, None) for name in ('OMP_WAIT_POLICY', 'GOMP_SPINCOUNT', 'KMP_BLOCKTIME')]\n"
-        f"{first}\nimport GenRegLogic\nfrom GenRegLogic.machine import waiting\nassert waiting._too_late is {late}"
+        f"{first}\nimport GenRegLogic\nfrom GenRegLogic.machine.waiting import torch_was_loaded_too_early\n"
+        f"assert torch_was_loaded_too_early() is {too_early}"
     )
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)

@@ -1,4 +1,4 @@
-"""The network at work: descriptors on the image's own grid, and a field the right way round."""
+"""The network in the pipeline: descriptors on the grid of the image, and fields fixed -> moving."""
 
 import copy
 
@@ -39,42 +39,42 @@ def trained():
 
 @pytest.fixture(scope="module")
 def scans():
-    """A CT- and an MR-like scan that lie alike but for a deformation."""
+    """A CT-like and an MR-like scan that differ by a deformation only, and the prepared scans."""
     pair = make_pair(coarseness=2.0, max_displacement_mm=12.0)
     return pair, *(prepare(scan, mask=None, device=CPU) for scan in (pair.fixed, pair.moving))
 
 
-def saying(learned, voxels, axis):
-    """The same with a network that says so many voxels along one axis, everywhere."""
+def constant(learned, voxels, axis):
+    """The same with a network whose field is a constant displacement along one axis, voxels."""
 
-    def says(fixed, moving):
+    def network(fixed, moving):
         field = torch.zeros(1, 3, *(-(-n // 2) for n in fixed.shape[2:]))
         field[:, axis] = voxels
         return Output([field], [], [])
 
     stand_in = copy.copy(learned)
-    stand_in.network = says
+    stand_in.network = network
     return stand_in
 
 
 class TestDescribe:
     @pytest.mark.parametrize("shape", [(20, 24, 28), (5, 33, 40), (2, 17, 16)])
-    def test_every_voxel_of_any_image_is_described_by_a_unit_vector(self, untrained, shape):
+    def test_each_voxel_of_an_image_of_any_shape_has_a_unit_descriptor(self, untrained, shape):
         with torch.inference_mode():
             descriptors = untrained.describe(torch.randn(shape))
         assert descriptors.shape == (16, *shape)
         assert torch.allclose(descriptors.norm(dim=0), torch.ones(shape), atol=1e-4)
 
-    def test_scale_and_offset_do_not_matter(self, untrained):
+    def test_descriptors_do_not_depend_on_scale_and_offset(self, untrained):
         image = torch.randn(20, 24, 28)
         with torch.inference_mode():
             assert torch.allclose(untrained.describe(image), untrained.describe(300 * image - 50), atol=1e-3)
 
-    def test_a_uniform_image_is_described_too(self, untrained):
+    def test_the_descriptors_of_a_uniform_image_are_finite(self, untrained):
         with torch.inference_mode():
             assert torch.isfinite(untrained.describe(torch.zeros(16, 16, 16))).all()
 
-    def test_a_large_image_is_described_more_coarsely_on_the_same_grid(self, trained, monkeypatch):
+    def test_a_large_image_has_similar_descriptors_on_the_same_grid(self, trained, monkeypatch):
         image = smooth(torch.randn(48, 44, 52), 3.0)
         with torch.inference_mode():
             whole = trained.describe(image)
@@ -85,7 +85,7 @@ class TestDescribe:
         assert coarse.shape == whole.shape
         assert alike > elsewhere + 0.3
 
-    def test_the_trained_one_tells_the_same_place_from_one_beside_it_across_contrasts(self, trained):
+    def test_trained_descriptors_of_the_same_place_agree_across_contrasts(self, trained):
         inside = (slice(6, -6),) * 3
         with torch.inference_mode():
             pair = training_pair((48, 48, 48), 0.0, torch.Generator().manual_seed(3))
@@ -96,10 +96,10 @@ class TestDescribe:
 
 
 class TestPropose:
-    def test_the_fields_unit_and_grid_are_those_of_the_level(self, scans, untrained):
+    def test_the_proposed_field_is_in_mm_on_every_second_voxel_of_the_level(self, scans, untrained):
         level = LinearLevel(*scans[1:], 20_000)
         with torch.inference_mode():
-            proposal = saying(untrained, 2.0, axis=0).propose(level, np.eye(4))
+            proposal = constant(untrained, 2.0, axis=0).propose(level, np.eye(4))
         assert proposal.name == "network"
         assert proposal.field.tensor[0].eq(2 * level.spacing).all()
         assert proposal.field.tensor[1:].eq(0).all()
@@ -107,8 +107,8 @@ class TestPropose:
         assert proposal.field.geometry.origin == level.fixed_geometry.origin
         assert proposal.field.geometry.spacing == tuple(2 * s for s in level.fixed_geometry.spacing)
 
-    def test_the_trained_one_recovers_most_of_a_made_up_deformation(self, trained):
-        """Of scans it never saw: training's seeds end far below."""
+    def test_the_trained_network_recovers_most_of_a_synthetic_deformation(self, trained):
+        """The seeds of the pairs are larger than those of training and validation."""
         left, whole = 0.0, 0.0
         for seed in range(4):
             pair = training_pair((48, 48, 48), 0.6, torch.Generator().manual_seed(2 * 10**9 + seed))
@@ -119,13 +119,13 @@ class TestPropose:
             whole += float((truth.norm(dim=1, keepdim=True) * weight).sum())
         assert left < 0.6 * whole
 
-    def test_an_improved_proposal_goes_first_where_the_network_says_and_then_where_it_went(self, scans, untrained):
+    def test_an_improved_proposal_is_the_proposal_composed_with_the_networks_field(self, scans, untrained):
         level = LinearLevel(*scans[1:], 20_000)
         z = torch.arange(level.fixed_geometry.shape[0], dtype=torch.float32).view(-1, 1, 1)
         start = torch.zeros(3, *level.fixed_geometry.shape)
         start[1] += 0.1 * level.spacing * z
         with torch.inference_mode():
-            better = saying(untrained, 1.0, axis=2).improve(
+            better = constant(untrained, 1.0, axis=2).improve(
                 level, np.eye(4), Proposal("search", Image(start, level.fixed_geometry))
             )
         assert better.name == "search+network"
@@ -134,7 +134,7 @@ class TestPropose:
         assert torch.allclose(moved[2], torch.ones(()), atol=1e-4)
         assert torch.allclose(moved[1], (0.1 * (z + 1))[2:-3].expand_as(moved[1]), atol=1e-4)
 
-    def test_a_thin_scan_is_taken(self, untrained):
+    def test_a_scan_of_four_slices_gets_a_finite_field(self, untrained):
         pair = [
             prepare(
                 Volume(np.random.default_rng(n).normal(size=(4, 30, 30)).astype(np.float32), GRID),
@@ -147,15 +147,16 @@ class TestPropose:
         with torch.inference_mode():
             field = untrained.propose(level, np.eye(4)).field
         assert field.geometry.shape == field.tensor.shape[1:]
+        assert torch.isfinite(field.tensor).all()
 
 
 class TestShipped:
-    def test_it_says_what_is_wrong_with_other_weights(self, monkeypatch, tmp_path):
+    def test_weights_with_another_checksum_are_refused(self, monkeypatch, tmp_path):
         other = tmp_path / "network.npz"
         save_weights(Network(), other)
         monkeypatch.setattr(module, "WEIGHTS", other)
         with pytest.raises(InputError, match="checksum differs"):
             shipped(CPU)
 
-    def test_it_is_a_few_megabytes(self):
-        assert module.WEIGHTS.stat().st_size <= 8e6
+    def test_the_weight_file_is_at_most_8_megabytes(self):
+        assert 0 < module.WEIGHTS.stat().st_size <= 8e6

@@ -1,4 +1,4 @@
-"""The network: grids, directions and what an untrained one already must do."""
+"""The network: its grids, the directions of its fields, and the properties of an untrained one."""
 
 import copy
 
@@ -21,7 +21,7 @@ def places(shape):
 
 class TestShapes:
     @pytest.mark.parametrize("shape", [(32, 32, 32), (40, 24, 56), (33, 47, 20), (17, 16, 19)])
-    def test_fields_and_features_lie_on_every_stride_th_voxel_of_scans_of_any_size(self, network, shape):
+    def test_fields_and_features_have_one_voxel_per_stride_for_scans_of_any_size(self, network, shape):
         with torch.inference_mode():
             output = network(torch.randn(1, 1, *shape), torch.randn(1, 1, *shape))
         for level, stride in enumerate(STRIDES):
@@ -34,7 +34,7 @@ class TestShapes:
             features = network.describe(torch.randn(1, 1, 32, 32, 32))[0]
         assert torch.allclose(features.norm(dim=1), torch.ones(1), atol=1e-5)
 
-    def test_half_precision_describes_nearly_the_same(self, network):
+    def test_features_in_half_precision_are_nearly_the_same(self, network):
         scan = torch.randn(1, 1, 32, 32, 32)
         half = copy.deepcopy(network).compute_in(torch.bfloat16)
         with torch.inference_mode():
@@ -42,30 +42,30 @@ class TestShapes:
                 assert other.dtype == torch.float32
                 assert float((whole * other).sum(dim=1).mean()) > 0.99
 
-    def test_the_number_of_weights_is_moderate(self, network):
+    def test_the_network_has_between_half_a_million_and_three_million_weights(self, network):
         count = sum(weight.numel() for weight in network.parameters())
         assert 0.5e6 <= count <= 3e6
 
 
-class TestInvariance:
-    def test_it_gives_the_same_twice(self, network):
+class TestDeterminism:
+    def test_the_same_scans_give_the_same_field_twice(self, network):
         scans = torch.randn(2, 1, 1, 32, 32, 32)
         with torch.inference_mode():
             assert torch.equal(network(*scans).fields[-1], network(*scans).fields[-1])
 
 
 class TestSampling:
-    def test_a_displacement_points_along_x_y_z(self):
+    def test_the_components_of_a_displacement_are_x_y_z(self):
         image = places((5, 6, 7))
         moved = sample_at(image, torch.tensor([1.0, 2.0, -1.0]).view(1, 3, 1, 1, 1).expand(1, 3, 5, 6, 7))
         assert moved[0, :, 2, 2, 2].tolist() == [3.0, 4.0, 1.0]
 
-    def test_beyond_the_edge_the_edge_is_repeated(self):
+    def test_samples_beyond_the_edge_repeat_the_edge(self):
         image = places((4, 4, 4))
         moved = sample_at(image, torch.full((1, 3, 4, 4, 4), 10.0))
         assert torch.equal(moved, torch.full_like(moved, 3.0))
 
-    def test_doubling_puts_a_coarse_voxel_on_every_second_fine_one(self):
+    def test_doubling_keeps_coarse_voxels_and_interpolates_between_them(self):
         coarse = torch.randn(1, 2, 3, 4, 5)
         fine = double(coarse, (6, 7, 9))
         assert torch.equal(fine[:, :, ::2, ::2, ::2], coarse)
@@ -73,7 +73,7 @@ class TestSampling:
 
 
 class TestFields:
-    def test_composition_goes_the_step_first_and_then_the_field(self):
+    def test_composition_applies_the_step_first_and_then_the_field(self):
         here = places((8, 8, 8))
         first = 0.1 * here
         step = torch.full((1, 3, 8, 8, 8), 2.0)
@@ -82,7 +82,7 @@ class TestFields:
     def test_the_integral_of_a_constant_velocity_is_that_velocity(self):
         assert torch.allclose(integrate(torch.full((1, 3, 8, 8, 8), 0.7)), torch.tensor(0.7))
 
-    def test_a_velocity_and_its_negative_undo_each_other(self):
+    def test_the_integral_of_the_negative_velocity_is_the_inverse(self):
         here = places((24, 24, 24)) / 24 * 6.283
         velocity = 0.5 * torch.sin(here + here.roll(1, dims=1))
         there = compose_voxels(integrate(velocity), integrate(-velocity))
@@ -90,9 +90,9 @@ class TestFields:
 
 
 class TestCorrelation:
-    def test_the_neighbor_that_matches_wins(self):
+    def test_the_matching_neighbor_has_the_highest_correlation(self):
         torch.manual_seed(1)
         image = torch.nn.functional.normalize(torch.randn(1, 8, 6, 6, 6), dim=1)
-        moved = image.roll(1, dims=4)  # what lay at x lies at x + 1
+        moved = image.roll(1, dims=4)  # the feature of x is now at x + 1
         best = correlation_volume(image, moved).argmax(dim=1)[0, 1:-1, 1:-1, 1:-2]
         assert (best == 14).float().mean() == 1.0  # (0, 0, +1) among the 27 offsets

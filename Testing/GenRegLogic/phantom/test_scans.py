@@ -1,9 +1,9 @@
-"""The phantom: the truth has to be true."""
+"""The phantom pair: its true transform, landmarks and intensities."""
 
 import numpy as np
 import pytest
 
-from GenRegLogic.phantom.scans import MAX_DISPLACEMENT_MM, _sampled, make_pair
+from GenRegLogic.phantom.scans import MAX_DISPLACEMENT_MM, make_pair, sampled_flow
 from GenRegLogic.space.field import sample_transform
 
 COARSENESS = 2.0
@@ -30,7 +30,7 @@ def sample(volume, points):
     return volume.array[k, j, i].astype(float)
 
 
-def test_the_pair_is_about_as_large_as_a_small_scan_by_default(full_pair):
+def test_the_default_pair_has_the_documented_size(full_pair):
     assert full_pair.fixed.geometry.size == (128, 104, 112)
     assert full_pair.moving.geometry.size == (116, 124, 84)
 
@@ -47,28 +47,28 @@ def test_another_seed_gives_another_deformation(pair):
     assert np.abs(other.motion(pair.fixed_points) - pair.moving_points).max() > 5.0
 
 
-def test_the_deformation_is_large_but_no_larger_than_asked(pair):
+def test_the_largest_displacement_is_near_its_limit_but_not_above(pair):
     moved = np.linalg.norm(pair.moving_points - pair.fixed_points, axis=1)
     assert 0.6 * MAX_DISPLACEMENT_MM < moved.max() <= MAX_DISPLACEMENT_MM
 
 
-def test_the_flow_run_backward_is_the_inverse(pair):
+def test_the_inverse_flow_maps_moving_to_fixed_landmarks(pair):
     back = pair.motion.inverse()(pair.moving_points)
     np.testing.assert_allclose(back, pair.fixed_points, atol=1e-3)
 
 
-def test_the_moving_scan_was_made_with_the_landmarks_own_mapping(pair):
-    sampled = _sampled(pair.motion.inverse(), pair.moving.geometry)
+def test_the_sampled_inverse_flow_maps_moving_to_fixed_landmarks(pair):
+    sampled = sampled_flow(pair.motion.inverse(), pair.moving.geometry)
     np.testing.assert_allclose(sampled(pair.moving_points), pair.fixed_points, atol=0.05 * COARSENESS**2)
 
 
-def test_landmarks_of_the_full_size_pair_are_exact_to_a_twentieth_of_a_millimeter(full_pair):
-    sampled = _sampled(full_pair.motion.inverse(), full_pair.moving.geometry)
+def test_at_full_size_the_sampled_inverse_flow_is_exact_to_a_twentieth_of_a_millimeter(full_pair):
+    sampled = sampled_flow(full_pair.motion.inverse(), full_pair.moving.geometry)
     errors = np.linalg.norm(sampled(full_pair.moving_points) - full_pair.fixed_points, axis=1)
     assert errors.max() < 0.05
 
 
-def test_the_deformation_folds_nothing(pair, true_field):
+def test_the_true_transform_does_not_fold(pair, true_field):
     u = true_field.array.astype(float)
     gradient = [np.gradient(u, s, axis=2 - a) for a, s in enumerate(pair.fixed.geometry.spacing)]
     jacobian = np.stack(gradient, axis=-1) + np.eye(3)

@@ -1,4 +1,4 @@
-"""Maps against closed forms and against SimpleITK's own filter."""
+"""Maps, compared with closed forms and with SimpleITK's filters."""
 
 import numpy as np
 import pytest
@@ -27,16 +27,16 @@ def at_voxels(function, geometry):
 
 
 class TestLogJacobian:
-    def test_of_a_linear_mapping_it_is_its_determinant(self, grid, affine):
+    def test_the_log_jacobian_of_a_linear_mapping_is_that_of_its_determinant(self, grid, affine):
         found = log_jacobian(sample_transform(affine, grid)).array
         np.testing.assert_allclose(np.exp(found), np.linalg.det(affine.matrix[:3, :3]), rtol=1e-3)
 
     @pytest.mark.parametrize("factor", [0.5, 0.8, 1.25, 2.0])
-    def test_of_a_known_compression_it_is_three_logarithms(self, grid, factor):
+    def test_the_log_jacobian_of_a_uniform_scaling_is_that_of_its_cube(self, grid, factor):
         field = sample_transform(AffineTransform(np.diag([factor, factor, factor, 1.0])), grid)
         np.testing.assert_allclose(np.exp(log_jacobian(field).array), factor**3, rtol=1e-3)
 
-    def test_of_a_quadratic_field_it_is_the_closed_form(self):
+    def test_the_log_jacobian_of_a_quadratic_field_agrees_with_its_closed_form(self):
         """Central differences are exact for x + a x^2, whose Jacobian is the product of 1 + 2 a x."""
         geometry = Geometry((21, 19, 17), (1.0, 1.5, 2.0), (-10.0, -13.0, -16.0), np.eye(3)[:, [1, 2, 0]])
         bend = np.array([0.01, -0.008, 0.012])
@@ -45,7 +45,7 @@ class TestLogJacobian:
         inner = (slice(1, -1),) * 3
         np.testing.assert_allclose(np.exp(log_jacobian(field).array)[inner], expected[inner], rtol=1e-3)
 
-    def test_it_is_that_of_simpleitks_filter(self, make_field):
+    def test_the_log_jacobian_agrees_with_simpleitk(self, make_field):
         geometry = Geometry((30, 26, 22), (1.0, 1.4, 2.0), (5.0, -3.0, 8.0))
         field = make_field(geometry, amplitude=2.0)
         theirs = sitk.GetArrayFromImage(sitk.DisplacementFieldJacobianDeterminant(field.to_image()))
@@ -54,7 +54,7 @@ class TestLogJacobian:
         assert ours.std() > 0.05
         np.testing.assert_allclose(ours[inner], theirs[inner], rtol=1e-3)
 
-    def test_a_fold_is_the_floor_and_no_nan(self):
+    def test_a_fold_has_the_lowest_value_instead_of_nan(self):
         geometry = Geometry((12, 12, 12))
         field, _ = at_voxels(lambda p: -2.0 * p * [1, 0, 0], geometry)
         found = log_jacobian(field).array
@@ -62,24 +62,24 @@ class TestLogJacobian:
 
 
 class TestMagnitude:
-    def test_it_is_the_length_of_the_displacement(self, grid, make_field):
+    def test_the_magnitude_is_the_length_of_the_displacement(self, grid, make_field):
         field = make_field(grid)
         np.testing.assert_allclose(displacement_magnitude(field).array, np.linalg.norm(field.array, axis=-1), rtol=1e-5)
 
-    def test_it_is_simpleitks(self, oblique_grid, make_field):
+    def test_the_magnitude_agrees_with_simpleitk(self, oblique_grid, make_field):
         field = make_field(oblique_grid)
         theirs = sitk.GetArrayFromImage(sitk.VectorMagnitude(field.to_image()))
         np.testing.assert_allclose(displacement_magnitude(field).array, theirs, rtol=1e-5)
 
 
 class TestLocalSimilarity:
-    def test_of_a_scan_with_itself_it_is_one(self, pair):
+    def test_the_similarity_of_a_scan_with_itself_is_one(self, pair):
         found = local_similarity(pair.fixed, pair.fixed, AffineTransform.identity())
         assert found.geometry is pair.fixed.geometry
         assert found.array.min() > 0.99
 
     @pytest.mark.parametrize("which", ["pair", "two_contrasts", "oblique_pair"])
-    def test_the_truth_is_more_alike_than_the_start(self, request, which):
+    def test_the_true_transform_has_a_higher_similarity_than_the_identity(self, request, which):
         pair = request.getfixturevalue(which)
         truth = sample_transform(pair.truth, pair.fixed.geometry)
         inside = pair.scene.inside(all_points(pair.fixed.geometry)).reshape(pair.fixed.array.shape)
@@ -89,17 +89,17 @@ class TestLocalSimilarity:
         )
         assert after > before + 0.15
 
-    def test_outside_the_moving_scan_it_is_zero(self, pair):
+    def test_the_similarity_is_zero_outside_the_moving_scan(self, pair):
         away = np.eye(4)
         away[0, 3] = 60.0
         found = local_similarity(pair.fixed, pair.moving, AffineTransform(away))
         there = all_points(pair.fixed.geometry) + [60.0, 0, 0]
         outside = ~pair.moving.geometry.contains(there).reshape(found.array.shape)
         assert outside.any()
-        assert found.array[outside].max() < 0.5  # half a voxel of the coarser grid may reach across
+        assert found.array[outside].max() < 0.5  # half a voxel of the coarser grid may reach inside
         assert np.median(found.array[outside]) == 0
 
-    def test_it_lies_on_the_stored_axes_of_the_fixed_scan(self, pair):
+    def test_the_similarity_does_not_depend_on_the_axis_order_of_the_fixed_scan(self, pair):
         from ..conftest import stored_otherwise
 
         other = stored_otherwise(pair.fixed)
@@ -120,7 +120,7 @@ def sampled(volume, points):
 
 
 class TestConfidenceOn:
-    def test_a_linear_map_is_sampled_exactly(self, grid):
+    def test_a_linear_map_is_interpolated_exactly(self, grid):
         coarse = Geometry((9, 8, 7), tuple(3.0 * s for s in grid.spacing), grid.origin, grid.direction)
         slope = np.array([0.3, -0.2, 0.1])
         values = (all_points(coarse) @ slope + 50).reshape(coarse.shape)
@@ -131,7 +131,7 @@ class TestConfidenceOn:
         assert inside.sum() > 100
         np.testing.assert_allclose(found.array.reshape(-1)[inside], expected[inside], rtol=1e-3)
 
-    def test_beyond_the_map_its_edge_holds(self):
+    def test_outside_the_map_the_edge_value_is_used(self):
         map_ = Volume(np.full((4, 4, 4), 2.5, np.float32), Geometry((4, 4, 4)))
         assert (confidence_on(map_, Geometry((8, 8, 8), origin=(-10, -10, -10))).array == 2.5).all()
 
@@ -140,7 +140,7 @@ class TestWorstPlaces:
     GRID = Geometry((60, 50, 40), (1.0, 2.0, 2.5), (-20.0, 10.0, 5.0), GRIDS["left-handed"].direction)
 
     def bumps(self, *heights):
-        """A map with bumps far from one another; returns it and where they are."""
+        """A map with bumps far from each other, and their (n, 3) positions, LPS mm."""
         array = np.zeros(self.GRID.shape, np.float32)
         at = [(5, 8, 10), (30, 40, 50), (20, 10, 30), (8, 40, 15)][: len(heights)]
         for (k, j, i), height in zip(at, heights):
@@ -148,13 +148,13 @@ class TestWorstPlaces:
             array[k, j, i] = height
         return Volume(array, self.GRID), self.GRID.to_world(np.array(at)[:, ::-1])
 
-    def test_the_worst_comes_first_at_its_place_with_its_error(self):
+    def test_places_are_sorted_by_expected_error_with_their_positions(self):
         map_, points = self.bumps(3.0, 9.0, 5.0)
         found = worst_places(map_)
         assert [round(p.expected_error_mm, 3) for p in found] == [9.0, 5.0, 3.0]
         np.testing.assert_allclose([p.point for p in found], points[[1, 2, 0]])
 
-    def test_two_places_are_apart(self, make_volume):
+    def test_places_keep_the_least_distance(self, make_volume):
         map_ = make_volume(self.GRID)
         found = worst_places(map_, count=6, apart_mm=15.0)
         assert len(found) == 6
@@ -162,19 +162,19 @@ class TestWorstPlaces:
             for b in range(a):
                 assert np.linalg.norm(found[a].point - found[b].point) > 15.0
 
-    def test_in_a_mouse_there_is_more_than_one(self, make_volume):
+    def test_a_small_body_has_as_many_places_as_a_large_one(self, make_volume):
         assert len(worst_places(make_volume(GRIDS["of a mouse"]))) == 10
 
-    def test_where_nothing_is_expected_nothing_is_found(self):
+    def test_a_map_of_zeros_has_no_worst_places(self):
         assert worst_places(Volume(np.zeros(self.GRID.shape, np.float32), self.GRID)) == []
 
-    def test_the_map_is_left_as_it_was(self):
+    def test_searching_the_worst_places_does_not_change_the_map(self):
         map_, _ = self.bumps(3.0)
         before = map_.array.copy()
         worst_places(map_)
         np.testing.assert_array_equal(map_.array, before)
 
-    def test_the_reason_says_how_far_and_whether_the_scans_are_unlike(self):
+    def test_the_reason_has_the_error_and_whether_the_scans_are_unlike(self):
         map_, _ = self.bumps(3.0, 9.0)
         similarity = np.ones(self.GRID.shape, np.float32)
         similarity[30, 40, 50] = 0.0
@@ -184,7 +184,7 @@ class TestWorstPlaces:
         assert "unlike" not in found[1].reason
 
 
-def test_a_huge_scan_gets_a_coarser_grid_between_the_same_corners():
+def test_the_map_of_a_large_scan_has_a_coarser_grid_with_the_same_corners():
     fine = Geometry((600, 500, 400), (0.5, 0.6, 0.7), (1.0, 2.0, 3.0), GRIDS["left-handed"].direction)
     coarse = map_grid(fine, 1_000_000)
     assert np.prod(coarse.size) <= 1_000_000

@@ -1,4 +1,4 @@
-"""Figures of regions, against known shapes and a field with a known Jacobian."""
+"""Figures of regions, compared with known shapes and a field with a known Jacobian determinant."""
 
 import numpy as np
 import pytest
@@ -21,18 +21,18 @@ def ball(center=(0.0, 0.0, 0.0), radius=14.0):
     return np.linalg.norm(points(GRID) - GRID.center - center, axis=-1) < radius
 
 
-def test_a_region_agrees_with_itself():
+def test_a_region_overlaps_itself_completely():
     same = overlap(ball(), ball(), GRID.spacing)
     assert (same.dice, same.mean_mm, same.hd95_mm) == (1.0, 0.0, 0.0)
 
 
-def test_nested_balls_are_the_difference_of_their_radii_apart():
+def test_the_surfaces_of_concentric_balls_have_the_distance_of_their_radii():
     both = overlap(ball(radius=10.0), ball(radius=15.0), GRID.spacing)
     assert both.mean_mm == pytest.approx(5.0, abs=0.8)
     assert both.hd95_mm == pytest.approx(5.0, abs=1.5)
 
 
-def test_dice_is_that_of_simpleitk():
+def test_dice_agrees_with_simpleitk():
     a, b = ball(), ball((3.0, 0.0, 0.0))
     images = [sitk.GetImageFromArray(mask.astype(np.uint8)) for mask in (a, b)]
     measure = sitk.LabelOverlapMeasuresImageFilter()
@@ -40,11 +40,13 @@ def test_dice_is_that_of_simpleitk():
     assert overlap(a, b, GRID.spacing).dice == pytest.approx(measure.GetDiceCoefficient())
 
 
-def test_an_empty_region_has_no_distance():
-    assert np.isnan(overlap(ball(), np.zeros_like(ball()), GRID.spacing).mean_mm)
+def test_distances_to_an_empty_region_are_nan_and_dice_is_zero():
+    empty = overlap(ball(), np.zeros_like(ball()), GRID.spacing)
+    assert np.isnan([empty.mean_mm, empty.hd95_mm]).all()
+    assert empty.dice == 0.0
 
 
-def test_a_known_compression_is_found_on_turned_axes():
+def test_the_volume_change_of_a_linear_mapping_is_its_determinant_on_rotated_axes():
     field = ((points(GRID) - GRID.center) @ (LINEAR - np.eye(3)).T).astype(np.float32)
     change = volume_change(ball(), GRID, field, GRID)
     assert change.moving_ml / change.fixed_ml == pytest.approx(np.linalg.det(LINEAR), rel=1e-4)
@@ -53,7 +55,7 @@ def test_a_known_compression_is_found_on_turned_axes():
     assert change.folded_pct == 0
 
 
-def test_determinants_are_those_of_simpleitk_on_straight_axes():
+def test_determinants_agree_with_simpleitk():
     grid = Geometry(GRID.size, GRID.spacing, GRID.origin)
     p = points(grid) / 15.0
     field = (2.0 * np.stack([np.sin(p[..., 1]), np.cos(p[..., 2]), np.sin(p[..., 0])], -1)).astype(np.float32)

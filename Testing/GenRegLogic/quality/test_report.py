@@ -1,4 +1,4 @@
-"""The report: what is in it, and that its documented layout is true."""
+"""The report: its content, and its agreement with the documented schema."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from GenRegLogic.errors import InputError
-from GenRegLogic.quality.report import SCHEMA_VERSION, build_report, plain, write_report
+from GenRegLogic.quality.report import SCHEMA_VERSION, build_report, error_figures, plain, write_report
 from GenRegLogic.space.geometry import Geometry
 
 SCHEMA = json.loads((Path(__file__).parents[3] / "GenRegLogic" / "quality" / "report.schema.json").read_text())
@@ -23,12 +23,12 @@ TYPES = {
 
 
 def violations(value, schema, where="report"):
-    """What breaks a JSON Schema, as sentences; knows the words that the report's schema uses."""
+    """Violations of a JSON Schema, as sentences; supports the keywords that the report's schema uses."""
     if "$ref" in schema:
         schema = SCHEMA["$defs"][schema["$ref"].rsplit("/", 1)[-1]]
     if "anyOf" in schema:
-        tries = [violations(value, option, where) for option in schema["anyOf"]]
-        return [] if any(not found for found in tries) else tries[-1]
+        attempts = [violations(value, option, where) for option in schema["anyOf"]]
+        return [] if any(not found for found in attempts) else attempts[-1]
     if "const" in schema and value != schema["const"]:
         return [f"{where} is not {schema['const']}"]
     if "enum" in schema and value not in schema["enum"]:
@@ -79,35 +79,36 @@ def parts():
     }
 
 
-def test_a_full_report_keeps_to_the_documented_schema(parts):
+def test_a_full_report_satisfies_the_schema(parts):
     assert violations(build_report(**parts), SCHEMA) == []
 
 
-def test_a_report_without_the_optional_figures_keeps_to_the_schema(parts):
+def test_a_report_without_optional_figures_satisfies_the_schema(parts):
     for name in ("inverse_error", "confidence", "landmarks"):
         parts.pop(name)
     assert violations(build_report(**parts), SCHEMA) == []
 
 
 @pytest.mark.parametrize("change", [{"schema_version": 2}, {"surprise": 1}, {"descriptor": None}, {"stages": [{}]}])
-def test_the_schema_notices_a_wrong_report(parts, change):
+def test_a_wrong_report_violates_the_schema(parts, change):
     assert violations(build_report(**parts) | change, SCHEMA) != []
 
 
-def test_every_key_of_the_schema_is_described_or_typed():
+def test_every_key_of_the_schema_has_a_type_and_the_version_is_current():
+    assert SCHEMA["properties"].keys() >= {"verdict", "similarity", "jacobian"}
     for key, rule in SCHEMA["properties"].items():
         assert rule.keys() & {"type", "$ref", "anyOf", "const"}, key
     assert SCHEMA["properties"]["schema_version"]["const"] == SCHEMA_VERSION
 
 
-def test_the_seed_and_the_total_time_are_taken_from_settings_and_stages(parts):
+def test_the_seed_comes_from_the_settings_and_the_total_time_from_the_stages(parts):
     parts["stages"].append({"name": "refine", "seconds": 2.0, "peak_memory_mb": None})
     report = build_report(**parts)
     assert report["seed"] == 7
     assert report["seconds"] == 2.5
 
 
-def test_values_that_json_cannot_say_become_null(parts):
+def test_values_that_are_not_finite_become_null(parts):
     parts["jacobian"]["max_det"] = np.float32("inf")
     parts["objective"][0]["objective"] = float("nan")
     report = build_report(**parts)
@@ -116,24 +117,24 @@ def test_values_that_json_cannot_say_become_null(parts):
     json.dumps(report, allow_nan=False)
 
 
-def test_a_warning_given_twice_stands_once(parts):
+def test_a_repeated_warning_is_listed_once(parts):
     report = build_report(**parts, warnings=["The mask was resampled."] * 2)
     assert report["warnings"] == ["The mask was resampled."]
 
 
-def test_a_report_is_read_back_as_it_was_written(parts, tmp_path):
+def test_a_written_report_is_read_back_unchanged(parts, tmp_path):
     report = build_report(**parts)
     write_report(report, tmp_path / "report.json")
     assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8")) == report
 
 
-def test_a_missing_folder_is_named_and_nothing_is_written(parts, tmp_path):
+def test_a_missing_folder_is_refused_and_nothing_is_written(parts, tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         write_report(build_report(**parts), tmp_path / "nowhere" / "report.json")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_value_that_is_not_plain_leaves_the_former_report_alone(parts, tmp_path):
+def test_a_report_that_cannot_be_written_leaves_the_previous_file_unchanged(parts, tmp_path):
     path = tmp_path / "report.json"
     write_report(build_report(**parts), path)
     before = path.read_bytes()
@@ -143,14 +144,25 @@ def test_a_value_that_is_not_plain_leaves_the_former_report_alone(parts, tmp_pat
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_arrays_numbers_and_dataclasses_become_plain():
+def test_arrays_numbers_and_dataclasses_become_plain_json_values():
     geometry = Geometry((3, 4, 5))
     mixed = {"a": np.arange(3), "b": np.bool_(True), "c": (np.float64(1.5),)}
     assert plain(mixed) == {"a": [0, 1, 2], "b": True, "c": [1.5]}
     assert plain(geometry)["size"] == [3, 4, 5]
 
 
-def test_a_report_without_the_expected_error_as_of_a_repair_asks_for_a_check(parts):
+def test_a_report_without_the_expected_error_is_not_trustworthy_and_says_why(parts):
     verdict = build_report(**parts | {"confidence": None})["verdict"]
-    assert verdict["status"] != "trustworthy"
+    assert verdict["status"] == "check"
     assert any("expected error was not measured" in reason for reason in verdict["reasons"])
+
+
+def test_an_unknown_figure_is_refused(parts):
+    with pytest.raises(TypeError, match="surprise"):
+        build_report(**parts, surprise=1)
+
+
+def test_the_figures_of_the_expected_error_are_mean_median_and_95th_percentile():
+    errors = np.arange(101, dtype=np.float32)
+    figures = error_figures(errors, Geometry((3, 3, 3), (4.0, 4.0, 4.0)))
+    assert figures == {"mean_mm": 50.0, "median_mm": 50.0, "p95_mm": 95.0, "grid_mm": 4.0}

@@ -1,4 +1,4 @@
-"""The training goes on where it stopped, and learns."""
+"""The training resumes where it was interrupted, and learns."""
 
 import csv
 from pathlib import Path
@@ -14,7 +14,7 @@ RECIPE = Recipe(size=32, warm_up=2)
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """Pairs this small gain nothing from more threads, and threads that wait for one another cost much."""
+    """Pairs this small are not computed faster by more threads, whose synchronization costs time."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with torch.random.fork_rng(devices=[]):
@@ -26,7 +26,13 @@ def trainer(folder: Path) -> Trainer:
     return Trainer(folder, RECIPE, torch.device("cpu"), say=lambda line: None)
 
 
-def test_a_run_in_two_parts_gives_the_weights_of_one_run(tmp_path):
+def curve(folder: Path) -> list[dict[str, str]]:
+    """The rows of the learning curve."""
+    with open(folder / "curve.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_an_interrupted_training_has_the_weights_of_an_uninterrupted_one(tmp_path):
     trainer(tmp_path / "parts").run(2)
     second = trainer(tmp_path / "parts")
     assert second.step == 2
@@ -38,15 +44,14 @@ def test_a_run_in_two_parts_gives_the_weights_of_one_run(tmp_path):
 
 
 @pytest.mark.parametrize("seed", [-1, 100])
-def test_a_seed_whose_pairs_would_be_those_it_is_tried_on_is_refused(seed):
+def test_a_seed_that_would_train_on_validation_pairs_is_refused(seed):
     with pytest.raises(InputError, match="must be from 0 to 99"):
         Recipe(seed=seed)
 
 
-def test_every_step_stands_in_the_learning_curve(tmp_path):
+def test_every_step_is_in_the_learning_curve(tmp_path):
     trainer(tmp_path).run(3, validate_every=2, validation_pairs=2)
-    with open(tmp_path / "curve.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = curve(tmp_path)
     assert [(row["kind"], int(row["step"])) for row in rows] == [
         ("training", 1),
         ("training", 2),
@@ -56,14 +61,14 @@ def test_every_step_stands_in_the_learning_curve(tmp_path):
     assert all(float(row["loss"]) > 0 for row in rows)
 
 
-def test_one_pair_can_be_learned(tmp_path, monkeypatch):
+def test_the_loss_falls_when_one_pair_is_trained_repeatedly(tmp_path, monkeypatch):
     learner = trainer(tmp_path)
-    pair = learner._pair(1, 0.5)
-    monkeypatch.setattr(learner, "_pair", lambda seed, amplitude: pair)
-    first = learner._step()["loss"]
-    for _ in range(7):
-        last = learner._step()["loss"]
-    assert last < 0.95 * first
+    pair = learner.pair(1, 0.5)
+    monkeypatch.setattr(learner, "pair", lambda seed, amplitude: pair)
+    learner.run(8)
+    losses = [float(row["loss"]) for row in curve(tmp_path)]
+    assert len(losses) == 8
+    assert losses[-1] < 0.95 * losses[0]
 
 
 def test_a_checkpoint_holds_tensors_and_numbers_only(tmp_path):
@@ -72,7 +77,7 @@ def test_a_checkpoint_holds_tensors_and_numbers_only(tmp_path):
     assert set(state) == {"network", "averaged", "optimizer", "step", "seconds"}
 
 
-def test_weights_that_were_exported_can_be_gone_on_from(tmp_path):
+def test_a_training_can_start_with_exported_weights(tmp_path):
     first = trainer(tmp_path / "first")
     first.run(1)
     first.export(tmp_path / "weights.npz")

@@ -1,4 +1,4 @@
-"""Made-up pairs: the field between them is the true one, and nothing but the seed decides."""
+"""Synthetic pairs: the field between them is exact, and they depend on the seed alone."""
 
 import pytest
 import torch
@@ -27,21 +27,21 @@ def pair(request):
 
 
 class TestPair:
-    def test_the_field_carries_fixed_labels_to_the_same_moving_labels(self, pair):
+    def test_the_field_maps_fixed_labels_to_the_same_moving_labels(self, pair):
         places = (here() + pair.field)[0].round().long()
         inside = pair.weight[0, 0] > 0.5
         x, y, z = (places[axis].clamp(0, SHAPE[2 - axis] - 1) for axis in range(3))
         same = (pair.moving_labels[z, y, x] == pair.fixed_labels)[inside].float().mean()
         still = (pair.moving_labels == pair.fixed_labels)[inside].float().mean()
-        assert same > 0.75  # nearest voxels: thin sheets and borders miss by one
-        assert 1 - same < 0.6 * (1 - still) + 0.02  # of pairs that hardly move, borders are all there is
+        assert same > 0.75  # nearest voxels: thin sheets and borders may be off by one
+        assert 1 - same < 0.6 * (1 - still) + 0.02  # in pairs with little motion only borders differ
 
     def test_scans_have_zero_mean_and_unit_deviation(self, pair):
         for scan in (pair.fixed, pair.moving):
             assert scan.mean().abs() < 1e-4
             assert scan.std() == pytest.approx(1.0, abs=1e-3)
 
-    def test_everything_is_finite(self, pair):
+    def test_scans_field_and_weight_are_finite(self, pair):
         for tensor in (pair.fixed, pair.moving, pair.field, pair.weight):
             assert torch.isfinite(tensor).all()
 
@@ -62,12 +62,12 @@ class TestPair:
         assert torch.equal(first.moving, second.moving)
         assert torch.equal(first.field, second.field)
 
-    def test_no_amplitude_means_no_motion(self):
+    def test_the_field_at_amplitude_zero_is_zero(self):
         assert make_pair(SHAPE, 0.0, generator(3)).field.abs().max() < 1e-3
 
 
 class TestMotion:
-    def test_a_motion_and_its_inverse_undo_each_other(self):
+    def test_a_motion_followed_by_its_inverse_is_the_identity(self):
         motion = random_motion(SHAPE, 1.0, generator(5))
         back = motion.inverse(motion(here()))
         middle = (slice(None), slice(None), slice(12, -12), slice(12, -12), slice(12, -12))
@@ -78,7 +78,7 @@ class TestMotion:
         middle = (slice(None), slice(None), slice(12, -12), slice(12, -12), slice(12, -12))
         assert between(motion, motion, SHAPE)[middle].abs().max() < 0.3
 
-    def test_the_scans_are_pulled_by_the_field(self):
+    def test_warping_by_the_field_between_two_motions_aligns_the_scans(self):
         motions = [random_motion(SHAPE, 0.8, generator(seed)) for seed in (1, 2)]
         anatomy = torch.sin(here() / 4).sum(dim=1, keepdim=True)
         fixed, moving = (sample_places(anatomy, motion(here())) for motion in motions)
@@ -89,13 +89,13 @@ class TestMotion:
 
 
 class TestNoise:
-    def test_noise_is_as_strong_between_its_control_points_as_on_them(self):
+    def test_noise_has_the_same_deviation_on_and_between_control_points(self):
         draw = generator(0)
         deviation = noise_field((33, 33, 33), 400, 8, draw).std(dim=0)
         assert deviation.min() > 0.45
         assert deviation.max() < 0.64
 
-    def test_noise_bends_between_its_control_points_too(self):
+    def test_noise_is_curved_between_its_control_points(self):
         x = noise_field((24, 65, 25), 8, 8, generator(1))
         assert x.shape == (8, 24, 65, 25)
         for dim in (1, 2, 3):
@@ -117,7 +117,7 @@ class TestShapesAndAppearance:
         )
         assert 70 < same < 130
 
-    def test_degrading_keeps_the_picture_recognizable(self):
+    def test_a_degraded_image_still_correlates_with_the_original(self):
         anatomy = torch.sin(here((32, 32, 32)) / 5).sum(dim=1)[0]
         draw = generator(2)
         flat = (anatomy - anatomy.mean()).flatten()
