@@ -32,8 +32,9 @@ from .space.geometry import Geometry
 from .space.grid import Image, canonical_array, resample, stored_array
 from .space.inverse import accurate_inverse, fit_affine
 from .space.jacobian import jacobian_figures
+from .space.registrable import check_registrable
 from .space.split import without_linear
-from .space.volume import Volume, check_registrable
+from .space.volume import Volume
 from .stages.contrast import SAME_CONTRAST, contrast_agreement
 from .stages.finish import SAFE_DETERMINANT, bad_voxels, smoothed_near
 from .stages.linear import LinearLevel
@@ -226,8 +227,9 @@ class _Repair:
         self.whole = fixed, moving
         self.linear = fit_affine(self.old).matrix
         self.region = Region(self.mask)
-        native = max(v.geometry.mean_spacing for v in (self.fixed, self.moving))
-        spacing = native if self.settings.resolution_mm is None else self.settings.resolution_mm
+        spacing = max(v.geometry.mean_spacing for v in (self.fixed, self.moving))
+        if self.settings.resolution_mm is not None:
+            spacing = self.fixed.geometry.possible_spacing(self.settings.resolution_mm)
         self.local = self._around(fixed), self._around_moving(moving)
         while np.prod(working_grid(self.local[0], spacing).size, dtype=float) > MAX_VOXELS:
             spacing *= 1.05

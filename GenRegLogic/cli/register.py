@@ -138,7 +138,10 @@ def run(args: argparse.Namespace) -> int:
     if settings.threads is not None:
         import SimpleITK as sitk
 
-        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(settings.threads)  # reading, warping and writing
+        from ..machine.waiting import possible_threads
+
+        # for reading, warping and writing
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(possible_threads(settings.threads))
     scans = _read_inputs(args)
     check_space(outputs, BYTES_PER_VECTOR * scans["fixed"].array.size)
 

@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     from ..htmlreport import build_html, check_report, measured_report, read_report, write_html
     from ..settings import Settings
     from ..space.field import DisplacementField, sample_transform
-    from ..space.volume import check_registrable
+    from ..space.registrable import check_registrable
     from .transforms import read_chain
 
     settings = Settings(device=args.device)

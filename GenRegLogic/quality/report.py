@@ -27,6 +27,7 @@ __all__ = [
     "ReportFigures",
     "build_report",
     "error_figures",
+    "guessed",
     "plain",
     "record_stages",
     "verdict",
@@ -111,8 +112,14 @@ class ReportFigures:
             "stopped_early": self.stopped_early,
             "given_up": self.given_up,
             "warnings": list(dict.fromkeys(self.warnings)),
+            "guessed": guessed(self.warnings),
             "notes": list(dict.fromkeys(self.notes)),
         }
+
+
+def guessed(warnings: Iterable[str]) -> list[str]:
+    """Those of the sentences that say that a place or a value was guessed, for the key "guessed" of a report."""
+    return list(dict.fromkeys(str(sentence) for sentence in warnings if getattr(sentence, "guessed", False)))
 
 
 def build_report(**figures) -> dict:

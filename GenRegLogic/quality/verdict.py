@@ -79,9 +79,10 @@ def verdict(figures: Mapping) -> tuple[str, list[str]]:
 
     Args:
         figures: A report, or the part of one that is known: `similarity`, `jacobian`, `inverse_error`, `confidence`,
-            `landmarks`, `inputs`, `linear_matrix`, `given_up` and `stopped_early` as `report.build_report` returns
-            them. All but `landmarks`, `given_up` and `stopped_early` are required: one that is absent, None or not
-            finite counts as not measured, and the status is then "check" at best.
+            `landmarks`, `inputs`, `linear_matrix`, `judged`, `given_up`, `guessed` and `stopped_early` as
+            `report.build_report` returns them. All but `landmarks`, `given_up`, `guessed` and `stopped_early` are
+            required: one that is absent, None or not finite counts as not measured, and the status is then "check" at
+            best.
 
     Returns:
         The status, "trustworthy", "check" or "failed", and the sentences that give its reasons, the most serious first.
@@ -97,6 +98,8 @@ def verdict(figures: Mapping) -> tuple[str, list[str]]:
 def _findings(figures: Mapping) -> Iterator[tuple[str, str]]:
     if figures.get("given_up"):  # the result is then without the deformation, whatever its figures are
         yield FAILED, figures["given_up"]
+    for sentence in figures.get("guessed") or ():
+        yield CHECK, sentence
     for name, sentence in NOT_MEASURED.items():
         if not _measured(name, figures.get(name)):
             yield CHECK, sentence

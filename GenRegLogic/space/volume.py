@@ -7,7 +7,7 @@ images are.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +16,10 @@ import SimpleITK as sitk
 from ..errors import InputError
 from .geometry import DIMENSION, Geometry, check_image_kind
 
-__all__ = ["Volume", "as_labels", "as_mask", "check_registrable"]
+__all__ = ["Volume", "as_labels", "as_mask"]
 
 MIN_VOXELS_PER_AXIS = 2
 """An axis of one voxel has no spatial derivative, so no deformation along it can be computed."""
-
-MAX_NON_FINITE_SHARE = 0.01
-"""A scan with less than this share of NaN and infinite voxels is repaired; one with more counts as damaged."""
 
 LABEL_TOLERANCE, LABEL_TOLERANCE_RELATIVE = 1e-3, 1e-4
 """A label may be off its whole number by the larger of these (the second times the label): what scaling in single
@@ -218,49 +215,3 @@ def as_labels(labels: Volume | np.ndarray, name: str = "A label map") -> np.ndar
     if not near.all() or np.abs(rounded).max(initial=0) >= 2**53:
         raise InputError(f"{name} must hold whole numbers; this one has fractions, so it may be an image.")
     return rounded.astype(np.int64)
-
-
-def check_registrable(volume: Volume, role: str) -> Volume:
-    """A volume that can be registered: its values are finite and not all the same.
-
-    Args:
-        volume: The scan as read.
-        role: "fixed" or "moving": how messages name the scan.
-
-    Returns:
-        The same volume; or, where less than 1 % of the voxels are not finite, a copy with a sentence added to its
-        warnings in which NaN and -inf are replaced by the smallest finite value and +inf by the largest.
-
-    Raises:
-        InputError: 1 % or more of the voxels are not finite, or all have the same value.
-
-    Example:
-        >>> array = np.zeros((10, 10, 10))
-        >>> array[0, 0, :3] = 1, np.nan, np.inf
-        >>> repaired = check_registrable(Volume.from_array(array, spacing=(1, 1, 1)), "fixed")
-        >>> repaired.array[0, 0, :4].tolist()
-        [1.0, 0.0, 1.0, 0.0]
-        >>> repaired.warnings
-        ('2 voxels (0.2 %) of the fixed image were NaN or infinite and were replaced.',)
-    """
-    volume = _repair_non_finite(volume, role)
-    if volume.array.min() == volume.array.max():
-        value = volume.array.flat[0]
-        raise InputError(f"The {role} image is constant (every voxel is {value:g}); there is nothing to align.")
-    return volume
-
-
-def _repair_non_finite(volume: Volume, role: str) -> Volume:
-    if volume.array.dtype.kind != "f":
-        return volume
-    finite = np.isfinite(volume.array)
-    bad = finite.size - int(np.count_nonzero(finite))
-    if bad == 0:
-        return volume
-    share = f"{100.0 * bad / finite.size:.3g} %"
-    if bad >= MAX_NON_FINITE_SHARE * finite.size:
-        raise InputError(f"{share} of the {role} image's voxels are NaN or infinite; repair or export the scan again.")
-    values = volume.array[finite]
-    repaired = np.nan_to_num(volume.array, nan=values.min(), posinf=values.max(), neginf=values.min())
-    sentence = f"{bad} voxels ({share}) of the {role} image were NaN or infinite and were replaced."
-    return replace(volume, array=repaired, warnings=(*volume.warnings, sentence))

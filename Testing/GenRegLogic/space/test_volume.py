@@ -8,7 +8,8 @@ import SimpleITK as sitk
 
 from GenRegLogic.errors import InputError
 from GenRegLogic.space.geometry import Geometry
-from GenRegLogic.space.volume import Volume, as_labels, check_registrable
+from GenRegLogic.space.registrable import check_registrable
+from GenRegLogic.space.volume import Volume, as_labels
 
 
 class TestGeometry:
