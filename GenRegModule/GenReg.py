@@ -1,8 +1,8 @@
-"""The Slicer module GenReg: module, panel, logic and self-test, each a few lines over GenRegPanel and GenRegLogic.
+"""The Slicer module GenReg: module, widget, logic and self-test, thin wrappers of GenRegPanel and GenRegLogic.
 
-At file scope nothing is imported but Python's own library and Slicer: the module loads, and says what to do, where
-torch or the PyTorch extension is missing. The logic class is called GenRegLogic, as Slicer wants it; the engine, a
-package of the same name, is imported by GenRegPanel alone.
+At file scope only Python's standard library and Slicer are imported, so that the module loads, and can tell the user
+what to do, if torch or the PyTorch extension is missing. The logic class is called GenRegLogic, as Slicer requires; the
+engine, a package of the same name, is only imported by GenRegPanel.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from slicer.util import VTKObservationMixin
 
 
 class GenReg(ScriptedLoadableModule):
-    """What Slicer shows of the module before it is opened."""
+    """The description of the module that Slicer shows."""
 
     def __init__(self, parent):
         ScriptedLoadableModule.__init__(self, parent)
@@ -64,7 +64,7 @@ class GenRegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic = self.panel = self._parameterNode = None
 
     def setup(self):
-        """Build the panel. Nothing is installed or started here."""
+        """Build the panel; nothing is installed and no process is started."""
         ScriptedLoadableModuleWidget.setup(self)
         uiWidget = slicer.util.loadUI(self.resourcePath("UI/GenReg.ui"))
         self.layout.addWidget(uiWidget)
@@ -80,52 +80,52 @@ class GenRegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.initializeParameterNode()
 
     def cleanup(self):
-        """The application or the module ends, possibly during a run."""
+        """End the panel and the logic, when the application or the module ends, possibly during a run."""
         self.removeObservers()
         try:
             if self.logic is not None:
-                self.logic.cleanup()  # while the panel can still put the views back
+                self.logic.cleanup()  # first, while the panel can still restore the views
         finally:
             if self.panel is not None:
                 self.panel.cleanup()
                 self.panel = None
 
     def enter(self):
-        """The module is opened."""
+        """Connect the parameter node, when the module is opened."""
         self.initializeParameterNode()
 
     def onSceneStartClose(self, caller=None, event=None):
-        """The scene is about to close and to take the parameter node with it."""
+        """Disconnect the parameter node before the scene closes and removes it."""
         self.panel.setParameters(None)
 
     def onSceneEndClose(self, caller=None, event=None):
-        """The scene has closed."""
+        """Connect a new parameter node after the scene has closed, if the module is open."""
         if self.parent.isEntered:
             self.initializeParameterNode()
 
     def onSceneEndImport(self, caller=None, event=None):
-        """A scene was loaded, possibly with another state of the panel."""
+        """Connect the parameter node of a loaded scene, which may hold another state of the panel."""
         if self.panel.parameters is not None or self.parent.isEntered:
             self.initializeParameterNode()
 
     def onReload(self):
-        """Reload button: take the panel's parts from their files again too, which Slicer would not do."""
+        """Reload the module with the panel's parts, which Slicer alone would not reload."""
         for name in [name for name in sys.modules if name.partition(".")[0] == "GenRegPanel"]:
             del sys.modules[name]
         ScriptedLoadableModuleWidget.onReload(self)
 
     def initializeParameterNode(self):
-        """Make sure that there is a parameter node, and show it."""
+        """Connect the panel to the parameter node, which is created if needed."""
         self.panel.setParameters(self.logic.getParameterNode())
 
 
 class GenRegLogic(InspectLogic, ScriptedLoadableModuleLogic):
-    """Registers volume nodes, with or without a panel; what can be done with a result is in `InspectLogic`.
+    """Registers volume nodes, with or without a panel; methods for a result are in `InspectLogic`.
 
     `process` waits for the result, `start` returns at once. Both take
 
         fixedNode, movingNode: scalar volume nodes.
-        outputTransformNode: where the result goes; None makes a new node.
+        outputTransformNode: node for the result, fixed -> moving; None makes a new node.
         warpedVolumeNode, inverseTransformNode: a node, True for a new one, None for none.
         applyToMoving: put the moving volume below the transform.
         fixedMask, movingMask: label map volume or segmentation nodes.
@@ -154,7 +154,7 @@ class GenRegLogic(InspectLogic, ScriptedLoadableModuleLogic):
         self.runner = runner or Runner()
 
     def __del__(self):
-        # Of a script's logic, whose worker process is not to outlive it; when Python ends, Qt may be gone before.
+        # Ends the worker process of a script's logic; at the end of Python, Qt may be gone already.
         with contextlib.suppress(Exception):
             self.cleanup()
 
@@ -170,21 +170,21 @@ class GenRegLogic(InspectLogic, ScriptedLoadableModuleLogic):
         return GenRegParameterNode(super().getParameterNode())
 
     def process(self, fixedNode, movingNode, outputTransformNode=None, **options):
-        """Register and wait for it; returns the `RunResult` (transformNode, warpedNode, inverseNode, report, undo)."""
+        """Register, wait, and return the `RunResult` (transformNode, warpedNode, inverseNode, report, undo)."""
         from GenRegPanel.inputs.parameters import makeRequest
 
         inputs, outputs, rest = makeRequest(fixedNode, movingNode, outputTransformNode, options)
         return self.runner.wait("register", inputs, outputs, **rest)
 
     def start(self, fixedNode, movingNode, outputTransformNode=None, *, onEnded=None, **options):
-        """Begin to register and return the run; `onEnded` receives the `RunResult` or the error, once."""
+        """Start a registration and return the run; `onEnded` is called once with the `RunResult` or the error."""
         from GenRegPanel.inputs.parameters import makeRequest
 
         inputs, outputs, rest = makeRequest(fixedNode, movingNode, outputTransformNode, options)
         return self.runner.begin("register", inputs, outputs, onEnded=onEnded, **rest)
 
     def cancel(self):
-        """Give the present run up; the scene becomes what it was."""
+        """Cancel the present run; the scene is restored."""
         self.runner.cancel()
 
     def stopAndKeep(self):
@@ -197,8 +197,8 @@ class GenRegLogic(InspectLogic, ScriptedLoadableModuleLogic):
 
 
 class GenRegTest(tests.SelfTests):
-    """The self-tests, where Slicer looks for them."""
+    """The self-tests, under the name that Slicer expects."""
 
     def newLogic(self):
-        """A logic of its own, as a script makes it."""
+        """A new logic, as in a script."""
         return GenRegLogic()

@@ -1,4 +1,4 @@
-"""One pair of the ablation: prepared, aligned and proposed for once, then refined in many ways; with what each took.
+"""One pair of the ablation: prepared, aligned and proposed for once, then refined in many ways, with the cost of each.
 
 Key names: `Pair`, `Referee` (scores of a mapping), `taking` (CPU seconds, wall seconds and peak memory of a step).
 """
@@ -46,7 +46,7 @@ from GenRegLogic.stages.propose import Proposal, identity, propose, score, searc
 
 LADDERS = {ladders.DESCRIPTOR: DESCRIPTOR, ladders.INTENSITY: INTENSITY}
 ALL_SCALES = 0.0
-"""Voxels, as a multiple of the finest, from which on the network describes: all of them."""
+"""Smallest voxel size, as a multiple of the finest one, at which the network's descriptors are used: all sizes."""
 
 MADE: dict[str, tuple[str, dict]] = {
     "mind": (ladders.DESCRIPTOR, {}),
@@ -56,19 +56,19 @@ MADE: dict[str, tuple[str, dict]] = {
     "intensity": (ladders.INTENSITY_ONLY, {}),
     MIXED: (ladders.INTENSITY, {}),
 }
-"""What a run compares, as `stages.schedule.schedule` takes it: the ladder, and what its descriptor rungs compare."""
+"""Arguments of `stages.schedule.schedule` for each run: the ladder, and the descriptor of its descriptor levels."""
 
 RESET_PEAK = "5"
-"""Written to clear_refs, it makes the largest resident size that of this moment (proc(5))."""
+"""Writing this to clear_refs resets the peak resident size to the present size (proc(5))."""
 
 
 def engine_state() -> str:
-    """Changes with the engine's files that this process has loaded: not with those of the panel, say."""
+    """Fingerprint of the engine's files that this process has loaded; other files do not change it."""
     files = {Path(module.__file__) for module in list(sys.modules.values()) if getattr(module, "__file__", None)}
     return fingerprint(*sorted(file for file in files if file.is_relative_to(ENGINE)))
 
 
-# What a step takes --------------------------------------------------------------------------------------------------
+# Cost of a step -----------------------------------------------------------------------------------------------------
 
 
 def taking(step: Callable[[], object]) -> tuple[object, dict]:
@@ -81,7 +81,7 @@ def taking(step: Callable[[], object]) -> tuple[object, dict]:
 
 
 def _reset_peak() -> None:
-    """Give what was freed back to the system, and let the largest resident size start from here."""
+    """Return freed memory to the system, and reset the peak resident size."""
     gc.collect()
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
@@ -90,7 +90,7 @@ def _reset_peak() -> None:
 
 
 def _peak_mb() -> float | None:
-    """Largest resident size since it was reset, MB (10^6 bytes); None where the system doesn't say."""
+    """Peak resident size since the reset, MB (10^6 bytes); None if the system does not report it."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
@@ -102,10 +102,10 @@ def _peak_mb() -> float | None:
 
 
 class Referee:
-    """The referee's Dice and TRE of one pair, and the engine's own shares of folds.
+    """The referee's Dice and TRE of one pair, and the engine's own percentages of folding.
 
-    The referee's nine determinants per voxel would take longer than most runs, and reading the scans again each time
-    as well: its figures of folds are replaced for the call, and what it reads of the pair is kept.
+    Computing the referee's nine determinants per voxel and reading the scans again would take longer than most runs:
+    its Jacobian figures are disabled during the call, and the images of the pair are read once.
     """
 
     def __init__(self, bench: Bench, case: str) -> None:
@@ -113,7 +113,7 @@ class Referee:
         self._kept: dict[tuple, object] = {}
 
     def score(self, forward: DisplacementField) -> dict:
-        """Figures of a mapping on the fixed scan's grid; they are of the file that it's written to."""
+        """Figures of a mapping on the fixed scan's grid, measured on the file that it is written to."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "field.nii"
             write_transform(forward, path)
@@ -133,7 +133,7 @@ class Referee:
             referee.sitk, referee.jacobian_figures = before
 
     def read(self, sitk, path: str, *kind) -> object:
-        """An image; those of the pair are read once."""
+        """Read an image; images of the pair are read once."""
         if not Path(path).is_relative_to(self._bench.data):
             return sitk.ReadImage(path, *kind)
         if (path, *kind) not in self._kept:
@@ -142,7 +142,7 @@ class Referee:
 
 
 class _Reading:
-    """SimpleITK, but images are read by a `Referee`."""
+    """SimpleITK with `ReadImage` replaced by `Referee.read`."""
 
     def __init__(self, sitk, referee: Referee) -> None:
         self._sitk, self.ReadImage = sitk, lambda path, *kind: referee.read(sitk, path, *kind)
@@ -152,7 +152,7 @@ class _Reading:
 
 
 def narrowed(sitk, image):
-    """A label map in one byte a voxel, if its labels fit: they are compared faster. Other images as they are."""
+    """A label map as uint8 if its labels fit, because comparisons are faster; other images unchanged."""
     values = sitk.GetArrayViewFromImage(image)
     fits = values.dtype.kind in "iu" and values.min() >= 0 and values.max() <= np.iinfo(np.uint8).max
     return sitk.Cast(image, sitk.sitkUInt8) if fits else image
@@ -166,8 +166,8 @@ class Pair:
 
     Args:
         fixed, moving: The scans.
-        learned: The network at work (`network.apply.Learned`).
-        max_voxels: Of the finest working grid.
+        learned: The network (`network.apply.Learned`).
+        max_voxels: Largest number of voxels of the finest working grid.
     """
 
     def __init__(self, fixed: Volume, moving: Volume, learned, max_voxels: int) -> None:
@@ -183,11 +183,11 @@ class Pair:
 
     @property
     def voxels(self) -> int:
-        """Of the finest working grid."""
+        """Number of voxels of the finest working grid."""
         return int(np.prod(working_grid(self._fixed, self.spacing).size))
 
     def propose(self) -> dict:
-        """Make every proposal; what the tables need to know of them and of the choices between them."""
+        """Make every proposal; returns the facts that the tables need: costs, objectives and the pipeline's choices."""
         makers = {IDENTITY: identity, SEARCH: search_proposal, NETWORK: self._learned.propose, IMPROVED: self._improved}
         costs = {}
         for name, maker in makers.items():
@@ -204,15 +204,15 @@ class Pair:
 
     @property
     def _where(self) -> tuple:
-        """What a proposer is given."""
+        """The arguments of a proposer."""
         return self._level, self._linear.matrix
 
     def _improved(self, *where) -> Proposal:
-        """The network's improvement of the better one of the simple proposals, as the pipeline makes it."""
+        """The network's improvement of the better one of the two proposals without the network, as in the pipeline."""
         return self._learned.improve(*where, self.proposals[self._chosen(*CHOICES[WITHOUT])])
 
     def _chosen(self, proposers: Sequence[str], improvers: Sequence[str]) -> str:
-        """By the pipeline's own rule, the name that it has here."""
+        """The name of the proposal that the pipeline's own rule chooses."""
         best, _ = propose(
             *self._where,
             [lambda *_, name=name: self.proposals[name] for name in proposers],
@@ -224,12 +224,12 @@ class Pair:
         return LADDERS[_measure(self._level, self._fixed, self._linear, proposal)]
 
     def warm_up(self) -> None:
-        """Untimed: the first steps on a pair pay for what the others find ready."""
+        """Run the first steps untimed, because they include one-time costs."""
         self.propose()
         self.refined(IDENTITY, "both", 1, coarsest_only=1)
 
     def refined(self, start: str, made: str, count: int, *, coarsest_only: int | None = None) -> Image:
-        """A proposal after so many iterations (of the coarsest scale) of a comparison."""
+        """A proposal after `count` iterations (at the coarsest scale) of a comparison."""
         field = self.proposals[start].field
         if count == 0:
             return field
@@ -239,7 +239,7 @@ class Pair:
         return refiner.run(levels, field)
 
     def run(self, referee: Referee, start: str, made: str, count: int) -> dict:
-        """One run: what it took, and the score of the whole mapping."""
+        """One run: its cost, and the score of the whole mapping."""
         field, cost = taking(lambda: self.refined(start, made, count))
         forward, repaired = full_field(field, self._linear.matrix, self._geometry)
         return {"score": referee.score(forward), "repaired": repaired} | cost

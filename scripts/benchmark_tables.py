@@ -1,7 +1,7 @@
 """The benchmark's comparison and its tables: pure functions from finished runs to JSON and Markdown.
 
-A run is {"score": {"dice", "tre_mm", "folds_pct", …}, "wall_s", "cpu_s", "peak_mb", …}; whatever was not measured is
-absent. `compare` puts the runs of all pairs together, `to_markdown` shows what it found.
+A run is {"score": {"dice", "tre_mm", "folds_pct", …}, "wall_s", "cpu_s", "peak_mb", …}; values that were not measured
+are absent. `compare` combines the runs of all pairs, `to_markdown` makes the page.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from measuring import OUTLYING_ROWS, counted, markdown_provenance, markdown_tabl
 
 GENREG = "genreg"
 TIMED_AGAINST = "greedy"
-"""The peer whose seconds are the yardstick."""
+"""The peer that GenReg's seconds are compared with."""
 
 AHEAD, WITHIN, BEHIND = "ahead", "within", "behind"
 LABELS = {
@@ -30,7 +30,7 @@ FOLDS_LIMIT_PCT, NDV_LIMIT_PCT, INVERSE_LIMIT_MM, CPU_RATIO_LIMIT = 0.0, 0.001, 
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """A measure of accuracy and how far behind the best peer still counts as level with it."""
+    """A measure of accuracy, and the tolerance within which a value counts as equal to the best peer's."""
 
     key: str
     title: str
@@ -60,7 +60,7 @@ FIGURES = (DICE, TRE)
 
 
 def best_peer(runs: Mapping[str, Mapping], peers: Sequence[str], figure: Figure) -> tuple[str, float] | None:
-    """Name and value of the peer that is best in a figure on one pair; None where no peer has it."""
+    """Name and value of the peer with the best figure on one pair; None if no peer has the figure."""
     values = {
         peer: runs[peer]["score"][figure.key]
         for peer in peers
@@ -73,7 +73,7 @@ def best_peer(runs: Mapping[str, Mapping], peers: Sequence[str], figure: Figure)
 
 
 def compare_case(runs: Mapping[str, Mapping], peers: Sequence[str]) -> dict:
-    """GenReg against the best peer of one pair, by figure, and its time against the yardstick's."""
+    """GenReg compared with the best peer of one pair, by figure, and its time ratio to `TIMED_AGAINST`."""
     against = {}
     for figure in FIGURES:
         own, best = runs[GENREG]["score"].get(figure.key), best_peer(runs, peers, figure)
@@ -88,17 +88,17 @@ def compare_case(runs: Mapping[str, Mapping], peers: Sequence[str]) -> dict:
 
 
 def time_ratio(own: Mapping, other: Mapping) -> dict[str, float]:
-    """Wall and CPU seconds as a multiple of the other's, if both were taken in turn, in one session; else empty."""
+    """Ratios of wall and CPU seconds, if both were measured in the same session; else empty."""
     if own.get("session") is None or own.get("session") != other.get("session"):
         return {}
     return {key: round(own[f"{key}_s"] / other[f"{key}_s"], 4) for key in ("wall", "cpu")}
 
 
 def compare(runs: Mapping[str, Mapping[str, Mapping]], peers: Sequence[str]) -> dict:
-    """All pairs together.
+    """Compare GenReg with its peers over all pairs.
 
     Args:
-        runs: {case: {method: run}}; cases without a run of GenReg are left out and named.
+        runs: {case: {method: run}}; cases without a run of GenReg are left out and listed.
         peers: Methods to compare with.
 
     Returns:
@@ -118,7 +118,7 @@ def compare(runs: Mapping[str, Mapping[str, Mapping]], peers: Sequence[str]) -> 
 def mean_figures(cases: Mapping[str, Mapping], peers: Sequence[str], figure: Figure) -> dict:
     """Mean of a figure over the pairs that have it: of each method, and of the best peer of each pair.
 
-    A peer that lacks a pair is left out: its mean would be over other pairs than GenReg's.
+    A peer without a run of every pair is left out, because its mean would be over other pairs than GenReg's.
     """
     scored = {name: case for name, case in cases.items() if figure.key in case["best_peer"]}
     methods = {}
@@ -157,13 +157,13 @@ def _summary(cases: Mapping[str, Mapping]) -> dict:
 
 
 def inverse_error(run: Mapping) -> float | None:
-    """Mean inverse error, mm: as measured from the written inverse where that was done, else as reported."""
+    """Mean inverse consistency error, mm: measured from the written inverse if available, else from the report."""
     checked = run.get("inverse_checked") or {}
     return checked.get("mean_mm", (run.get("inverse_error") or {}).get("mean_mm"))
 
 
 def goals(means: Mapping, summary: Mapping) -> list[dict]:
-    """What the project asks of itself, what was reached, and whether that is enough (None: not measured)."""
+    """The project's goals, the values reached, and whether each goal is met (None: not measured)."""
     rows = []
     for figure in FIGURES:
         found = means[figure.key]
@@ -224,8 +224,8 @@ def to_markdown(content: Mapping, reasons: Mapping[str, str] | None = None) -> s
     """The whole page.
 
     Args:
-        content: What `compare` returns, with "peers", "genreg_command", "versions" and where it was measured.
-        reasons: Case -> a sentence on why GenReg is behind there, written by hand.
+        content: The result of `compare`, with "peers", "genreg_command", "versions" and the provenance.
+        reasons: Case -> an explanation of why GenReg is behind, written by hand.
     """
     cases, means, peers = content["cases"], content["means"], content["peers"]
     parts = [
@@ -266,7 +266,7 @@ def to_markdown(content: Mapping, reasons: Mapping[str, str] | None = None) -> s
 def accuracy_rows(
     cases: Mapping[str, Mapping], means: Mapping, peers: Sequence[str], figure: Figure
 ) -> list[list[str]]:
-    """A row per pair that has the figure, and one of means."""
+    """A row for each pair that has the figure, and a row of means."""
     rows = []
     for name, case in cases.items():
         against = case["best_peer"].get(figure.key)
@@ -320,7 +320,7 @@ def _behind_lines(behind: Sequence[Mapping], reasons: Mapping[str, str]) -> list
 
 
 def _narrowly_behind(cases: Mapping[str, Mapping], reasons: Mapping[str, str]) -> list[str]:
-    """The pairs that are behind, though by no more than the tolerance."""
+    """The pairs that are behind, but within the tolerance."""
     names = [
         name
         for name, case in cases.items()
@@ -365,7 +365,7 @@ def _deformation_table(cases: Mapping[str, Mapping]) -> str:
 
 
 def _sources(cases: Mapping[str, Mapping], peers: Sequence[str]) -> str:
-    """Which peers were run here."""
+    """A sentence on which peers were run, and which scores are published ones."""
     here = [
         peer for peer in peers if any(case["methods"].get(peer, {}).get("source") == "run" for case in cases.values())
     ]

@@ -1,7 +1,7 @@
-"""For MkDocs: takes pages and pictures from outside docs/ into the site, so that no file lies in the repository twice.
+"""MkDocs hook that adds pages and pictures from outside docs/ to the site, so that no file is duplicated.
 
-On GitHub a page in docs/ reaches them by `../Resources/…`, and they reach a page by `docs/…`; in the site all of them
-lie in one folder.
+In the repository a page in docs/ links to them by `../Resources/…`, and they link to a page by `docs/…`; in the site
+all of them are in one folder.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ OUTSIDE = ("CONTRIBUTING.md", "CHANGELOG.md", "Resources/*/*.md", "Resources/*/*
 
 
 def on_files(files, *, config):
-    """Add the files that lie outside docs/."""
+    """Add the files from outside docs/."""
     for pattern in OUTSIDE:
         for path in sorted(ROOT.glob(pattern)):
             files.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)))
@@ -23,7 +23,7 @@ def on_files(files, *, config):
 
 
 def on_page_markdown(markdown, *, page, config, files):
-    """Point links at where the files lie in the site."""
+    """Rewrite links to the locations of the files in the site."""
     if (ROOT / "docs" / page.file.src_uri).is_file():
         for outside in ("Resources/", "CONTRIBUTING.md", "CHANGELOG.md"):
             markdown = markdown.replace(f"](../{outside}", f"]({outside}")

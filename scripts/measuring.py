@@ -1,11 +1,11 @@
-"""What the measuring scripts share: cases and their referee, whole processes timed, finished runs kept, the machine.
+"""Shared by the measuring scripts: cases and their referee, costs of processes, stored runs, the machine.
 
 Key functions: `load_bench` (real pairs, scores and peers), `measure_process` (seconds and memory of one command),
-`Finished` (a run that was made isn't made again), `machine` (what it ran on, without names).
+`Finished` (stores finished runs), `machine` (description of the machine, without names).
 
-As a program it starts one command and writes what that took: `measuring.py TAKEN.json COMMAND ARGUMENT ...`. The detour
-keeps figures honest: on Linux a process counts its starter's memory as its own peak, and a starter that holds scans
-would hide what the command itself needs. This file therefore imports nothing but the standard library at the top.
+As a program it starts one command and writes its cost: `measuring.py TAKEN.json COMMAND ARGUMENT ...`. This separate
+process is needed because on Linux the peak memory of a process includes that of its parent at the start, and a parent
+that holds scans would hide the memory of the command. This file therefore imports only the standard library at the top.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ NEEDED = ("numpy", "SimpleITK", "torch", "matplotlib")
 BAD_INPUT, INTERRUPTED, NOT_FOUND = 2, 130, 127
 
 OUTLYING_ROWS = {"brain_mni_colin_afids": (29, 30)}
-"""Landmarks, counted from 1, where the two scans truly differ by 20 mm; also scored without them."""
+"""Landmarks, counted from 1, whose true positions differ by 20 mm between the scans; also scored without them."""
 
 DIGITS = {"dice": 4, "dice_min": 4, "tre_mm": 4, "tre_p90_mm": 4, "tre_mm_without": 4, "sdlogj": 4}
 DEFAULT_DIGITS = 6
 
 
 class MeasuringError(Exception):
-    """One sentence for the person at the terminal."""
+    """An error that is shown to the user as one sentence."""
 
 
 # The program around a script ----------------------------------------------------------------------------------------
 
 
 def run_script(main: Callable[[], int | None]) -> None:
-    """Run a script's main function in the project's environment and leave with its exit status."""
+    """Run a script's main function in the project's environment, and exit with its status."""
     try:
         _use_environment()
         sys.exit(main())
@@ -68,7 +68,7 @@ def run_script(main: Callable[[], int | None]) -> None:
 
 
 def _use_environment() -> None:
-    """Go on in .venv if this Python lacks the packages."""
+    """Restart the script in .venv if this Python lacks the packages."""
     if all(importlib.util.find_spec(name) for name in NEEDED):
         return
     if not ENVIRONMENT_PYTHON.exists() or Path(sys.prefix) == ENVIRONMENT_PYTHON.parent.parent:
@@ -77,7 +77,7 @@ def _use_environment() -> None:
 
 
 def new_parser(description: str) -> argparse.ArgumentParser:
-    """A parser with the options that every measuring script has."""
+    """A parser with the options of all measuring scripts."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--output", metavar="DIR", type=Path, default=OUTPUT, help="where the tables go (default: Resources/benchmark)"
@@ -104,18 +104,22 @@ def add_bench_options(parser: argparse.ArgumentParser) -> None:
         help="folder of score.py, peers.py and peers.json (default: ../shared/bench)",
     )
     parser.add_argument(
-        "--work", metavar="DIR", type=Path, default=WORK, help="where finished runs are kept (default: build/benchmark)"
+        "--work",
+        metavar="DIR",
+        type=Path,
+        default=WORK,
+        help="where finished runs are stored (default: build/benchmark)",
     )
     parser.add_argument(
         "--only-missing",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="make only runs that this version of the engine hasn't made yet",
+        help="make only runs that are not finished for this version of the engine",
     )
 
 
 def shown_command(arguments: Sequence[str]) -> str:
-    """The command as typed, for a table to publish: of absolute paths only the last part."""
+    """The command as typed, for publication: only the last part of absolute paths is shown."""
     shown = []
     for argument in arguments:
         option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
@@ -124,7 +128,7 @@ def shown_command(arguments: Sequence[str]) -> str:
 
 
 def this_command() -> str:
-    """How this script was started, seen from the repository."""
+    """The command of this script, relative to the repository."""
     script = Path(sys.argv[0]).resolve()
     name = script.relative_to(ROOT) if script.is_relative_to(ROOT) else script.name
     return shown_command([str(name), *sys.argv[1:]])
@@ -174,7 +178,7 @@ def load_bench(data: Path, folder: Path) -> Bench:
     """Read the cases and the referee.
 
     Raises:
-        MeasuringError: A folder or a file of it isn't there.
+        MeasuringError: A folder or one of its files is missing.
     """
     for path, option in (
         (data / "cases.json", "--data"),
@@ -195,7 +199,7 @@ def chosen(text: str | None, known: Iterable[str], what: str) -> list[str]:
     """The names of a comma-separated list, all known ones by default.
 
     Raises:
-        MeasuringError: A name isn't known.
+        MeasuringError: A name is unknown.
     """
     known = list(known)
     if text is None:
@@ -212,13 +216,13 @@ def chosen(text: str | None, known: Iterable[str], what: str) -> list[str]:
 
 @dataclasses.dataclass(frozen=True)
 class Taken:
-    """What a command took, its children included.
+    """The cost of a command, child processes included.
 
     Attributes:
-        wall_s: From start to end, seconds.
+        wall_s: Wall time, seconds.
         cpu_s: User and system time of all its processes and threads, seconds.
-        peak_mb: Largest resident memory of any one of its processes, MB (10^6 bytes).
-        exit_code: Negative: ended by that signal.
+        peak_mb: Peak resident memory of its largest process, MB (10^6 bytes).
+        exit_code: Exit code; negative: the number of the signal that ended it.
     """
 
     wall_s: float
@@ -228,7 +232,7 @@ class Taken:
 
 
 def measure_process(command: Sequence[str | Path], log: Path) -> Taken:
-    """Run a command to its end, with what it prints in a log file."""
+    """Run a command to its end, with its output in a log file."""
     with tempfile.TemporaryDirectory() as folder, open(log, "wb") as stream:
         taken = Path(folder) / "taken.json"
         starter = [sys.executable, "-I", "-S", __file__, taken, *command]
@@ -237,9 +241,9 @@ def measure_process(command: Sequence[str | Path], log: Path) -> Taken:
 
 
 def last_line(log: Path) -> str:
-    """What a command said last: its error, mostly."""
+    """The last line of a command's output, usually its error."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else "it printed nothing"
 
 
 def _start_and_measure(taken: str, *command: str) -> None:
@@ -266,11 +270,11 @@ def _start_and_measure(taken: str, *command: str) -> None:
     Path(taken).write_text(json.dumps(dataclasses.asdict(result)))
 
 
-# Runs that are finished ---------------------------------------------------------------------------------------------
+# Finished runs -----------------------------------------------------------------------------------------------------
 
 
 class Finished:
-    """Finished runs by key, in a JSON file that is whole at every moment."""
+    """Finished runs by key, in a JSON file that is always complete."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -290,7 +294,7 @@ class Finished:
 
 
 def fingerprint(*paths: Path) -> str:
-    """Twelve digits that change with the content of the files, or of all files under the folders."""
+    """Twelve digits of a hash of the files, or of all files in the folders."""
     digest = hashlib.sha256()
     for path in paths:
         files = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix != ".pyc") if path.is_dir() else [path]
@@ -300,7 +304,7 @@ def fingerprint(*paths: Path) -> str:
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write indented JSON; the file is never half there."""
+    """Write indented JSON; the file is replaced only when the new one is complete."""
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -311,16 +315,16 @@ def write_text(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
-# Where and with what ------------------------------------------------------------------------------------------------
+# Provenance ---------------------------------------------------------------------------------------------------------
 
 
 def provenance() -> dict:
-    """When, on what machine and from which commit: no host, user or folder names."""
+    """Date, command, commit and machine, without host, user or folder names."""
     return {"created": time.strftime("%Y-%m-%d"), "command": this_command(), "commit": commit(), "machine": machine()}
 
 
 def machine() -> dict:
-    """Processor, the cores this process may use, memory and system."""
+    """Processor, number of cores that this process may use, memory and system."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     environment = {name: value for name, value in os.environ.items() if name.startswith(("OMP_", "MKL_", "KMP_"))}
@@ -342,7 +346,7 @@ def _cpu_model() -> str:
 
 
 def commit() -> str:
-    """The commit, with "+" where the engine has changes that aren't committed."""
+    """The commit, with "+" if the engine has uncommitted changes."""
 
     def git(*arguments: str) -> str:
         done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=False)
@@ -352,7 +356,7 @@ def commit() -> str:
         return (git("rev-parse", "--short=10", "HEAD") or "unknown") + (
             "+" if git("status", "--porcelain", "--", ENGINE.name) else ""
         )
-    except OSError:  # no git here
+    except OSError:  # git is not installed
         return "unknown"
 
 
@@ -360,13 +364,13 @@ def commit() -> str:
 
 
 def mean(values: Iterable[float | None]) -> float | None:
-    """Mean of those that are there."""
+    """Mean of the values that are not None; None if there are none."""
     present = [value for value in values if value is not None]
     return statistics.fmean(present) if present else None
 
 
 def median(values: Iterable[float | None]) -> float | None:
-    """Median of those that are there."""
+    """Median of the values that are not None; None if there are none."""
     present = [value for value in values if value is not None]
     return statistics.median(present) if present else None
 
@@ -377,18 +381,18 @@ def counted(number: int, thing: str) -> str:
 
 
 def shown(value: float | None, digits: int, *, sign: bool = False) -> str:
-    """A number for a table; a dash where there is none."""
+    """A number as text for a table; a dash for None."""
     return "–" if value is None else f"{value:{'+' if sign else ''}.{digits}f}"
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table with the first column to the left and the others to the right."""
+    """A table with the first column left-aligned and the others right-aligned."""
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def markdown_provenance(facts: Mapping, versions: Mapping[str, str]) -> str:
-    """Two lines on where the figures come from."""
+    """Two sentences on the provenance of the figures."""
     box = facts["machine"]
     names = ", ".join(f"{name} {version}" for name, version in versions.items())
     return (

@@ -9,17 +9,17 @@ import sys
 from measuring import ROOT, MeasuringError
 
 PATIENCE_S = 900.0
-"""For whatever is waited for; a run takes well under a minute on two cores."""
+"""Longest time that `wait` waits; a run takes well under a minute on two cores."""
 
 CT_WINDOW = (-180, 320)
-"""HU: soft tissue."""
+"""Soft-tissue window, HU."""
 
 
 def open_panel():
     """Boot the host and open the module's panel; returns the host's package and the widget.
 
     Raises:
-        MeasuringError: The host can't run here.
+        MeasuringError: The host cannot run on this machine.
     """
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     sys.path.insert(0, str(ROOT))
@@ -60,10 +60,10 @@ def add_phantom(*, coarseness: float = 1.0):
 
 
 def wait(host, until, what: str):
-    """Run the panel's events until something is true, and return it.
+    """Process the panel's events until a condition is true, and return its value.
 
     Raises:
-        MeasuringError: It does not come.
+        MeasuringError: It did not become true in `PATIENCE_S`.
     """
     result = host.processEvents(PATIENCE_S, until=until)
     if not result:

@@ -1,10 +1,10 @@
-"""What the scripts that measure trust share: scans, pairs whose truth is known, runs with the evidence they leave.
+"""Shared by the scripts that measure trust: scans, pairs with a known deformation, and runs with their evidence.
 
-Key functions: `load_scan` (a real scan on few voxels), `synthetic_pair` (a real scan and itself, moved by a known
-field, in another look), `observe` (register, and keep what the expected error is made from), `Observations` (runs that
-are finished, kept as compressed arrays so that interrupted measurements go on).
+Key functions: `load_scan` (a real scan on few voxels), `synthetic_pair` (a real scan and itself after a known
+deformation and a change of appearance), `observe` (register, and record the input of the expected error),
+`Observations` (finished runs as compressed arrays, so that interrupted measurements can be resumed).
 
-The observations hold what the scans show; they stay in the work folder, which is never published.
+The observations contain image data; they stay in the work folder, which is not published.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from GenRegLogic.space.volume import Volume
 register_module = importlib.import_module("GenRegLogic.register")  # the package's attribute is the function
 
 SCAN_VOXELS = 200_000
-"""Of the scans in the synthetic pairs: each run takes a few seconds."""
+"""Voxels of the scans in the synthetic pairs, so that each run takes a few seconds."""
 
 
 def load_scan(path: Path, voxels: int = SCAN_VOXELS) -> Volume:
-    """A scan on an isotropic grid of about so many voxels along its canonical axes, smoothed as that asks for."""
+    """A scan resampled with smoothing to an isotropic grid of about `voxels` voxels along its canonical axes."""
     image = canonical_image(Volume.from_file(path), torch.device("cpu"))
     geometry = image.geometry
     extent = (np.array(geometry.size) - 1) * geometry.spacing
@@ -52,7 +52,7 @@ def load_scan(path: Path, voxels: int = SCAN_VOXELS) -> Volume:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class KnownMotion:
-    """A flow and a rigid motion after it: fixed points to moving points."""
+    """A flow followed by a rigid motion: fixed points to moving points, (n, 3) LPS mm."""
 
     flow: Flow
     turn: np.ndarray
@@ -67,14 +67,14 @@ class Difficulty:
     """How a synthetic pair differs from its scan.
 
     Attributes:
-        motion: Largest displacement of the flow, as a share of the scan's shortest edge.
-        fine: Share of the flow's currents that are small.
-        turn: Rotation about each axis, radians at the most.
+        motion: Largest displacement of the flow, as a fraction of the scan's shortest edge.
+        fine: Fraction of the flow's components with a small width.
+        turn: Largest rotation about each axis, radians.
         look: "same", "bent" (gamma and bias), "inverted" or "mixed" (bright and dark tissues both dark).
-        noise: Standard deviation as a share of the intensity range.
-        lesions: So many blobs are in the moving scan alone.
-        cut: Share of the moving scan's edge that is cut off at one end.
-        iterations: Of the registration.
+        noise: Standard deviation as a fraction of the intensity range.
+        lesions: Number of lesions that are only in the moving scan.
+        cut: Fraction of the moving scan that is cropped at one end.
+        iterations: Iterations of the registration.
     """
 
     motion: float
@@ -88,7 +88,7 @@ class Difficulty:
 
 
 def draw_difficulty(random: np.random.Generator) -> Difficulty:
-    """From easy to hopeless, mostly what a registration has to cope with."""
+    """A random difficulty, from easy to infeasible; most draws are realistic."""
     return Difficulty(
         motion=float(random.uniform(0.02, 0.12)),
         fine=float(random.choice([0.3, 0.6])),
@@ -102,7 +102,7 @@ def draw_difficulty(random: np.random.Generator) -> Difficulty:
 
 
 def synthetic_pair(scan: Volume, difficulty: Difficulty, random: np.random.Generator):
-    """A scan as it is (with a little noise of its own), and as it would look after a known motion.
+    """A scan with a little noise, and the same scan after a known deformation and a change of appearance.
 
     Returns:
         The fixed and the moving volume, and the `KnownMotion` from fixed to moving points.
@@ -150,7 +150,7 @@ def _coarse_points(geometry: Geometry, per_axis: int = 14) -> np.ndarray:
 
 
 def _warped(scan: Volume, motion: Flow) -> np.ndarray:
-    """The scan's values at where the motion leads each voxel of its own grid; followed on a coarser grid."""
+    """The scan resampled by a motion on its own grid; the motion is evaluated on a coarser grid."""
     geometry = scan.geometry
     coarse = Geometry(
         tuple(-(-n // 2) + 2 for n in geometry.size),
@@ -207,20 +207,20 @@ def _rigid(difficulty: Difficulty, geometry: Geometry, random: np.random.Generat
 SAMPLED_VOXELS = 2000
 SIGNS = ("fixed", "warped", "inside", "weight", "u", "residual")
 
-# Runs and what they leave ------------------------------------------------------------------------------------------
+# Runs and their evidence -------------------------------------------------------------------------------------------
 
 
 def observe(
     fixed: Volume, moving: Volume, settings: Settings, *, truth=None, points=None, spoil=None, **options
 ) -> tuple[dict, dict]:
-    """Register and keep what the expected error is made from.
+    """Register and record the input of the expected error.
 
     Args:
         fixed, moving: The scans.
-        settings: Of the run.
-        truth: Fixed points to moving points, where that is known everywhere.
-        points: (fixed, moving) landmarks where it is known.
-        spoil: Called with the result; returns what to change in its report, which is then judged again.
+        settings: Settings of the run.
+        truth: The true mapping from fixed to moving points, if it is known everywhere.
+        points: (fixed, moving) landmarks, if the mapping is known at landmarks.
+        spoil: Called with the result; returns changes of its report, which is then judged again.
         options: Further arguments of `register`.
 
     Returns:
@@ -258,22 +258,22 @@ def observe(
 
 
 def signs_of(arrays: dict) -> Signs:
-    """The signs that `observe` kept."""
+    """The `Signs` that `observe` recorded."""
     tensors = {name: torch.from_numpy(arrays[name]).float() for name in SIGNS}
     return Signs(geometry=Geometry.from_dict(json.loads(str(arrays["grid"]))), **tensors)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Sample:
-    """Voxels of one run, drawn from the fixed body.
+    """Random voxels of one run, in the fixed body.
 
     Attributes:
-        name: Of the run.
-        about: What was said about it.
-        spacing: Of the signs' grid, mm.
-        evidence: {sign: (n,)}, see `confidence.evidence`.
-        error: (n,) in voxels of that grid; None where the truth isn't known.
-        landmarks: Evidence and error at landmarks, in the same way, or None.
+        name: Name of the run.
+        about: The stored description and report.
+        spacing: Spacing of the evidence's grid, mm.
+        evidence: {name: (n,)}, see `confidence.evidence`.
+        error: (n,) true error in voxels of that grid; None if it is unknown.
+        landmarks: Evidence and true error at landmarks, or None.
     """
 
     name: str
@@ -285,7 +285,7 @@ class Sample:
 
 
 def sample(observations: Observations, name: str, kept: Path) -> Sample | None:
-    """Draw voxels from a run; None where the run ended without a result. What was drawn is kept in a folder."""
+    """Sample voxels of a run, stored in the folder `kept`; None if the run ended without a result."""
     made_of = hashlib.sha256(
         (inspect.getsource(confidence_module.evidence) + inspect.getsource(confidence_module._pull)).encode()
     ).hexdigest()[:8]
@@ -327,18 +327,18 @@ def sample(observations: Observations, name: str, kept: Path) -> Sample | None:
 
 
 def predicted(found: dict[str, np.ndarray]) -> np.ndarray:
-    """The expected error, voxels, of sampled evidence."""
+    """The expected error of sampled evidence, voxels."""
     return confidence_module.error_voxels({key: torch.from_numpy(value) for key, value in found.items()}).numpy()
 
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's."""
+    """Spearman's rank correlation."""
     first, second = (np.argsort(np.argsort(x)).astype(float) for x in (a, b))
     return float(np.corrcoef(first, second)[0, 1])
 
 
 class Observations:
-    """Finished runs by name: one compressed file each in a folder."""
+    """Finished runs by name, in one compressed file each."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -354,7 +354,7 @@ class Observations:
         temporary.replace(self.folder / f"{name}.npz")
 
     def get(self, name: str) -> tuple[dict, dict]:
-        """Arrays, and what was said about the run."""
+        """The arrays and the description of a run."""
         with np.load(self.folder / f"{name}.npz") as file:
             arrays = {key: file[key] for key in file.files}
         if "moving" in arrays:

@@ -5,7 +5,7 @@ try:
 except ImportError:
 
     def tr(text: str) -> str:
-        """The text itself."""
+        """Return the text unchanged."""
         return text
 
 

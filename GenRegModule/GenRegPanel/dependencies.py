@@ -1,6 +1,6 @@
-"""torch, the one requirement that Slicer does not bring: through the PyTorch extension, on the first run, after asking.
+"""Installs torch, the only requirement that Slicer lacks, with the PyTorch extension, on the first run, after asking.
 
-Whether torch is there is found out without importing it: it is the worker process that loads it.
+Whether torch is installed is checked without importing it; only the worker process imports it.
 """
 
 import importlib
@@ -18,11 +18,11 @@ __all__ = ["ensureTorch", "torchInstalled"]
 INSTALLER = "PyTorchUtils"
 
 OLDEST = (2, 5)
-"""The first version of torch that has everything the engine uses; pyproject.toml says the same."""
+"""The oldest version of torch that the engine supports; as in pyproject.toml."""
 
 
 def torchInstalled():
-    """Whether torch can be imported, found out without loading it."""
+    """Whether torch can be imported; it is not loaded."""
     try:
         return importlib.util.find_spec("torch") is not None
     except (ImportError, ValueError):  # ValueError: a module of that name without a specification
@@ -30,7 +30,7 @@ def torchInstalled():
 
 
 def torchVersion():
-    """The installed torch's version as (major, minor), or None where nothing says it."""
+    """The version of the installed torch as (major, minor); None if it is unknown."""
     try:
         numbers = importlib.metadata.version("torch").split(".")
         return int(numbers[0]), int(numbers[1])
@@ -39,12 +39,12 @@ def torchVersion():
 
 
 def ensureTorch(installed=torchInstalled, findInstaller=None, version=torchVersion):
-    """Return when torch is there, installed just now if need be and if the user agrees.
+    """Return when torch is installed; if it is missing, install it after asking the user.
 
     Args:
-        installed: Says whether torch is there.
+        installed: Returns whether torch is installed.
         findInstaller: Returns the PyTorch extension's logic; raises ImportError without the extension.
-        version: Says which torch is there.
+        version: Returns the version of torch (`torchVersion`).
 
     Raises:
         DependencyError: The extension is missing, torch is too old, or the installation failed.
@@ -96,10 +96,10 @@ def _findInstaller():
 def _install(installer):
     with slicer.util.WaitCursor():
         try:
-            # Not asked again: the question above says the same in plainer words.
+            # Without the extension's own question: the user has agreed already.
             requirement = ">=" + ".".join(map(str, OLDEST))
             installer.installTorch(askConfirmation=False, torchVersionRequirement=requirement)
-        except Exception as error:  # pip, the network, the disk: the extension lets all of it through
+        except Exception as error:  # of pip, network or disk: the extension does not catch them
             logging.error("PyTorch could not be installed: %s", error, exc_info=error)
             raise DependencyError(
                 _("PyTorch could not be installed: check the network and the free disk space, then press Run again.")

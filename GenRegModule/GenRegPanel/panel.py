@@ -1,4 +1,4 @@
-"""The panel as a whole: its parts, and the parameter node that all of them follow."""
+"""The panel as a whole: its parts, and the parameter node that they are connected to."""
 
 import vtk
 
@@ -20,7 +20,7 @@ class Panel:
     Args:
         ui: The widgets of GenReg.ui.
         runner: `Runner`.
-        settings: Where the machine's speed is remembered; the application's own settings if None.
+        settings: Where the speeds of devices are stored; the application's settings if None.
         needs: See `RunControl`.
         mayInspect: See `InputsPart`.
 
@@ -43,7 +43,7 @@ class Panel:
         self._parts = (self.devices, self.inputs, self.result, self.inspect, self.buttons, self.runControl)
 
     def setParameters(self, parameters):
-        """Follow a parameter node; None while the scene closes."""
+        """Connect all parts to a parameter node; None while the scene closes."""
         if self.parameters is not None:
             self.parameters.disconnectGui(self._guiTag)
             self.parameters.RemoveObserver(self._observerTag)
@@ -57,7 +57,7 @@ class Panel:
                 part.setParameters(parameters)
 
     def update(self):
-        """Bring everything up to date with the parameter node."""
+        """Update all parts from the parameter node."""
         if self.parameters is None:
             return
         self.devices.update()

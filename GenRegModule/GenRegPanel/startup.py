@@ -1,7 +1,7 @@
 """What the module does when Slicer has started: it registers two sample pairs, and keeps loaded fields linear.
 
-The pairs are from Slicer's own public sample sets. Nothing is downloaded here: SampleData does so when the user clicks
-on a pair, and keeps the files in Slicer's cache.
+The pairs are from Slicer's public sample data. Nothing is downloaded here: the module SampleData downloads a pair when
+the user clicks on it, and stores the files in Slicer's cache.
 """
 
 from slicer.i18n import tr as _
@@ -9,13 +9,13 @@ from slicer.i18n import tr as _
 __all__ = ["KEEPER", "keepFieldsLinear", "registerSampleData"]
 
 KEEPER = "genRegLinearKeeper"
-"""Attribute of slicer.modules: one for the application, which a reload of the module leaves in place."""
+"""Attribute of slicer.modules that holds the application's one `LinearKeeper`, also after a reload of the module."""
 
 SAMPLE_CATEGORY = "GenReg"
 DOWNLOAD_ADDRESS = "https://github.com/Slicer/SlicerTestingData/releases/download/SHA256/"
 
 SAMPLE_PAIRS = (
-    # The same patient at two times, the same kind of scan: the tutorial's pair.
+    # The same patient and sequence at two times: the pair of the tutorial.
     {
         "sampleName": "GenRegBrainTumor",
         "files": (
@@ -23,7 +23,7 @@ SAMPLE_PAIRS = (
             ("RegLib_C01_2.nrrd", "MRBrainTumor2", "1a64f3f422eb3d1c9b093d1a18da354b13bcf307907c66317e2463ee530b7a97"),
         ),
     },
-    # One head in two modalities.
+    # The same head in two modalities.
     {
         "sampleName": "GenRegBrainCTMR",
         "files": (
@@ -32,14 +32,14 @@ SAMPLE_PAIRS = (
         ),
     },
 )
-"""For each pair: the file's name, the name in the scene and the SHA-256 of the fixed and of the moving volume."""
+"""For each pair: file name, node name and SHA-256 of the fixed and of the moving volume."""
 
 
 def registerSampleData():
-    """Add the pairs to the Sample Data module. Called again, it changes nothing."""
+    """Add the pairs to the Sample Data module; further calls have no effect."""
     import SampleData
 
-    # The title of a category is known to Slicer 5.12 and later; before, the category's name is shown.
+    # Slicer 5.12 and later show the title of a category, earlier versions its name.
     if hasattr(SampleData.SampleDataLogic, "registerCustomSampleDataCategory"):
         title = _("General Registration (GenReg)")
         SampleData.SampleDataLogic.registerCustomSampleDataCategory(SAMPLE_CATEGORY, title=title)
@@ -56,8 +56,8 @@ def registerSampleData():
 
 
 def keepFieldsLinear():
-    """Keep GenReg's fields linear when they are loaded from files, from now to the end of the application, whether or
-    not the module is opened."""
+    """Set GenReg's fields to linear interpolation when they are loaded from files, from now on until the application
+    ends, whether or not the module is opened."""
     import slicer
 
     from .bootstrap import makeEngineImportable

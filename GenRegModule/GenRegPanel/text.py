@@ -1,4 +1,4 @@
-"""What the panel says: times, memory, a report's verdict and figures as text, and errors as one sentence."""
+"""The panel's texts: times, memory, a report's verdict and figures, and errors as one sentence."""
 
 import contextlib
 import html
@@ -26,7 +26,7 @@ EXACT_MINUTES = 10
 
 
 def duration(seconds):
-    """About how long: "about 12 s", "about 3 min", "about 1 h 20 min"."""
+    """A duration as text: "about 12 s", "about 3 min", "about 1 h 20 min"."""
     seconds = max(float(seconds), 1.0)
     if seconds < 20:
         return _("about {count} s").format(count=round(seconds))
@@ -43,7 +43,7 @@ def duration(seconds):
 
 
 def timeLeft(seconds):
-    """What is left of a run: "about 12 s left"; empty while nothing can be said."""
+    """The remaining time as text: "about 12 s left"; empty if it is None."""
     if seconds is None:
         return ""
     if seconds < ALMOST_DONE_S:
@@ -52,13 +52,13 @@ def timeLeft(seconds):
 
 
 def memory(count):
-    """Bytes as people know them: "0.4 GB", "12 GB"."""
+    """A number of bytes as text: "0.4 GB", "12 GB"."""
     gigabytes = count / 1e9
     return f"{max(gigabytes, 0.1):.1f} GB" if gigabytes < 10 else f"{gigabytes:.0f} GB"
 
 
 def stageName(stage):
-    """What the engine does in a stage, for the person who waits."""
+    """The description of a stage of the engine for the user."""
     return {
         "prepare": _("Reading the scans"),
         "linear": _("Aligning position and size"),
@@ -69,7 +69,7 @@ def stageName(stage):
 
 
 def verdictHtml(report):
-    """The verdict: a heading in bold, and one line for each reason."""
+    """The verdict as HTML: a heading in bold, and one line for each reason."""
     verdict = report.get("verdict") or {}
     heading = {
         "trustworthy": _("The result looks trustworthy."),
@@ -84,7 +84,7 @@ def figureRows(report):
     """The figures behind the verdict.
 
     Args:
-        report: As the engine makes it; what is missing is left out.
+        report: The engine's report; missing figures are left out.
 
     Returns:
         (name, value) pairs of plain text.
@@ -117,7 +117,7 @@ def figureRows(report):
 
 
 def rowsAsHtml(rows, notes=()):
-    """(name, value) pairs as a table without lines, and notes below it."""
+    """(name, value) pairs as an HTML table without borders, with notes below it."""
     cells = "".join(
         f'<tr><td style="padding-right:12px">{html.escape(name)}</td><td>{html.escape(value)}</td></tr>'
         for name, value in rows
@@ -179,7 +179,7 @@ def _device(name):
 
 
 def showError(error):
-    """Show an error's sentence. A run that was given up is no error and shows nothing."""
+    """Show an error's message; nothing is shown for a canceled run, which is not an error."""
     import slicer
 
     from GenRegLogic.errors import Cancelled
@@ -189,7 +189,7 @@ def showError(error):
 
 
 def asGenRegError(error):
-    """Any exception as one with a sentence for the user; the details of an unexpected one go to the log.
+    """Any exception as a `GenRegError` with a message for the user; details of unexpected ones are logged.
 
     Returns:
         A `GenRegError`: the error itself if it is one.
@@ -208,8 +208,8 @@ def asGenRegError(error):
 
 @contextlib.contextmanager
 def errorsShown():
-    """Show what goes wrong inside as one sentence, and go on after it."""
+    """Context that shows any exception as one sentence and suppresses it."""
     try:
         yield
-    except Exception as error:  # the last place where the user can be told
+    except Exception as error:  # nothing further up would show it to the user
         showError(asGenRegError(error))

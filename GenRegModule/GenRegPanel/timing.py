@@ -1,4 +1,4 @@
-"""Calls that happen later, once, however often they were asked for."""
+"""Delayed calls, which are made once however often they are requested, and repeated calls."""
 
 import qt
 
@@ -6,7 +6,7 @@ __all__ = ["Later", "repeating"]
 
 
 class Later:
-    """Calls a function once Qt has nothing more urgent to do; asking again before that changes nothing.
+    """Calls a function when Qt is idle, or after a delay; further requests restart the delay.
 
     Args:
         function: Without arguments.
@@ -20,20 +20,20 @@ class Later:
         self._timer.connect("timeout()", function)
 
     def ask(self, *_):
-        """Call later; takes and ignores any arguments, so that it can serve as an observer."""
+        """Request a call; all arguments are ignored, so that this method can be an observer."""
         self._timer.start()
 
     def stop(self):
-        """Forget what was asked for."""
+        """Cancel the requested call."""
         self._timer.stop()
 
 
 def repeating(function, intervalMs):
-    """A timer that calls a function over and over, not yet started.
+    """A timer that calls a function repeatedly, not yet started.
 
     Args:
         function: Without arguments.
-        intervalMs: Between two calls.
+        intervalMs: Time between two calls, ms.
     """
     timer = qt.QTimer()
     timer.setInterval(intervalMs)

@@ -1,4 +1,4 @@
-"""The panel on the test host, with a made-up worker and made-up runs where the real ones are not what is tested."""
+"""The panel on the test host, with fakes of the worker and of runs."""
 
 import importlib
 import json
@@ -38,7 +38,7 @@ def host():
 
 @pytest.fixture(scope="session")
 def slicerModule(host):
-    """The module GenReg as Slicer holds it."""
+    """The loaded module GenReg."""
     return host.loadModule(str(MODULE_FILE))
 
 
@@ -74,7 +74,7 @@ def addVolume(scene):
 
 
 class FakeWorker:
-    """Notes what it is asked and answers when told."""
+    """Records its calls, and answers when told to."""
 
     def __init__(self):
         self.submitted, self.answers, self.previews = [], [], []
@@ -99,7 +99,7 @@ class FakeWorker:
         self.previews.append(wanted)
 
     def end(self, outcome):
-        """Have the present job end with the next poll."""
+        """End the present job at the next poll."""
         self.pending.append(outcome)
 
     def poll(self, budget_s=0.02):
@@ -128,7 +128,7 @@ class FakeUndo:
 
 
 class FakeRun:
-    """Does nothing until it is told what happens."""
+    """A run that only does what the test tells it."""
 
     refusal = None  # an error for the next start
 
@@ -171,7 +171,7 @@ class FakeRun:
         return bool(self.coming)
 
     def later(self, function, *arguments):
-        """Have something happen with the next poll."""
+        """Call a function at the next poll."""
         self.coming.append(lambda: function(*arguments))
 
     def stopAndKeep(self):
@@ -201,7 +201,7 @@ class FakeRun:
 
 
 def makeResult(scene, fixed, moving, transform=None, report=REPORT, apply=True):
-    """What `RunResult` offers, with a transform that moves nothing."""
+    """A stand-in for `RunResult`, with an identity transform."""
     import slicer
 
     transform = transform or scene.AddNewNodeByClass("vtkMRMLTransformNode", "GenReg transform")
@@ -224,7 +224,7 @@ def makeResult(scene, fixed, moving, transform=None, report=REPORT, apply=True):
 
 
 class Settings(dict):
-    """The application's settings, forgotten afterwards."""
+    """A stand-in for the application's settings."""
 
     def value(self, key):
         return self.get(key)
@@ -234,9 +234,9 @@ class Settings(dict):
 
 @pytest.fixture
 def fakes(scene, slicerModule):
-    """A runner whose runs and worker do as they are told: `fakes.runner`, `fakes.worker`, `fakes.runs`.
+    """A runner with fakes: `fakes.runner`, `fakes.worker`, `fakes.runs`.
 
-    `fakes.kinds` makes other jobs than registrations, by their kind.
+    `fakes.kinds` holds the factories of jobs by kind.
     """
     from GenRegPanel.run.runner import Runner
 
@@ -263,19 +263,32 @@ def panel(host, scene, slicerModule, fakes):
     widget.panel.cleanup()
     widget.logic.cleanup()
     widget.logic.runner = fakes.runner
-    settings, needs = Settings(), []
-    widget.panel = Panel(widget.ui, fakes.runner, settings, lambda: [need() for need in needs], lambda: True)
+    driver = PanelDriver(host, widget, fakes)
+    widget.panel = Panel(
+        widget.ui,
+        fakes.runner,
+        driver.settings,
+        lambda: [need() for need in driver.needs],
+        lambda: driver.torchInstalled,
+    )
     widget.initializeParameterNode()
     host.processEvents()
-    yield PanelDriver(host, widget, fakes, settings, needs)
+    yield driver
     host.closeWidget(slicerModule)
 
 
 class PanelDriver:
-    """The panel and what surrounds it, in a test's words."""
+    """Operates the panel.
 
-    def __init__(self, host, widget, fakes, settings, needs):
-        self.host, self.widget, self.fakes, self.settings, self.needs = host, widget, fakes, settings, needs
+    Attributes:
+        settings: The application's settings.
+        needs: Functions that are called before a run, as `dependencies.ensureTorch` is.
+        torchInstalled: Whether the panel may ask the worker.
+    """
+
+    def __init__(self, host, widget, fakes):
+        self.host, self.widget, self.fakes = host, widget, fakes
+        self.settings, self.needs, self.torchInstalled = Settings(), [], True
 
     @property
     def ui(self):
@@ -303,19 +316,19 @@ class PanelDriver:
 
     def press(self, name):
         button = getattr(self.ui, name)
-        assert button.visible, f"{name} is not to be seen"
+        assert button.visible, f"{name} is not visible"
         assert button.enabled, f"{name} is not enabled"
         button.click()
         self.settle()
 
     def texts(self):
-        """Of the messages shown."""
+        """Texts of the messages shown."""
         return [message.text for message in self.host.messages]
 
 
 @pytest.fixture
 def ready(panel, addVolume):
-    """The panel with two volumes chosen."""
+    """The panel with two volumes selected."""
     panel.fixed, panel.moving = addVolume("fixed"), addVolume("moving", seed=1)
     panel.choose(panel.fixed, panel.moving)
     return panel
@@ -323,6 +336,6 @@ def ready(panel, addVolume):
 
 @pytest.fixture
 def running(ready):
-    """The panel in the middle of a run."""
+    """The panel during a run."""
     ready.press("runButton")
     return ready

@@ -29,7 +29,7 @@ class TestMakeEngineImportable:
         assert bootstrap.makeEngineImportable(tmp_path / "GenRegModule", path) == tmp_path.resolve()
         assert path == [str(tmp_path.resolve())]
 
-    def test_the_copy_beside_the_module_goes_before_others(self, bootstrap, tmp_path):
+    def test_the_copy_beside_the_module_takes_precedence(self, bootstrap, tmp_path):
         _package(tmp_path)
         path = ["/elsewhere"]
         bootstrap.makeEngineImportable(tmp_path, path)
@@ -42,16 +42,16 @@ class TestMakeEngineImportable:
         bootstrap.makeEngineImportable(tmp_path, path)
         assert len(path) == 1
 
-    def test_a_folder_of_that_name_without_the_package_does_not_count(self, bootstrap, tmp_path):
+    def test_a_folder_of_that_name_without_the_package_is_ignored(self, bootstrap, tmp_path):
         (tmp_path / "modules" / "GenRegLogic").mkdir(parents=True)
         _package(tmp_path)
         assert bootstrap.makeEngineImportable(tmp_path / "modules", []) == tmp_path.resolve()
 
-    def test_a_missing_engine_is_said_in_one_sentence(self, bootstrap, tmp_path):
+    def test_a_missing_engine_is_reported_with_what_to_do(self, bootstrap, tmp_path):
         with pytest.raises(ImportError, match="install the extension again"):
             bootstrap.makeEngineImportable(tmp_path / "modules", [])
 
-    def test_this_checkout_is_found_without_being_told_where(self, bootstrap, slicerModule):
+    def test_this_checkout_is_found_by_default(self, bootstrap, slicerModule):
         folder = bootstrap.makeEngineImportable()
         assert (folder / "GenRegLogic" / "settings.py").is_file()
         assert str(folder) in sys.path

@@ -1,7 +1,7 @@
-"""torch missing, too old, declined, installed: what the user is asked and told. Nothing is installed here."""
+"""torch missing, too old, declined or installed: questions and messages. Nothing is installed here."""
 
 import sys
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 
 import pytest
 
@@ -12,7 +12,7 @@ def dependencies(part):
 
 
 class Installer:
-    """Plays the PyTorch extension's logic."""
+    """A stand-in for the PyTorch extension's logic."""
 
     def __init__(self, succeeds=True, error=None):
         self.installed, self.asked, self._succeeds, self._error = False, [], succeeds, error
@@ -26,7 +26,7 @@ class Installer:
 
 @pytest.fixture
 def ensure(dependencies, host, scene):
-    """Calls `ensureTorch` where torch is missing until the installer has been at work."""
+    """Calls `ensureTorch` without torch, until the installer has run."""
 
     def call(installer):
         dependencies.ensureTorch(lambda: installer.installed, lambda: installer, lambda: (2, 9))
@@ -34,12 +34,12 @@ def ensure(dependencies, host, scene):
     return call
 
 
-class TestTorchIsThere:
+class TestTorchIsInstalled:
     def test_there_is_no_question(self, dependencies, host, scene):
         dependencies.ensureTorch(lambda: True, None, lambda: (2, 5))
         assert host.messages == []
 
-    def test_finding_out_does_not_import_torch(self, dependencies, monkeypatch):
+    def test_checking_does_not_import_torch(self, dependencies, monkeypatch):
         monkeypatch.delitem(sys.modules, "torch", raising=False)
         dependencies.torchInstalled()
         dependencies.torchVersion()
@@ -51,16 +51,17 @@ class TestTorchIsThere:
         with pytest.raises(DependencyError, match=r"needs PyTorch 2\.5 or later, and 2\.1 is installed: uninstall"):
             dependencies.ensureTorch(lambda: True, None, lambda: (2, 1))
 
-    def test_an_unknown_version_is_tried(self, dependencies):
+    def test_an_unknown_version_is_accepted(self, dependencies, host, scene):
         dependencies.ensureTorch(lambda: True, None, lambda: None)
+        assert host.messages == []
 
-    def test_a_development_version_is_understood(self, dependencies, monkeypatch):
+    def test_a_development_version_is_parsed(self, dependencies, monkeypatch):
         monkeypatch.setattr(dependencies.importlib.metadata, "version", lambda name: "2.9.0a0+git1234")
         assert dependencies.torchVersion() == (2, 9)
 
 
 class TestTorchIsMissing:
-    def test_without_the_extension_the_sentence_says_what_to_install(self, dependencies, host, scene):
+    def test_without_the_extension_the_message_says_what_to_install(self, dependencies, host, scene):
         from GenRegLogic.errors import DependencyError
 
         def findInstaller():
@@ -70,12 +71,13 @@ class TestTorchIsMissing:
             dependencies.ensureTorch(lambda: False, findInstaller)
         assert host.messages == []
 
-    def test_the_extension_is_looked_for_under_its_own_name(self, dependencies, monkeypatch):
-        logic = object()
-        module = ModuleType("PyTorchUtils")
-        module.PyTorchUtilsLogic = lambda: logic
+    def test_the_extension_is_found_by_its_module_name(self, dependencies, host, scene, monkeypatch):
+        installer, module = Installer(), ModuleType("PyTorchUtils")
+        module.PyTorchUtilsLogic = lambda: installer
         monkeypatch.setitem(sys.modules, "PyTorchUtils", module)
-        assert dependencies._findInstaller() is logic
+        host.answers.append("Ok")
+        dependencies.ensureTorch(lambda: installer.installed)
+        assert installer.asked == [(False, ">=2.5")]
 
     def test_the_user_is_asked_and_torch_is_installed(self, ensure, host):
         installer = Installer()
@@ -93,14 +95,14 @@ class TestTorchIsMissing:
             ensure(installer)
         assert installer.asked == []
 
-    def test_a_failed_installation_is_one_sentence(self, ensure, host):
+    def test_a_failed_installation_is_reported_with_one_sentence(self, ensure, host):
         from GenRegLogic.errors import DependencyError
 
         host.answers.append("Ok")
         with pytest.raises(DependencyError, match="check the network"):
             ensure(Installer(error=RuntimeError("pip failed with 30 lines of output")))
 
-    def test_an_installation_without_effect_is_noticed(self, ensure, host):
+    def test_an_installation_without_effect_is_reported(self, ensure, host):
         from GenRegLogic.errors import DependencyError
 
         host.answers.append("Ok")
@@ -109,7 +111,7 @@ class TestTorchIsMissing:
 
 
 class TestThePanelWithoutTorch:
-    def test_it_opens_and_says_what_to_do_on_the_first_run(self, ready):
+    def test_it_opens_and_the_first_run_shows_what_to_do(self, ready):
         from GenRegLogic.errors import DependencyError
 
         def missing():
@@ -121,7 +123,7 @@ class TestThePanelWithoutTorch:
         assert ready.fakes.runs == []
         assert ready.ui.runButton.visible
 
-    def test_declining_shows_no_error_but_says_so(self, ready):
+    def test_declining_shows_a_line_but_no_error(self, ready):
         from GenRegLogic.errors import Cancelled
 
         def declined():
@@ -131,12 +133,3 @@ class TestThePanelWithoutTorch:
         ready.press("runButton")
         assert ready.texts() == []
         assert "not installed" in ready.ui.progressLabel.text
-
-    def test_no_worker_is_started_to_look_at_the_volumes(self, host, scene, slicerModule, fakes, addVolume):
-        ui = SimpleNamespace()
-        inputs = __import__("GenRegPanel.inputs.inputsline", fromlist=["InputsPart"]).InputsPart(
-            ui, fakes.runner, None, lambda: False
-        )
-        inputs.ready = True
-        inputs._inspect()
-        assert fakes.worker.submitted == []

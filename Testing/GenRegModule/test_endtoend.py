@@ -1,4 +1,4 @@
-"""The whole panel with the real worker process, real runs and a known deformation: what a user does, step by step."""
+"""The whole panel with the real worker process, real runs and a known deformation, operated as by a user."""
 
 import json
 import os
@@ -9,19 +9,18 @@ import numpy as np
 import pytest
 
 LONG = 120
-"""Seconds after which something hangs."""
+"""Longest wait for an event, seconds."""
 
 pytest.importorskip("torch", reason="The worker computes with torch, which is not installed")
 
 
 @pytest.fixture
 def user(host, scene, slicerModule):
-    """The panel as it comes, with two scans to be chosen and a slice view's layers."""
+    """The panel, with two scans in the scene and the layers of a slice view."""
     from GenRegPanel.selftest.scene import addScan
 
     host.closeWidget(slicerModule)
     widget = host.openWidget(slicerModule)
-    widget.panel.devices._settings = {}
     widget.panel.devices.speed = lambda device: 1.0
     widget.panel.devices.learn = lambda measured, estimated: None
     yield User(host, widget, addScan("Fixed scan"), addScan("Moving scan", moving=True))
@@ -29,7 +28,7 @@ def user(host, scene, slicerModule):
 
 
 class User:
-    """Clicks and looks."""
+    """Operates the panel as a user does."""
 
     def __init__(self, host, widget, fixed, moving):
         self.host, self.widget, self.fixed, self.moving = host, widget, fixed, moving
@@ -44,16 +43,16 @@ class User:
     def runner(self):
         return self.widget.logic.runner
 
-    def choose(self, **knobs):
+    def choose(self, **parameters):
         self.ui.fixedSelector.setCurrentNode(self.fixed)
         self.ui.movingSelector.setCurrentNode(self.moving)
-        for name, value in knobs.items():
+        for name, value in parameters.items():
             setattr(self.widget.panel.parameters, name, value)
         self.host.processEvents()
 
     def click(self, name):
         button = getattr(self.ui, name)
-        assert button.visible, f"{name} is not to be seen"
+        assert button.visible, f"{name} is not visible"
         assert button.enabled, f"{name} is not enabled"
         button.click()
         self.host.processEvents()
@@ -85,7 +84,7 @@ class User:
         return {node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLTransformNode")}
 
     def error(self, transform):
-        """Mean mm by which a transform misses the known deformation."""
+        """Mean distance between a transform and the known deformation, mm."""
         from GenRegPanel.selftest.scene import bodyPoints, knownDeformation
 
         points = bodyPoints()
@@ -94,7 +93,7 @@ class User:
 
 
 def drawnGrids(scene) -> list:
-    """The models of the deformation grid that hold lines."""
+    """The models of the deformation grid that contain lines."""
     models = [
         scene.GetNthNodeByClass(number, "vtkMRMLModelNode")
         for number in range(scene.GetNumberOfNodesByClass("vtkMRMLModelNode"))
@@ -107,21 +106,32 @@ def drawnGrids(scene) -> list:
 
 
 class TestFromTheFirstClickToTheReloadedScene:
-    def test_everything_a_user_does(self, user, scene, tmp_path):
-        import slicer
+    def test_a_user_registers_stops_inspects_undoes_repeats_and_reloads(self, user, scene, tmp_path):
+        layers = self.choose(user)
+        self.runWithPreview(user)
+        transform = self.stopAndKeep(user, scene)
+        self.inspect(user, scene, transform)
+        self.undo(user, transform, layers)
+        self.repeatAndReload(user, scene, tmp_path)
 
+    @staticmethod
+    def choose(user):
+        """Select the volumes; returns the layers of the views."""
         ui = user.ui
-        # Choose.
         assert ui.runButton.text == "Select the fixed and moving volumes"
         user.choose(iterations=200, keepLog=True)
         assert ui.runButton.text == "Run"
         assert "44 × 40 × 34 voxels" in ui.inputsLabel.text
         user.waitFor(lambda: "contrasts are alike" in ui.inputsLabel.text, "the comparison of contrasts")
         assert "GB on the CPU" in ui.estimateLabel.text
-        layers = user.layers()
+        return user.layers()
 
-        # Run, with progress and a preview.
-        previews = []
+    @staticmethod
+    def runWithPreview(user):
+        """Start a run, and wait for progress, a preview and the objective plot."""
+        import slicer
+
+        ui, previews = user.ui, []
         tag = user.moving.AddObserver(
             slicer.vtkMRMLTransformableNode.TransformModifiedEvent,
             lambda *_: previews.append(user.moving.GetParentTransformNode()),
@@ -131,26 +141,31 @@ class TestFromTheFirstClickToTheReloadedScene:
         assert ui.cancelButton.visible
         assert user.layers() == (user.fixed.GetID(), user.moving.GetID())
         user.waitFor(lambda: any(node is not None for node in previews), "a preview")
-        user.waitFor(lambda: ui.curveFrame.visible, "the curve")
+        user.moving.RemoveObserver(tag)
+        user.waitFor(lambda: ui.objectivePlotFrame.visible, "the objective plot")
         assert "Refining" in ui.progressLabel.text
 
-        # Stop and keep.
+    @staticmethod
+    def stopAndKeep(user, scene):
+        """Stop the run; returns the resulting transform."""
+        ui = user.ui
         user.click("keepButton")
         user.waitForTheEnd()
-        user.moving.RemoveObserver(tag)
         assert user.texts() == []
         assert "best alignment so far was kept" in ui.progressLabel.text
         assert ui.logText.plainText != ""
         transform = ui.transformSelector.currentNode()
-        assert transform is not None
         assert user.moving.GetParentTransformNode() is transform
         assert user.error(transform) < 3.0
         assert "Folded voxels" in ui.figuresLabel.text
         assert "stopped before it had finished" in ui.verdictLabel.text
         assert scene.GetFirstNodeByName(f"{transform.GetName()} log").GetText() != ""
         assert scene.GetFirstNodeByName("GenReg preview") is None
+        return transform
 
-        # Before and after, grid, checkerboard.
+    @staticmethod
+    def inspect(user, scene, transform):
+        """Before and after, grid, checkerboard."""
         user.click("beforeAfterButton")
         assert user.moving.GetParentTransformNode() is None
         user.click("beforeAfterButton")
@@ -162,23 +177,25 @@ class TestFromTheFirstClickToTheReloadedScene:
         user.click("checkerboardButton")
         assert user.layers() == (user.fixed.GetID(), user.moving.GetID())
 
-        # Undo.
+    @staticmethod
+    def undo(user, transform, layers):
         user.click("undoButton")
         assert user.moving.GetParentTransformNode() is None
         assert transform.GetScene() is None
         assert user.layers() == layers
-        assert ui.verdictLabel.text == "Nothing registered yet."
+        assert user.ui.verdictLabel.text == "Nothing registered yet."
 
-        # Once more to the end, save, reload.
+    def repeatAndReload(self, user, scene, folder):
+        """Run again to the end, save the scene and load it."""
+        ui = user.ui
         user.choose(iterations=20)
         user.runAndWait()
         assert user.texts() == []
         assert ui.progressLabel.text == "Done."
-        transform = ui.transformSelector.currentNode()
-        error = user.error(transform)
+        error = user.error(ui.transformSelector.currentNode())
         assert error < 1.2
         verdict, figures = ui.verdictLabel.text, ui.figuresLabel.text
-        self.saveAndReload(scene, tmp_path)
+        self.saveAndReload(scene, folder)
         user.host.processEvents()
         assert ui.fixedSelector.currentNode().GetName() == "Fixed scan"
         assert ui.movingSelector.currentNode().GetName() == "Moving scan"
@@ -209,7 +226,7 @@ class TestFromTheFirstClickToTheReloadedScene:
 
 
 class TestOutputs:
-    def test_warped_volume_and_inverse_are_made_when_chosen(self, user, scene):
+    def test_a_selected_warped_volume_and_inverse_are_computed(self, user, scene):
         warped = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "warped")
         inverse = scene.AddNewNodeByClass("vtkMRMLTransformNode", "inverse")
         user.choose(iterations=0, warpedVolume=warped, inverseTransform=inverse, applyToMoving=False)
@@ -222,9 +239,9 @@ class TestOutputs:
         assert "Inverse error" in user.ui.figuresLabel.text
 
 
-class TestThingsGoWrong:
+class TestFaults:
     @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals of this kind")
-    def test_a_killed_worker_is_one_message_and_the_scene_as_it_was(self, user):
+    def test_a_killed_worker_shows_one_message_and_leaves_the_scene_unchanged(self, user):
         user.choose(iterations=200)
         transforms, layers = user.transforms(), user.layers()
         user.click("runButton")
@@ -242,7 +259,7 @@ class TestThingsGoWrong:
         user.runAndWait()
         assert user.texts() == []
 
-    def test_cancel_leaves_the_scene_as_it_was(self, user):
+    def test_cancel_leaves_the_scene_unchanged(self, user):
         user.choose(iterations=200)
         layers, transforms = user.layers(), user.transforms()
         user.click("runButton")
@@ -254,7 +271,7 @@ class TestThingsGoWrong:
         assert user.moving.GetParentTransformNode() is None
         assert user.transforms() == transforms
 
-    def test_closing_the_scene_during_a_run_is_safe(self, user, scene):
+    def test_closing_the_scene_during_a_run_shows_no_error(self, user, scene):
         user.choose(iterations=200)
         transforms = user.transforms()
         user.click("runButton")
@@ -266,7 +283,7 @@ class TestThingsGoWrong:
         assert user.ui.runButton.text == "Select the fixed and moving volumes"
 
     @pytest.mark.parametrize("role", ["fixed", "moving"])
-    def test_removing_a_volume_during_a_run_is_one_message(self, user, scene, role):
+    def test_removing_a_volume_during_a_run_shows_one_message(self, user, scene, role):
         user.choose(iterations=200)
         user.click("runButton")
         user.waitForStage("Refining")
@@ -290,7 +307,7 @@ class TestThingsGoWrong:
         assert user.composite.GetForegroundVolumeID() is None
         assert user.texts() == []
 
-    def test_missing_torch_in_the_worker_is_one_sentence(self, user, tmp_path, monkeypatch):
+    def test_missing_torch_in_the_worker_shows_one_sentence(self, user, tmp_path, monkeypatch):
         (tmp_path / "torch.py").write_text("raise ImportError('no torch here')\n")
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
         user.choose(iterations=0)
@@ -317,7 +334,7 @@ class TestScripts:
         logic.cleanup()
         assert not worker.running
 
-    def test_start_tells_its_end_while_the_window_lives(self, host, scene, slicerModule):
+    def test_start_reports_its_end_while_the_window_is_responsive(self, host, scene, slicerModule):
         import GenReg
         from GenRegPanel.selftest.scene import addScan
 

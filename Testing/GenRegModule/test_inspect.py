@@ -1,4 +1,4 @@
-"""The section Inspect: what can be clicked when, what the views show then, and that they come back."""
+"""The section Inspect: when its widgets are enabled, what the views show, and that they are restored."""
 
 import functools
 from types import SimpleNamespace
@@ -101,22 +101,22 @@ def enabled(panel, names):
     return [name for name in names if getattr(panel.ui, name).enabled]
 
 
-class TestWhatCanBeClicked:
-    def test_it_is_closed_at_first(self, ready):
+class TestEnabledWidgets:
+    def test_the_section_is_collapsed_at_first(self, ready):
         assert ready.ui.inspectCollapsibleButton.collapsed
 
-    def test_before_a_run_nothing(self, ready):
+    def test_before_a_run_nothing_is_enabled(self, ready):
         assert enabled(ready, (*MODES, "gridModeButton", "worstPlaceButton", "reportButton", "mapComboBox")) == []
 
-    def test_with_a_transform_from_a_scene_everything(self, shown):
+    def test_for_a_transform_from_a_scene_everything_is_enabled(self, shown):
         names = (*MODES, "gridModeButton", "arrowsModeButton", "worstPlaceButton", "reportButton", "mapComboBox")
         assert enabled(shown, names) == list(names)
 
-    def test_during_a_run_nothing(self, shown):
+    def test_during_a_run_nothing_is_enabled(self, shown):
         shown.press("runButton")
         assert enabled(shown, (*MODES, "worstPlaceButton", "reportButton", "mapComboBox")) == []
 
-    def test_after_the_scene_is_closed_nothing(self, shown, scene):
+    def test_after_the_scene_is_closed_nothing_is_enabled(self, shown, scene):
         shown.press("fusionModeButton")
         scene.Clear(False)
         shown.settle()
@@ -126,7 +126,7 @@ class TestWhatCanBeClicked:
 
 class TestModes:
     @pytest.mark.parametrize("name", MODES)
-    def test_a_click_enters_and_another_leaves(self, shown, scene, name):
+    def test_a_click_enters_a_mode_and_another_leaves_it(self, shown, scene, name):
         count = scene.GetNumberOfNodes()
         shown.press(name)
         assert getattr(shown.ui, name).checked
@@ -141,18 +141,18 @@ class TestModes:
         )
         assert scene.GetNumberOfNodes() - tables == count
 
-    def test_only_one_is_on(self, shown):
+    def test_only_one_mode_is_on(self, shown):
         for name in MODES:
             shown.press(name)
             assert [other for other in MODES if getattr(shown.ui, other).checked] == [name]
 
-    def test_the_buttons_under_result_show_the_same(self, shown):
+    def test_the_buttons_under_result_show_the_same_mode(self, shown):
         shown.press("checkerboardButton")
         assert shown.ui.checkerboardModeButton.checked
         shown.press("fusionModeButton")
         assert not shown.ui.checkerboardButton.checked
 
-    def test_the_flicker_has_its_rate(self, shown):
+    def test_the_flicker_alternates_until_it_is_left(self, shown):
         shown.press("flickerModeButton")
         shown.ui.flickerSlider.value = 8.0
         mode = shown.panel.display.modes.present
@@ -160,15 +160,16 @@ class TestModes:
         shown.settle(2.0, until=lambda: seen.add(mode.showsAfter) or len(seen) == 2)
         assert seen == {True, False}
         shown.press("flickerModeButton")
-        assert not shown.panel.inspect.modes._timer.isActive()
+        before = mode.showsAfter
+        assert not shown.settle(0.5, until=lambda: mode.showsAfter != before)
 
-    def test_settings_are_saved_with_the_scene(self, shown):
+    def test_sliders_set_the_parameters(self, shown):
         shown.ui.boardSlider.value = 17
         shown.ui.flickerSlider.value = 4.0
         shown.settle()
         assert (shown.parameters.boardFields, shown.parameters.flickerRate) == (17, 4.0)
 
-    def test_a_run_begins_with_the_views_as_they_were(self, shown):
+    def test_a_run_leaves_the_mode_first(self, shown):
         shown.press("fusionModeButton")
         shown.press("runButton")
         assert shown.panel.display.mode == ""
@@ -182,7 +183,7 @@ class TestMaps:
         panel.settle(5, until=lambda: not panel.panel.inspect.job.busy)
         panel.settle()
 
-    def test_a_map_is_made_once_and_shown_with_its_opacity(self, shown):
+    def test_a_map_is_computed_once_and_shown_with_its_opacity(self, shown):
         self.choose(shown, "magnitude")
         self.choose(shown, "log_jacobian")
         assert [kind for kind, _ in shown.jobs.made] == ["maps"]
@@ -191,7 +192,7 @@ class TestMaps:
         self.choose(shown, "")
         assert shown.panel.display.mode == ""
 
-    def test_a_failure_is_one_sentence(self, shown):
+    def test_an_error_shows_one_sentence(self, shown):
         from GenRegLogic.errors import WorkerError
 
         shown.jobs.error = WorkerError("The process ended.")
@@ -199,22 +200,23 @@ class TestMaps:
         assert shown.texts() == ["The process ended."]
         assert shown.ui.mapComboBox.currentIndex == 0
 
-    def test_maps_are_saved_only_when_wanted(self, shown, scene):
+    def test_maps_are_saved_only_if_selected(self, shown, scene):
         self.choose(shown, "magnitude")
         node = next(iter(shown.panel.display.maps.nodes(shown.transform).values()))
         assert not node.GetSaveWithScene()
         shown.ui.saveMapsCheckBox.checked = True
         assert node.GetSaveWithScene()
 
-    def test_the_end_of_the_module_takes_them_away(self, shown, scene):
+    def test_the_end_of_the_module_removes_unsaved_maps(self, shown, scene):
         self.choose(shown, "magnitude")
         names = {node.GetName() for node in shown.panel.display.maps.nodes(shown.transform).values()}
+        assert names
         shown.panel.cleanup()
         assert not any(scene.GetFirstNodeByName(name) for name in names)
 
 
 class TestPlaces:
-    def test_the_worst_the_next_and_back_again(self, shown):
+    def test_the_buttons_step_through_the_worst_places(self, shown):
         shown.press("worstPlaceButton")
         shown.settle(5, until=lambda: shown.ui.placeLabel.visible)
         assert shown.ui.placeLabel.text == "1 of 3: Off at 0."
@@ -228,7 +230,9 @@ class TestPlaces:
 
 
 class TestMeasures:
-    def test_landmarks_become_a_table_whose_rows_lead_to_their_places(self, shown, scene):
+    @pytest.fixture
+    def measured(self, shown, scene):
+        """The panel with a table of landmark errors."""
         for role, shift in (("Fixed", 0.0), ("Moving", 3.0)):
             node = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", role)
             for z in (4.0, 9.0):
@@ -237,25 +241,29 @@ class TestMeasures:
         shown.ui.measuresCollapsibleButton.collapsed = False
         shown.settle()
         shown.press("measureLandmarksButton")
-        assert shown.ui.measuresTable.rowCount == 2
-        assert "3.0 mm before" in shown.ui.measuresLabel.text
-        shown.panel.inspect.measures.onCell(1, 0)
+        return shown
+
+    def test_landmark_errors_are_shown_in_a_table(self, measured):
+        assert measured.ui.measuresTable.rowCount == 2
+        assert "3.0 mm before" in measured.ui.measuresLabel.text
+
+    def test_a_click_on_a_row_shows_its_position(self, measured, scene):
+        measured.panel.inspect.measures.onCell(1, 0)
         assert scene.GetFirstNodeByClass("vtkMRMLCrosshairNode").GetCrosshairRAS() == (5.0, 6.0, 9.0)
 
-    def test_the_table_is_saved_where_the_user_says(self, shown, scene, tmp_path, monkeypatch, part):
-        self.test_landmarks_become_a_table_whose_rows_lead_to_their_places(shown, scene)
-        shown.transform.SetName("DOE^JOHN")
+    def test_the_table_is_saved_without_the_transforms_name(self, measured, tmp_path, monkeypatch, part):
+        measured.transform.SetName("DOE^JOHN")
         asked = []
         monkeypatch.setattr(
             part("inspect.measures"), "askForFile", lambda *how: asked.append(how) or str(tmp_path / "errors")
         )
-        shown.press("saveTableButton")
+        measured.press("saveTableButton")
         assert asked[0][1] == "registration landmarks.csv"
         assert (tmp_path / "errors.csv").read_text(encoding="utf-8").startswith("Landmark,")
 
 
 class TestReport:
-    def test_it_is_made_with_the_worst_places_and_written(self, shown, tmp_path, monkeypatch, part):
+    def test_the_report_is_made_with_the_worst_places_and_written(self, shown, tmp_path, monkeypatch, part):
         monkeypatch.setattr(part("inspect.actions"), "askForFile", lambda *_: str(tmp_path / "report"))
         shown.press("reportButton")
         shown.settle(5, until=lambda: (tmp_path / "report.html").exists())
@@ -265,7 +273,7 @@ class TestReport:
         assert len(options["worst"]) == 3
 
     @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("ITK ERROR: Failed to allocate memory for image.")])
-    def test_an_unexpected_error_is_one_sentence_and_inspect_is_free_again(self, shown, jobs, error):
+    def test_an_unexpected_error_shows_one_sentence_and_inspect_is_free_again(self, shown, jobs, error):
         jobs.refusal = error
         shown.ui.mapComboBox.setCurrentIndex(2)
         shown.settle(5, until=lambda: shown.texts())
@@ -274,14 +282,14 @@ class TestReport:
         assert not shown.panel.inspect.job.busy
         assert shown.ui.reportButton.enabled
 
-    def test_without_a_file_nothing_is_done(self, shown, monkeypatch, part):
+    def test_without_a_file_no_job_is_started(self, shown, monkeypatch, part):
         monkeypatch.setattr(part("inspect.actions"), "askForFile", lambda *_: "")
         shown.press("reportButton")
         assert shown.jobs.made == []
 
 
 class TestRefineHere:
-    def test_the_button_says_what_is_missing(self, shown, scene):
+    def test_the_button_shows_what_is_missing(self, shown, scene):
         ui = shown.ui
         ui.repairCollapsibleButton.collapsed = False
         assert ui.refineButton.text == "Select a region or landmarks"
@@ -289,7 +297,7 @@ class TestRefineHere:
         shown.settle()
         assert ui.refineButton.text == "Select the landmarks of both volumes"
 
-    def test_it_runs_and_both_steps_can_be_undone(self, running, jobs, scene):
+    def test_a_repair_and_the_run_before_it_can_be_undone(self, running, jobs, scene):
         running.run.succeed()
         running.ui.repairRegionSelector.setCurrentNode(scene.AddNewNodeByClass("vtkMRMLMarkupsROINode"))
         for name in ("inspectCollapsibleButton", "repairCollapsibleButton"):
@@ -304,7 +312,7 @@ class TestRefineHere:
         assert not running.ui.undoButton.enabled
 
     @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("ITK ERROR: Failed to allocate memory for image.")])
-    def test_an_unexpected_error_is_one_sentence_and_run_comes_back(self, running, jobs, scene, error):
+    def test_an_unexpected_error_shows_one_sentence_and_run_is_possible_again(self, running, jobs, scene, error):
         running.run.succeed()
         running.ui.repairRegionSelector.setCurrentNode(scene.AddNewNodeByClass("vtkMRMLMarkupsROINode"))
         for name in ("inspectCollapsibleButton", "repairCollapsibleButton"):
@@ -317,8 +325,8 @@ class TestRefineHere:
         assert running.ui.runButton.visible
 
 
-class TestAnotherState:
-    def test_a_map_of_a_result_that_is_not_selected_any_more_is_not_shown(self, shown, jobs, scene):
+class TestChangedResults:
+    def test_a_map_of_a_result_that_is_no_longer_selected_is_not_shown(self, shown, jobs, scene):
         other = makeResult(scene, shown.fixed, shown.moving)
         ui = shown.ui
         ui.mapComboBox.setCurrentIndex(2)
@@ -326,7 +334,7 @@ class TestAnotherState:
         shown.settle(5, until=lambda: not shown.panel.inspect.job.busy)
         assert shown.panel.display.mode == ""
 
-    def test_the_maps_of_a_transform_that_is_deleted_go_with_it(self, shown, jobs, scene):
+    def test_maps_are_removed_with_their_transform(self, shown, jobs, scene):
         TestMaps().choose(shown, "magnitude")
         count = scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
         scene.RemoveNode(shown.transform)
@@ -334,17 +342,17 @@ class TestAnotherState:
         assert shown.panel.display.mode == ""
         assert scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == count - 2
 
-    def test_what_a_run_has_left_is_not_used_once_the_transform_has_changed(self, running, jobs):
+    def test_arrays_of_a_run_are_not_used_for_a_changed_transform(self, running, jobs):
         running.run.succeed()
         display = running.panel.display
         transform = display.result.transformNode
         assert display.warped(transform) is not None
-        TestWhatIsSeen.bend(SimpleNamespace(fixed=running.fixed, transform=transform))
+        TestPictures.bend(SimpleNamespace(fixed=running.fixed, transform=transform))
         assert display.warped(transform) is None
         assert display.confidence(transform) is None
 
 
-class TestWhatIsSeen:
+class TestPictures:
     """In slice views that Slicer's own displayable managers draw."""
 
     @pytest.fixture
@@ -370,14 +378,14 @@ class TestWhatIsSeen:
         setField(panel.transform, *withMargin(field, grid))
 
     @pytest.mark.parametrize("name", ["gridModeButton", "arrowsModeButton", *MODES])
-    def test_each_mode_changes_the_picture_and_gives_it_back(self, host, shown, red, name):
+    def test_each_mode_changes_the_picture_and_leaving_restores_it(self, host, shown, red, name):
         before = red.grab()
         shown.press(name)
         assert host.views.changedPixels(before, red.grab()) > 300
         shown.press("inspectBackButton")
         assert host.views.changedPixels(before, red.grab()) == 0
 
-    def test_a_map_and_its_legend(self, host, shown, red):
+    def test_a_map_is_drawn_with_its_legend_and_leaving_restores_the_picture(self, host, shown, red):
         before = red.grab()
         TestMaps().choose(shown, "magnitude")
         seen = red.grab()

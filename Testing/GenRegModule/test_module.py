@@ -1,4 +1,4 @@
-"""The module file: what Slicer learns from it, its logic for scripts, and the life of its panel."""
+"""The module file: its description, its logic for scripts, and the lifetime of its panel."""
 
 import ast
 import subprocess
@@ -20,7 +20,7 @@ def logic(slicerModule, fakes):
 
 
 class TestTheFile:
-    def test_at_file_scope_it_needs_nothing_but_slicer(self):
+    def test_at_file_scope_only_slicer_is_imported(self):
         tree = ast.parse((FOLDER / "GenReg.py").read_text(encoding="utf-8"))
         names = set()
         for node in tree.body:
@@ -30,16 +30,13 @@ class TestTheFile:
                 names.add(node.module.partition(".")[0])
         assert names <= SLICERS | set(sys.stdlib_module_names)
 
-    def test_it_is_the_only_file_that_slicer_takes_for_a_module(self):
-        assert [path.name for path in FOLDER.glob("*.py")] == ["GenReg.py"]
-
-    def test_slicer_learns_title_category_and_texts(self, slicerModule):
+    def test_title_category_and_texts_are_set(self, slicerModule):
         assert slicerModule.title == "General Registration (GenReg)"
         assert tuple(slicerModule.categories) == ("Registration",)
         assert "Run" in slicerModule.helpText
         assert "2512.14556" in slicerModule.acknowledgementText
 
-    def test_the_process_never_loads_torch(self, panel):
+    def test_the_panel_opens_in_a_process_that_cannot_import_torch(self, panel):
         code = (
             "import sys; sys.modules['torch'] = None\n"
             f"sys.path.insert(0, {str(FOLDER.parents[0] / 'Testing')!r}); import host; host.boot()\n"
@@ -56,7 +53,7 @@ class TestTheUiFile:
         tree = ElementTree.parse(FOLDER / "Resources" / "UI" / "GenReg.ui")
         return list(tree.getroot().iter("widget"))
 
-    def test_everything_to_choose_explains_itself(self, widgets):
+    def test_every_input_widget_has_a_tool_tip(self, widgets):
         kinds = {"qMRMLNodeComboBox", "ctkSliderWidget", "QCheckBox", "QComboBox", "QSpinBox", "QDoubleSpinBox"}
         kinds.add("QPushButton")
         silent = [
@@ -85,7 +82,7 @@ class TestTheUiFile:
 
 
 class TestTheLogicForScripts:
-    def test_start_returns_a_run_and_tells_its_end(self, host, logic, addVolume):
+    def test_start_returns_a_run_and_reports_its_end(self, host, logic, addVolume):
         outcomes = []
         run = logic.start(addVolume("fixed"), addVolume("moving"), onEnded=outcomes.append, iterations=3)
         assert logic.running
@@ -95,7 +92,7 @@ class TestTheLogicForScripts:
         host.processEvents(5, until=lambda: outcomes)
         assert outcomes == ["the result"]
 
-    def test_every_option_has_its_place(self, logic, scene, addVolume):
+    def test_every_option_is_passed_on(self, logic, scene, addVolume):
         transform = scene.AddNewNodeByClass("vtkMRMLTransformNode")
         mask = addVolume(className="vtkMRMLLabelMapVolumeNode")
         run = logic.start(
@@ -124,14 +121,14 @@ class TestTheLogicForScripts:
         ("options", "said"),
         [({"iterationz": 3}, "Unknown option: iterationz"), ({"smoothness": 99.0}, "smoothness")],
     )
-    def test_an_option_that_cannot_be_is_refused(self, logic, addVolume, options, said):
+    def test_an_invalid_option_is_refused(self, logic, addVolume, options, said):
         from GenRegLogic.errors import InputError
 
         with pytest.raises(InputError, match=said):
             logic.start(addVolume(), addVolume(), **options)
         assert not logic.running
 
-    def test_settings_and_single_knobs_are_not_mixed(self, logic, addVolume):
+    def test_settings_and_single_settings_together_are_refused(self, logic, addVolume):
         from GenRegLogic.errors import InputError
         from GenRegLogic.settings import Settings
 
@@ -151,13 +148,13 @@ class TestTheLogicForScripts:
         with pytest.raises(InputError, match="under way"):
             logic.process(addVolume(), addVolume())
 
-    def test_cancel_and_keep_reach_the_run(self, logic, addVolume):
+    def test_cancel_and_keep_are_passed_to_the_run(self, logic, addVolume):
         run = logic.start(addVolume(), addVolume())
         logic.stopAndKeep()
         logic.cancel()
         assert run.calls == ["keep", "cancel"]
 
-    def test_a_logic_without_references_closes_its_worker(self, slicerModule, fakes, addVolume):
+    def test_a_deleted_logic_closes_its_worker(self, slicerModule, fakes, addVolume):
         import GenReg
 
         logic = GenReg.GenRegLogic(fakes.runner)
@@ -166,28 +163,31 @@ class TestTheLogicForScripts:
         assert fakes.worker.closed
 
 
-class TestThePanelsLife:
-    def test_closing_it_during_a_run_cancels_and_closes_the_worker(self, running, host, slicerModule):
+class TestThePanelsLifetime:
+    def test_closing_the_panel_during_a_run_cancels_it_and_closes_the_worker(self, running, host, slicerModule):
         run = running.run
         host.closeWidget(slicerModule)
         assert run.calls == ["cancel"]
         assert running.fakes.worker.closed
         assert running.texts() == []
 
-    def test_it_can_be_opened_again(self, running, host, slicerModule):
+    def test_the_panel_can_be_opened_again(self, running, host, slicerModule):
         host.closeWidget(slicerModule)
         widget = host.openWidget(slicerModule)
         assert widget.ui.fixedSelector.currentNode() is running.fixed
         host.closeWidget(slicerModule)
 
-    def test_after_closing_nothing_of_it_listens(self, ready, host, scene, slicerModule, addVolume):
+    def test_a_closed_panel_does_not_observe_the_volumes(self, ready, host, scene, slicerModule, addVolume):
+        events = ("ModifiedEvent", ready.moving.TransformModifiedEvent, ready.moving.ImageDataModifiedEvent)
+        assert all(ready.moving.HasObserver(event) for event in events)
         host.closeWidget(slicerModule)
+        assert not any(ready.moving.HasObserver(event) for event in events)
         ready.moving.Modified()
         addVolume()
         scene.Clear(False)
-        host.processEvents(0.1)
+        host.processEvents(0.1)  # raises errors of observers that were left behind
 
-    def test_another_module_in_front_lets_a_run_go_on(self, running):
+    def test_a_run_continues_while_another_module_is_open(self, running):
         running.widget.parent.exit()
         running.run.succeed()
         running.settle()
@@ -195,12 +195,14 @@ class TestThePanelsLife:
         running.settle()
         assert "trustworthy" in running.ui.verdictLabel.text
 
-    def test_a_scene_that_is_loaded_into_the_panel_is_taken_up(self, panel, scene):
+    def test_the_parameters_of_a_loaded_scene_are_connected(self, panel, scene):
+        before = panel.parameters
         scene.InvokeEvent(scene.EndImportEvent)
         panel.settle()
-        assert panel.parameters is not None
+        assert panel.parameters is not before
+        assert panel.parameters.parameterNode is before.parameterNode
 
-    def test_sample_data_are_registered_once_slicer_is_up(self, slicerModule, monkeypatch):
+    def test_sample_data_are_registered_after_the_start_of_slicer(self, slicerModule, monkeypatch):
         import GenReg
 
         called = []
@@ -209,7 +211,7 @@ class TestThePanelsLife:
         GenReg._registerSampleData()
         assert called == [True]
 
-    def test_reload_takes_the_parts_from_their_files_again(self, panel, host, slicerModule, monkeypatch):
+    def test_reloading_the_module_reloads_the_panels_parts(self, panel, host, slicerModule, monkeypatch):
         import GenReg
 
         reloaded = []

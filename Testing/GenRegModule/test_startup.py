@@ -1,4 +1,4 @@
-"""What happens when Slicer has started: two sample pairs are offered, and fields that are loaded stay linear."""
+"""Actions at the start of Slicer: two sample pairs are registered, and loaded fields are kept linear."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SOURCE = Path(__file__).resolve().parents[2] / "GenRegModule" / "GenRegPanel" / 
 
 
 def _load(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The module under test, by path: its package needs Slicer, it does not."""
+    """The module under test, loaded by path, because its package needs Slicer and the module does not."""
     if "slicer.i18n" not in sys.modules:
         i18n = ModuleType("slicer.i18n")
         i18n.tr = lambda text: text
@@ -31,7 +31,7 @@ def _load(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 @pytest.fixture
 def sources(monkeypatch) -> list[dict]:
-    """What was registered with a SampleData that knows titles, as Slicer 5.12's does."""
+    """The registered data sets of a SampleData with titles, as in Slicer 5.12."""
     registered: list[dict] = []
     logic = SimpleNamespace(
         registerCustomSampleDataSource=lambda **source: registered.append(source),
@@ -47,7 +47,7 @@ def test_two_pairs_are_registered_under_one_category(sources):
     assert {source["category"] for source in sources} == {"GenReg"}
 
 
-def test_each_pair_is_two_volumes_with_names(sources):
+def test_each_pair_has_two_named_volumes(sources):
     assert [source["nodeNames"] for source in sources] == [["MRBrainTumor1", "MRBrainTumor2"], ["CTBrain", "MRBrainT1"]]
     assert all(len(source["uris"]) == len(source["fileNames"]) == 2 for source in sources)
 
@@ -61,10 +61,12 @@ def test_every_file_has_the_checksum_that_its_address_names(sources):
 
 def test_the_files_come_from_slicers_own_public_data(sources):
     public = "https://github.com/Slicer/SlicerTestingData/releases/download/"
-    assert all(address.startswith(public) for source in sources for address in source["uris"])
+    addresses = [address for source in sources for address in source["uris"]]
+    assert len(addresses) == 4
+    assert all(address.startswith(public) for address in addresses)
 
 
-def test_a_slicer_without_titles_of_categories_gets_the_pairs_too(monkeypatch):
+def test_the_pairs_are_registered_in_a_slicer_without_category_titles(monkeypatch):
     registered: list[dict] = []
     logic = SimpleNamespace(registerCustomSampleDataSource=lambda **source: registered.append(source))
     monkeypatch.setitem(sys.modules, "SampleData", SimpleNamespace(SampleDataLogic=logic))
@@ -73,7 +75,7 @@ def test_a_slicer_without_titles_of_categories_gets_the_pairs_too(monkeypatch):
 
 
 def aField(scene):
-    """A transform node with a field whose values are marked as GenReg's are."""
+    """A transform node with a field that is recognized as GenReg's."""
     from GenRegLogic.mrml.nodes.transforms import setField
     from GenRegLogic.space.geometry import Geometry
 
@@ -85,7 +87,7 @@ def aField(scene):
 
 
 def throughAFile(scene, node, path):
-    """The node, saved and loaded."""
+    """The node after saving and loading."""
     node.AddDefaultStorageNode()
     node.GetStorageNode().SetFileName(str(path))
     assert node.GetStorageNode().WriteData(node)
@@ -96,7 +98,7 @@ def throughAFile(scene, node, path):
     return loaded
 
 
-def test_a_field_is_linear_again_after_loading(slicerModule, tmp_path):
+def test_a_loaded_field_has_linear_interpolation(slicerModule, tmp_path):
     import slicer
     from GenRegPanel.startup import keepFieldsLinear
 
@@ -105,7 +107,7 @@ def test_a_field_is_linear_again_after_loading(slicerModule, tmp_path):
     assert loaded.GetTransformFromParent().GetInterpolationMode() == vtk.VTK_LINEAR_INTERPOLATION
 
 
-def test_asked_twice_it_watches_once(slicerModule):
+def test_a_second_call_makes_no_second_observer(slicerModule):
     import slicer
     from GenRegPanel.startup import KEEPER, keepFieldsLinear
 
@@ -115,11 +117,16 @@ def test_asked_twice_it_watches_once(slicerModule):
     assert getattr(slicer.modules, KEEPER) is keeper
 
 
-def test_the_modules_logic_is_enough(slicerModule):
+def test_the_logic_alone_keeps_fields_linear(slicerModule, monkeypatch):
     import GenReg
     import slicer
     from GenRegPanel.startup import KEEPER
 
+    monkeypatch.delattr(slicer.modules, KEEPER, raising=False)
     logic = GenReg.GenRegLogic()
-    assert hasattr(slicer.modules, KEEPER)
-    logic.cleanup()
+    try:
+        assert hasattr(slicer.modules, KEEPER)
+    finally:
+        logic.cleanup()
+        getattr(slicer.modules, KEEPER).stop()
+        delattr(slicer.modules, KEEPER)

@@ -1,6 +1,6 @@
-"""The extension's files: do CMake's lists match the folders, does it configure, build, install and list its tests?
+"""The extension's files: CMake's lists match the folders, and it configures, builds, installs and lists its tests.
 
-Slicer's own macros are not at hand here: `stub/` stands in for them. What those do with the files is Slicer's to test.
+`stub/` replaces Slicer's own CMake macros, which are not available here.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CATALOG_KEYS = {
     "enabled",
     "tier",
 }
-"""The keys of the index's schema, version 1.0.1; it takes no others."""
+"""The keys of the index's schema, version 1.0.1, which allows no others."""
 
 FROM_INSTALLED_FILES = """
 import importlib.util, sys, unittest
@@ -50,7 +50,7 @@ sys.exit(not result.wasSuccessful())
 """One self-test on the test host, in a process that cannot see the checkout's own packages."""
 
 PNG_SIZE_AND_KIND = slice(16, 26)
-"""Where a PNG holds its width, height, bit depth and color type."""
+"""Bytes of a PNG with width, height, bit depth and color type."""
 
 
 def listed(cmake_file: Path, variable: str) -> list[str]:
@@ -68,7 +68,7 @@ def on_disk(folder: Path, *, python: bool) -> list[str]:
 
 
 def metadata() -> dict[str, str]:
-    """What the top CMakeLists.txt sets for the extensions catalog, read as the catalog reads it: as text."""
+    """The catalog's variables in the top CMakeLists.txt, parsed as text as the catalog does."""
     return dict(re.findall(r'set\(EXTENSION_(\w+) "([^"]*)"\)', (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")))
 
 
@@ -90,11 +90,11 @@ def generator() -> list[str]:
         return ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={beside}"]
     if shutil.which("make"):
         return ["-G", "Unix Makefiles"]
-    pytest.skip("No build tool is at hand: pip install ninja.")
+    pytest.skip("There is no build tool: pip install ninja.")
 
 
 def run(*command: object) -> str:
-    """Run a command and return what it said; an error shows it."""
+    """Run a command and return its output; a failure shows it."""
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -127,7 +127,7 @@ def installed(cmake, built, tmp_path_factory) -> Path:
 
 
 class TestLists:
-    """No file is forgotten: Slicer installs what is listed and nothing else."""
+    """Slicer installs the listed files and no others, so every file must be listed."""
 
     def test_every_python_file_of_the_module_is_listed(self):
         lists = ROOT / "GenRegModule" / "CMakeLists.txt"
@@ -145,12 +145,12 @@ class TestLists:
         lists = ROOT / "GenRegLogic" / "CMakeLists.txt"
         assert sorted(listed(lists, "PACKAGE_RESOURCES")) == on_disk(lists.parent, python=False)
 
-    def test_only_the_module_file_lies_where_slicer_takes_every_file_for_a_module(self):
+    def test_the_module_file_is_the_only_file_in_slicers_module_folder(self):
         assert [path.name for path in (ROOT / "GenRegModule").glob("*.py")] == ["GenReg.py"]
 
 
 class TestBuild:
-    def test_installing_puts_the_module_its_panel_and_the_engine_side_by_side(self, installed):
+    def test_the_module_its_panel_and_the_engine_are_installed_side_by_side(self, installed):
         assert (installed / "GenReg.py").is_file()
         assert (installed / "GenRegPanel" / "__init__.py").is_file()
         assert (installed / "Resources" / "UI" / "GenReg.ui").is_file()
@@ -162,7 +162,7 @@ class TestBuild:
         wanted = module + [f"GenRegLogic/{name}" for name in engine]
         assert [name for name in wanted if not (installed / name).is_file()] == []
 
-    def test_slicer_would_find_one_module(self, installed):
+    def test_the_installed_folder_has_one_module_file(self, installed):
         assert [path.name for path in installed.glob("*.py")] == ["GenReg.py"]
 
     def test_the_installed_bootstrap_finds_the_engine(self, installed, tmp_path):
@@ -211,7 +211,7 @@ class TestBuild:
 
 
 class TestCatalogEntry:
-    """`GenReg.json` is what goes into Slicer's Extensions Index."""
+    """`GenReg.json` is the entry for Slicer's Extensions Index."""
 
     @pytest.fixture
     def entry(self) -> dict:
@@ -240,6 +240,8 @@ class TestCatalogEntry:
 
     def test_the_pictures_that_the_catalog_shows_are_in_the_repository(self):
         values = metadata()
+        assert values["ICONURL"]
+        assert values["SCREENSHOTURLS"]
         files = [address.split("/main/", 1)[1] for address in [values["ICONURL"], *values["SCREENSHOTURLS"].split()]]
         assert [name for name in files if not (ROOT / name).is_file()] == []
 
@@ -248,5 +250,5 @@ class TestCatalogEntry:
         eight_bits, rgba = 8, 6
         assert content[PNG_SIZE_AND_KIND] == (128).to_bytes(4, "big") * 2 + bytes([eight_bits, rgba])
 
-    def test_the_description_has_no_character_that_cmake_takes_for_a_list(self):
+    def test_the_description_has_no_semicolon_which_cmake_reads_as_a_list(self):
         assert ";" not in metadata()["DESCRIPTION"]

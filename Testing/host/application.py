@@ -14,7 +14,7 @@ Signal = QtCore.Signal
 
 @standIn
 class qSlicerModuleManager(QtCore.QObject):
-    """Knows the modules that were loaded; tells them before they are unloaded."""
+    """Holds the loaded modules; signals before they are unloaded."""
 
     moduleAboutToBeUnloaded = Signal(str)
     moduleUnloaded = Signal(str)
@@ -36,7 +36,7 @@ class qSlicerModuleManager(QtCore.QObject):
 
 @standIn
 class qSlicerApplication(QtWidgets.QApplication):
-    """slicer.app. Settings and temporary files live in a folder that goes with the process."""
+    """slicer.app. Settings and temporary files are in a folder that is removed at the end of the process."""
 
     startupCompleted = Signal()
     mrmlSceneChanged = Signal(object)
@@ -91,7 +91,7 @@ class qSlicerApplication(QtWidgets.QApplication):
         return text
 
     def testingEnabled(self):
-        """False, so that message boxes take the way they take for a user; the host records and answers them."""
+        """False, so that message boxes are shown as to a user; the host records and answers them."""
         return False
 
     def commandOptions(self):
@@ -113,7 +113,7 @@ class qSlicerApplication(QtWidgets.QApplication):
 
 
 def _makeSettings(app, folder):
-    """QSettings kept in the folder, so that nobody's own settings are read or written; `qt.QSettings()` is the same."""
+    """QSettings in the folder, so that the user's settings are not read or written; `qt.QSettings()` uses them too."""
     settings = QtCore.QSettings
     app.setOrganizationName("NA-MIC")
     app.setApplicationName("Slicer")

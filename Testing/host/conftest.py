@@ -1,4 +1,4 @@
-"""The booted host, an empty scene around each test, and a module to try it with."""
+"""The booted host, an empty scene for each test, and a module for testing it."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def host():
 
 @pytest.fixture(autouse=True)
 def emptyScene(request):
-    """The scene is empty before and after each test that uses the host, and no error went unseen."""
+    """An empty scene before and after each test that uses the host; unhandled errors are raised."""
     if "host" not in request.fixturenames:
         yield
         return

@@ -211,12 +211,12 @@ class ctkSliderWidget(QtWidgets.QWidget):
 
 @standIn
 class ctkDoubleSpinBox(QtWidgets.QDoubleSpinBox):
-    """CTK's spin box without its decimals that adapt."""
+    """CTK's spin box without adaptive decimals."""
 
 
 @standIn
 class ctkComboBox(QtWidgets.QComboBox):
-    """A combo box with a text for the time when nothing is chosen."""
+    """A combo box with a default text when nothing is selected."""
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
@@ -246,7 +246,7 @@ class ctkFittedTextBrowser(QtWidgets.QTextBrowser):
 
 @standIn
 class ctkMessageBox(QtWidgets.QMessageBox):
-    """A message box that nobody has to click: it is recorded, and answered from `host.answers`."""
+    """A message box that is recorded and answered from `host.answers`."""
 
     def __init__(self, *arguments):
         super().__init__(*arguments)

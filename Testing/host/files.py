@@ -1,4 +1,4 @@
-"""Stand-in for slicer.app.coreIOManager(): reads and writes nodes and scenes with genuine MRML storage."""
+"""Stand-in for slicer.app.coreIOManager(): reads and writes nodes and scenes with MRML's storage nodes."""
 
 import os
 
@@ -19,7 +19,7 @@ READERS = {
 
 
 class CoreIOManager:
-    """Only what slicer.util's load and save functions call."""
+    """The methods that slicer.util's load and save functions call."""
 
     def fileType(self, fileName):
         lower = str(fileName).lower()

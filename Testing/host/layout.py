@@ -1,4 +1,4 @@
-"""Stand-in for slicer.app.layoutManager(): genuine layout, slice and view logics and nodes, without windows.
+"""Stand-in for slicer.app.layoutManager(): MRML's layout, slice and view logics and nodes, without windows.
 
 Nothing is drawn until `host.views` is asked for a picture, so this works without OpenGL. What Slicer documents for
 modules is here: names, widgets, their logics, nodes, fitting and resetting, and the layout's number.
@@ -8,11 +8,11 @@ import slicer
 import vtk
 
 SLICE_NAMES = ("Red", "Green", "Yellow")
-SIZE = (400, 400)  # pixels of a view that nobody has drawn yet
+SIZE = (400, 400)  # pixels of a view that has not been drawn yet
 
 
 class _View:
-    """A view as modules see it: it can be told to draw, which here is left to `host.views`."""
+    """A view as modules use it; requests to draw are ignored, pictures are made by `host.views`."""
 
     def __init__(self, node):
         self._node = node
@@ -172,7 +172,7 @@ class LayoutManager:
         pass
 
     def close(self):
-        """Lets go of the scene; the application is about to end."""
+        """Release the scene, before the application ends."""
         for view in list(self._open):
             view.close()
         for widget in self._slices.values():

@@ -14,7 +14,7 @@ Property, Signal = QtCore.Property, QtCore.Signal
 
 @standIn
 class qMRMLWidget(QtWidgets.QWidget):
-    """A widget that knows the scene and tells of it; what is inside follows by the .ui file's connections."""
+    """A widget that holds the scene and signals its changes, to which the .ui file connects its children."""
 
     mrmlSceneChanged = Signal(object)
     _signals = MappingProxyType({"mrmlSceneChanged(vtkMRMLScene*)": "mrmlSceneChanged"})
@@ -34,7 +34,7 @@ class qMRMLWidget(QtWidgets.QWidget):
 
 @standIn
 class qMRMLSliderWidget(ctkSliderWidget):
-    """ctkSliderWidget that could take its suffix from the scene's units; here it doesn't."""
+    """ctkSliderWidget; the suffix from the scene's units is not implemented."""
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
@@ -51,7 +51,7 @@ class qMRMLSliderWidget(ctkSliderWidget):
 
 @standIn
 class qMRMLSpinBox(ctkDoubleSpinBox):
-    """ctkDoubleSpinBox that could take its suffix from the scene's units; here it doesn't."""
+    """ctkDoubleSpinBox; the suffix from the scene's units is not implemented."""
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
@@ -107,7 +107,7 @@ class qMRMLPlotView(QtWidgets.QWidget):
         return [chart, *series, *(item.GetTableNode() for item in series)]
 
     def curves(self):
-        """What would be drawn, for tests: a list of (series name, list of (x, y))."""
+        """The drawn series, for tests: a list of (series name, list of (x, y))."""
         drawn = []
         for item in self._parts():
             table = item.GetTableNode().GetTable() if item is not None and item.IsA("vtkMRMLPlotSeriesNode") else None

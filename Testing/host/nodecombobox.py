@@ -12,7 +12,7 @@ Property, Signal = QtCore.Property, QtCore.Signal
 
 
 def _stored(kind, name, default):
-    """A property that is only kept."""
+    """A property that is stored without an effect."""
 
     def put(self, value):
         self._options[name] = tuple(value) if kind == "QStringList" else value
@@ -139,7 +139,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._select(node if node in self._nodes else None)
 
     def addNode(self, nodeType=None):
-        """What choosing "Create new ..." does; returns the node."""
+        """Create and select a node, as "Create new ..." does; returns the node."""
         kind = nodeType or self.nodeTypes[0]
         if kind not in self.nodeTypes:
             raise ValueError(f"{kind} is not among the selector's nodeTypes {self.nodeTypes}")
@@ -173,7 +173,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
                 self.nodeAdded.emit(node)
 
     def _fill(self):
-        """Lists the scene's nodes anew, and finds the current node its place or a successor."""
+        """Update the list of nodes, and select the current node again or a replacement."""
         before = self._nodes
         scene = self._scene
         count = scene.GetNumberOfNodes() if scene is not None else 0
@@ -234,7 +234,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
 
 
 def _forget(box):
-    """Takes the selector's observers off its scene and node."""
+    """Remove the selector's observers from its scene and node."""
     if box.get("_scene") is not None:
         for tag in box["_tags"]:
             box["_scene"].RemoveObserver(tag)

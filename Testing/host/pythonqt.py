@@ -1,4 +1,4 @@
-"""Gives PySide6's classes PythonQt's ways, and gathers them in one module `qt` as Slicer does.
+"""Gives PySide6's classes the interface of PythonQt, and collects them in one module `qt` as Slicer does.
 
 Slicer's Python talks to Qt through PythonQt, which differs from PySide6 in what a module may write. Here, as there:
 
@@ -133,7 +133,7 @@ def loading():
 
 
 def adopt(cls):
-    """Makes a stand-in obey the same rules as the classes that `install` has changed."""
+    """Apply the rules of the classes that `install` has changed to a stand-in."""
     cls.__setattr__ = _setAttribute
 
 

@@ -1,4 +1,4 @@
-"""What the host keeps for a test to look at: message boxes, the answers they get, and errors nobody caught."""
+"""The host's records for tests: message boxes, their answers, and uncaught errors."""
 
 import sys
 import traceback
@@ -23,20 +23,20 @@ _previousHook = None
 
 
 def recordError(error):
-    """Prints the error as Slicer's console would, and keeps it."""
+    """Print an error as Slicer's console would, and record it."""
     errors.append(error)
     traceback.print_exception(type(error), error, error.__traceback__)
 
 
 def clear():
-    """Forgets messages, answers and errors."""
+    """Remove all messages, answers and errors."""
     messages.clear()
     answers.clear()
     errors.clear()
 
 
 def raiseErrors():
-    """Raises the first error that nobody caught since the last call, if there is one, and forgets all of them."""
+    """Raise the first uncaught error since the last call, if there is one, and remove all of them."""
     if errors:
         first = errors[0]
         errors.clear()
@@ -44,7 +44,7 @@ def raiseErrors():
 
 
 def watchErrors():
-    """From now on keeps errors that Qt and VTK print because Python code that they called has failed."""
+    """Start recording the errors of Python code called by Qt and VTK, which these only print."""
     global _previousHook
     if _previousHook is None:
         _previousHook = sys.excepthook

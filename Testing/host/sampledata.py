@@ -1,4 +1,4 @@
-"""Stand-in for the module SampleData: it keeps what is registered, and downloads nothing."""
+"""Stand-in for the module SampleData: it records the registered data sets, and downloads nothing."""
 
 import types
 

@@ -187,7 +187,7 @@ class ScriptedLoadableModuleLogic:
         self.isSingletonParameterNode = True
 
     def getParameterNode(self):
-        """The scene's parameter node of this module, a genuine vtkMRMLScriptedModuleNode; made if there is none."""
+        """The scene's parameter node of this module, a vtkMRMLScriptedModuleNode, created if there is none."""
         if self.isSingletonParameterNode:
             node = slicer.mrmlScene.GetSingletonNode(self.moduleName, "vtkMRMLScriptedModuleNode")
             if node is not None:
@@ -222,7 +222,7 @@ class ScriptedLoadableModuleTest(unittest.TestCase):
         self.moduleTestNames = self.moduleTestNames or names
 
     def delayDisplay(self, message, requestedDelay=None, msec=None):
-        """Says the message in the log; nobody watches here, so nothing is waited for."""
+        """Log the message, without a delay."""
         logging.info(message)
         slicer.app.processEvents()
 

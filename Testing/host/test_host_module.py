@@ -10,7 +10,7 @@ TOY = Path(__file__).parent / "toy" / "Toy.py"
 
 
 class TestModule:
-    def test_its_description_is_strict(self, host):
+    def test_unknown_attributes_of_the_description_are_refused(self, host):
         import slicer
 
         module = host.loadModule(str(TOY))
@@ -20,7 +20,7 @@ class TestModule:
         with pytest.raises(AttributeError):
             module.categories = "Examples"
 
-    def test_startup_is_told_once(self, host):
+    def test_startup_is_signaled_once(self, host):
         host.loadModule(str(TOY))
         host.completeStartup()
         started = list(sys.modules["Toy"].STARTED)
@@ -61,7 +61,7 @@ class TestModule:
 
 
 class TestMessages:
-    def test_an_error_is_shown_and_kept(self, host, panel):
+    def test_an_error_is_shown_and_recorded(self, host, panel):
         panel.ui.runButton.click()
         assert [(m.kind, m.text) for m in host.messages] == [("error", "The run failed.\n\nnothing to run")]
         with pytest.raises(ValueError, match="nothing to run"):
@@ -76,14 +76,14 @@ class TestMessages:
         assert slicer.util.confirmYesNoDisplay("Harden?")
         assert [m.kind for m in host.messages] == ["question"] * 3
 
-    def test_an_answer_that_the_box_lacks_is_an_error(self, host):
+    def test_an_answer_without_a_button_is_an_error(self, host):
         import slicer
 
         host.answers.append("Retry")
         with pytest.raises(AssertionError, match="no button"):
             slicer.util.confirmYesNoDisplay("Harden?")
 
-    def test_the_other_displays_are_kept_too(self, host):
+    def test_error_warning_and_information_are_recorded(self, host):
         import slicer
 
         slicer.util.errorDisplay("a", detailedText="b")
@@ -97,7 +97,7 @@ class TestMessages:
 
 
 class TestApplication:
-    def test_settings_are_kept_apart_from_the_user_s(self, host):
+    def test_settings_are_separate_from_the_user_s(self, host):
         import qt
         import slicer
 
@@ -113,7 +113,7 @@ class TestApplication:
         with pytest.raises(RuntimeError, match="does not run"):
             slicer.util.pip_install("torch")
 
-    def test_the_layout_has_slicer_s_slices(self, host, addVolume):
+    def test_the_layout_has_slicer_s_slice_views(self, host, addVolume):
         import slicer
 
         layout = slicer.app.layoutManager()
@@ -125,7 +125,7 @@ class TestApplication:
         assert logic.GetSliceNode().GetSliceOffset() == pytest.approx(10, abs=1)
         slicer.util.forceRenderAllViews()
 
-    def test_the_layout_can_be_changed_and_put_back(self, host):
+    def test_the_layout_can_be_changed_and_restored(self, host):
         import slicer
 
         layout = slicer.app.layoutManager()
@@ -134,7 +134,7 @@ class TestApplication:
         assert (layout.layout, layout.plotViewCount) == (slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpPlotView, 1)
         layout.setLayout(before)
 
-    def test_the_views_outlive_the_scene(self, host, addVolume):
+    def test_the_views_remain_after_the_scene_is_closed(self, host, addVolume):
         import slicer
 
         slicer.util.setSliceViewerLayers(background=addVolume())
@@ -146,7 +146,7 @@ class TestApplication:
 
 class TestFiles:
     @pytest.mark.parametrize("name", ["scene.mrb", "scene.mrml"])
-    def test_a_scene_comes_back(self, host, addVolume, tmp_path, name):
+    def test_a_saved_scene_can_be_loaded(self, host, addVolume, tmp_path, name):
         import slicer
 
         volume = addVolume("Kept")
@@ -157,7 +157,7 @@ class TestFiles:
         slicer.util.loadScene(str(tmp_path / name))
         assert slicer.util.arrayFromVolume(slicer.util.getNode("Kept")).sum() == 10 * 12 * 14 * 100
 
-    def test_a_volume_and_a_transform_come_back(self, host, addVolume, tmp_path):
+    def test_a_saved_volume_and_transform_can_be_loaded(self, host, addVolume, tmp_path):
         import slicer
 
         assert slicer.util.saveNode(addVolume(), str(tmp_path / "v.nrrd"))

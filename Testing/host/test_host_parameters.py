@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture
 def node(panel):
-    """The genuine node that holds the panel's parameters."""
+    """The real node that holds the panel's parameters."""
     return panel.parameters.parameterNode
 
 
@@ -22,7 +22,7 @@ class TestValues:
         assert (parameters.iterations, parameters.device, parameters.apply) == (40, "auto", True)
         assert (parameters.fixed, parameters.initial, parameters.number, parameters.names) == (None, None, 0, [])
 
-    def test_they_are_kept_in_slicer_s_strings(self, parameters, node, addVolume):
+    def test_values_are_stored_as_slicer_s_strings(self, parameters, node, addVolume):
         volume = addVolume()
         parameters.fixed, parameters.initial = volume, None
         parameters.smoothness, parameters.apply, parameters.number = 2.25, False, "many"
@@ -42,7 +42,7 @@ class TestValues:
         }
         assert {name: node.GetParameter(name) for name in expected} == expected
 
-    def test_a_change_of_the_node_is_seen(self, parameters, node):
+    def test_a_changed_node_changes_the_value(self, parameters, node):
         node.SetParameter("iterations", "77")
         assert parameters.iterations == 77
 
@@ -57,7 +57,7 @@ class TestValues:
             ("initial", 3, TypeError),
         ],
     )
-    def test_a_value_that_does_not_fit_is_refused(self, parameters, name, value, error):
+    def test_an_invalid_value_is_refused(self, parameters, name, value, error):
         before = getattr(parameters, name)
         with pytest.raises(error):
             setattr(parameters, name, value)
@@ -67,7 +67,7 @@ class TestValues:
         with pytest.raises(AttributeError, match="iteration"):
             parameters.iteration = 3
 
-    def test_a_node_that_leaves_the_scene_is_none(self, parameters, addVolume):
+    def test_a_removed_node_is_none(self, parameters, addVolume):
         import slicer
 
         parameters.fixed = addVolume()
@@ -75,7 +75,7 @@ class TestValues:
         parameters.Modified()
         assert parameters.fixed is None
 
-    def test_they_come_back_with_the_scene(self, host, panel, parameters, addVolume, tmp_path):
+    def test_values_are_restored_with_the_scene(self, host, panel, parameters, addVolume, tmp_path):
         import slicer
 
         parameters.fixed, parameters.iterations, parameters.names = addVolume("Kept"), 12, ["x"]
@@ -110,12 +110,12 @@ class TestWidgets:
         assert panel.ui.iterationsSlider.decimals == 0
         assert panel.ui.fixedSelector.nodeTypes == ("vtkMRMLScalarVolumeNode",)
 
-    def test_what_is_disconnected_goes_its_own_way(self, panel):
+    def test_a_disconnected_widget_does_not_change_the_value(self, panel):
         panel.parameters.disconnectGui(panel.tag)
         panel.ui.iterationsSlider.value = 9
         assert panel.parameters.iterations == 40
 
-    def test_a_widget_that_slicer_can_not_connect_is_refused(self, panel):
+    def test_an_unsupported_widget_is_refused(self, panel):
         import qt
 
         with pytest.raises(RuntimeError, match="can't be connected"):

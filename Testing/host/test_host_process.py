@@ -1,4 +1,4 @@
-"""The host as a guest in its process: nothing before `boot()`, and a clean end."""
+"""The host's effects on its process: nothing is loaded before `boot()`, and the process ends cleanly."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ def test_importing_the_host_loads_neither_slicer_nor_qt():
     assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
 
 
-def test_a_script_with_panel_and_views_ends_well_and_quietly(host):
+def test_a_script_with_panel_and_views_ends_without_output_or_error(host):
     done = run(
         f"""
 import host
@@ -37,13 +37,13 @@ print("the end")
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "the end", "")
 
 
-def test_slicer_takes_in_no_folder_of_the_tests(host):
+def test_no_folder_of_the_tests_is_part_of_the_package_slicer(host):
     done = run("import host; host.boot(); import slicer; print(slicer.__path__)")
     assert done.returncode == 0, done.stderr
     assert str(TESTING) not in done.stdout
 
 
-def test_booting_leaves_the_engine_s_surroundings_alone():
+def test_booting_does_not_change_threads_environment_or_folder():
     done = run(
         """
 import os, host

@@ -1,11 +1,11 @@
-"""Qt as PythonQt would show it."""
+"""Qt with PythonQt's interface."""
 
 import pytest
 
 
 @pytest.fixture
 def button(host):
-    """A push button that nobody shows."""
+    """A push button that is not shown."""
     import qt
 
     return qt.QPushButton("Run")
@@ -21,7 +21,7 @@ class TestProperties:
         with pytest.raises(TypeError):
             button.text()
 
-    def test_setters_and_property_work_too(self, button):
+    def test_setters_and_property_can_be_used(self, button):
         button.setText("Stop")
         assert button.property("text") == "Stop"
 
@@ -39,11 +39,11 @@ class TestProperties:
         with pytest.raises(AttributeError, match="does not accept"):
             button.text = None
 
-    def test_a_property_that_can_only_be_read_is_not_set(self, button):
+    def test_a_read_only_property_can_not_be_set(self, button):
         with pytest.raises(AttributeError, match="not writable"):
             button.isActiveWindow = True
 
-    def test_enumerations_and_sizes_go_in_and_out(self, host):
+    def test_enumerations_and_sizes_can_be_set_and_read(self, host):
         import qt
 
         label = qt.QLabel()
@@ -51,7 +51,7 @@ class TestProperties:
         assert label.alignment & qt.Qt.AlignRight
         assert qt.QWidget().size.width() > 0
 
-    def test_a_widget_knows_its_name_and_class_as_slicer_util_asks_for_them(self, button):
+    def test_a_widget_has_the_name_and_class_that_slicer_util_reads(self, button):
         button.name = "runButton"
         assert (button.objectName, button.className()) == ("runButton", "QPushButton")
 
@@ -67,7 +67,7 @@ class TestProperties:
 
 
 class TestSignals:
-    def test_a_callable_gets_as_many_values_as_it_takes(self, button):
+    def test_a_callable_receives_as_many_values_as_it_accepts(self, button):
         heard = []
         button.checkable = True
         button.connect("clicked(bool)", lambda: heard.append("none"))
@@ -83,7 +83,7 @@ class TestSignals:
         with pytest.raises(AttributeError, match="no signal"):
             button.connect("clicked(int)", print)
 
-    def test_what_is_disconnected_hears_nothing(self, button):
+    def test_a_disconnected_callable_is_not_called(self, button):
         heard = []
         button.connect("clicked()", lambda: heard.append(1))
         other = lambda: heard.append(2)  # noqa: E731
@@ -93,7 +93,7 @@ class TestSignals:
         button.click()
         assert heard == [1]
 
-    def test_an_error_in_a_slot_goes_no_further_and_is_kept(self, host, button, capsys):
+    def test_an_error_in_a_slot_is_printed_and_recorded(self, host, button, capsys):
         def fail():
             raise ValueError("from the slot")
 
@@ -103,7 +103,7 @@ class TestSignals:
         with pytest.raises(ValueError, match="from the slot"):
             host.processEvents()
 
-    def test_a_timer_ticks(self, host):
+    def test_a_timer_times_out(self, host):
         import qt
 
         ticks = []
@@ -114,7 +114,7 @@ class TestSignals:
         timer.start()
         assert host.processEvents(10, until=lambda: ticks)
 
-    def test_a_late_call_can_be_asked_of_the_class(self, host):
+    def test_single_shot_can_be_called_on_the_class(self, host):
         import qt
 
         done = []
@@ -123,7 +123,7 @@ class TestSignals:
 
 
 class TestModuleQt:
-    def test_pyside_s_own_names_are_not_there(self, host):
+    def test_names_that_only_pyside_has_are_missing(self, host):
         import qt
 
         assert not hasattr(qt, "SIGNAL")

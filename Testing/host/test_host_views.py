@@ -6,7 +6,7 @@ import pytest
 
 @pytest.fixture
 def views(host):
-    """host.views, where there is OpenGL."""
+    """host.views, if OpenGL is available."""
     reason = host.views.available()
     if reason is not None:
         pytest.skip(reason)
@@ -37,7 +37,7 @@ def grid(host, addVolume):
     return volume, display
 
 
-def test_a_slice_view_shows_what_modules_put_into_the_slices(views, addVolume):
+def test_a_slice_view_shows_its_layers(views, addVolume):
     import slicer
 
     with views.SliceView("Red", size=(200, 160)) as red:
@@ -72,7 +72,7 @@ def test_a_3d_view_draws_the_grid(views, grid):
         assert views.changedPixels(before, view.grab()) > 100
 
 
-def test_a_view_survives_the_scene_s_end_and_is_saved(host, views, addVolume, tmp_path):
+def test_a_view_can_be_saved_after_the_scene_is_closed(host, views, addVolume, tmp_path):
     red = views.SliceView("Red", size=(120, 120))
     red.show(addVolume())
     host.resetScene()

@@ -43,7 +43,7 @@ class TestNodeComboBox:
         selector.showHidden = False
         assert selector.nodeCount() == 0
 
-    def test_choosing_a_node_is_told_once(self, selector, addVolume):
+    def test_selecting_a_node_is_signaled_once(self, selector, addVolume):
         volume, heard = addVolume(), []
         selector.connect("currentNodeChanged(vtkMRMLNode*)", heard.append)
         selector.setCurrentNode(volume)
@@ -58,16 +58,16 @@ class TestNodeComboBox:
         selector.setCurrentNode(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode"))
         assert selector.currentNode() is None
 
-    def test_what_is_no_node_is_refused(self, selector):
+    def test_an_object_that_is_not_a_node_is_refused(self, selector):
         with pytest.raises(TypeError):
             selector.setCurrentNode(42)
 
-    def test_without_none_the_first_node_is_taken(self, selector, addVolume):
+    def test_without_none_the_first_node_is_selected(self, selector, addVolume):
         selector.noneEnabled = False
         volume = addVolume()
         assert selector.currentNode() is volume
 
-    def test_a_removed_node_is_let_go(self, selector, addVolume):
+    def test_a_removed_node_is_not_selected(self, selector, addVolume):
         import slicer
 
         volume = addVolume()
@@ -80,13 +80,13 @@ class TestNodeComboBox:
         host.resetScene()
         assert (selector.currentNode(), selector.nodeCount()) == (None, 0)
 
-    def test_a_node_can_be_made(self, selector):
+    def test_a_node_can_be_created(self, selector):
         selector.baseName = "Result"
         node = selector.addNode()
         assert node.GetName().startswith("Result")
         assert selector.currentNode() is node
 
-    def test_a_deleted_selector_hears_no_more(self, host, selector, addVolume):
+    def test_a_deleted_selector_does_not_observe_the_scene(self, host, selector, addVolume):
         selector.deleteLater()
         host.processEvents()
         addVolume()
@@ -94,7 +94,7 @@ class TestNodeComboBox:
 
 
 class TestCtkWidgets:
-    def test_a_collapsed_button_hides_what_it_holds(self, panel, host):
+    def test_a_collapsed_button_hides_its_content(self, panel, host):
         button, box = panel.ui.inputsCollapsibleButton, panel.ui.applyCheckBox
         assert box.visible
         button.collapsed = True
@@ -103,7 +103,7 @@ class TestCtkWidgets:
         button.collapsed = False
         assert box.visible
 
-    def test_a_slider_keeps_to_its_range(self, host):
+    def test_a_slider_value_is_limited_to_its_range(self, host):
         import ctk
 
         slider, heard = ctk.ctkSliderWidget(), []
@@ -134,7 +134,7 @@ class TestCtkWidgets:
 
 
 class TestUiFiles:
-    def test_only_the_file_s_connections_hand_the_scene_on(self, panel):
+    def test_only_widgets_with_a_connection_receive_the_scene(self, panel):
         import slicer
 
         assert panel.ui.fixedSelector.mrmlScene() is slicer.mrmlScene
@@ -147,7 +147,7 @@ class TestUiFiles:
             ('class="QCheckBox"', 'class="ctkThermometer"', "no stand-in"),
         ],
     )
-    def test_a_slip_in_the_file_is_an_error(self, host, tmp_path, old, new, message):
+    def test_a_misspelling_in_the_file_is_an_error(self, host, tmp_path, old, new, message):
         import slicer
 
         path = tmp_path / "Slip.ui"

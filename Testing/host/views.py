@@ -1,4 +1,4 @@
-"""Slice and 3D views drawn off screen by Slicer's genuine displayable managers, and pictures of them as arrays.
+"""Slice and 3D views drawn off screen by Slicer's own displayable managers, and pictures of them as arrays.
 
     red = host.views.SliceView("Red")
     red.show(background=fixed, foreground=moving)

@@ -1,4 +1,4 @@
-"""Boots the host: a genuine MRML scene with its logics, and everything else that a panel expects around it."""
+"""Boots the host: a real MRML scene with its logics, and the other parts of Slicer that a panel uses."""
 
 import atexit
 import importlib
@@ -111,7 +111,7 @@ def _keepSingletons():
 
 
 def _importSlicer():
-    """Imports the genuine slicer, which would take in every folder named `slicer` that sys.path leads to."""
+    """Import the real slicer, a namespace package that would include every folder named `slicer` on sys.path."""
     if "slicer.util" not in sys.modules:
         kept = list(sys.path)
         sys.path[:] = [path for path in kept if not _holdsOtherSlicer(path)]
@@ -251,7 +251,7 @@ def closeWidget(module):
 
 
 def _leave(host):
-    """Exits the panel that is shown, and takes it out of the window unharmed."""
+    """Exit the panel that is shown, and remove it from the window without deleting it."""
     area = host.window.takeCentralWidget()
     if area is not None:
         parent = area.takeWidget()
@@ -283,7 +283,7 @@ def processEvents(seconds=0.0, until=None):
 
 
 def resetScene():
-    """Closes the scene, as File > Close Scene does, and forgets messages, answers and errors."""
+    """Close the scene, as File > Close Scene does, and remove messages, answers and errors."""
     host = boot()
     host.scene.Clear(False)
     host.app.processEvents()
@@ -291,7 +291,7 @@ def resetScene():
 
 
 def _shutDown():
-    """In the order that lets neither VTK nor Qt use what is gone: panels, views, nodes, application."""
+    """Shut down in an order in which neither VTK nor Qt uses deleted objects: panels, views, nodes, application."""
     import slicer
 
     global _host

@@ -1,4 +1,4 @@
-"""The ablation: which runs stand for which variants, means, marks, tables, resumption, and one pair for real."""
+"""The ablation's variants, means, page, plot, resumption and network; `test_ablation_runs` makes runs."""
 
 import dataclasses
 import importlib.machinery
@@ -6,10 +6,9 @@ import importlib.util
 import json
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
+from PIL import Image
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 COUNTS, DEFAULT = (0, 10, 40), 40
@@ -29,6 +28,20 @@ def tables(scripts_on_the_path):
 
 
 @pytest.fixture
+def to_markdown(scripts_on_the_path):
+    from ablation_page import to_markdown
+
+    return to_markdown
+
+
+@pytest.fixture
+def draw(scripts_on_the_path):
+    from ablation_plot import draw
+
+    return draw
+
+
+@pytest.fixture
 def ablation(scripts_on_the_path):
     loader = importlib.machinery.SourceFileLoader("script_ablation", str(SCRIPTS / "ablation"))
     module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
@@ -41,7 +54,7 @@ STARTS = ("identity", "search", "network", "improved")
 
 
 def made_setup(*, ladder="descriptor", chosen="improved", without="search"):
-    """What is known of a pair before its runs; each proposal takes 1 s."""
+    """The facts on a pair before its runs; each proposal takes 1 s."""
     proposals = {name: {"objective": 0.5, "cpu_s": 1.0, "wall_s": 1.0, "peak_mb": 400.0} for name in STARTS}
     return {
         "modality": "T1-T2",
@@ -54,7 +67,7 @@ def made_setup(*, ladder="descriptor", chosen="improved", without="search"):
 
 
 def made_pair(tables, *, figure="dice", base=0.7, gains=None, peak_mb=500.0, **setup):
-    """A pair whose runs all score `base`, but those in `gains`, {key: gain}; each takes 2 s."""
+    """A pair whose runs all score `base`, except those in `gains`, {key: gain}; each takes 2 s."""
     setup = made_setup(**setup)
     gains = gains or {}
     runs = {}
@@ -81,15 +94,15 @@ class TestRuns:
     def test_an_improvement_that_is_not_chosen_is_not_run(self, tables):
         assert "improved" not in {start for start, _, _ in tables.needed_runs(made_setup(chosen="search"), COUNTS)}
 
-    def test_on_a_pair_of_two_contrasts_the_network_describes_the_coarse_scales(self, tables):
+    def test_with_different_contrasts_the_networks_descriptors_are_used_at_coarse_scales(self, tables):
         runs = tables.needed_runs(made_setup(), [40])
         assert {made for _, made, _ in runs} == {"mind", "network", "both", "intensity", "both > mind"}
 
-    def test_on_a_pair_of_one_contrast_it_describes_nothing_by_default(self, tables):
+    def test_with_one_contrast_the_default_does_not_use_the_networks_descriptors(self, tables):
         runs = tables.needed_runs(made_setup(ladder="intensity"), [40])
         assert {made for _, made, _ in runs} == {"mind", "network", "both", "intensity", "mind > intensity"}
 
-    def test_what_the_default_is_judged_by_comes_first(self, tables):
+    def test_the_runs_that_the_default_is_judged_by_come_first(self, tables):
         urgent = tables.urgent_runs(made_setup(), [40])
         assert urgent[:4] == [
             ("search", "mind", 40),
@@ -100,7 +113,7 @@ class TestRuns:
         assert set(urgent[4:]) == {("search", "network", 40), ("search", "both", 40)}
         assert set(urgent) <= set(tables.needed_runs(made_setup(), COUNTS))
 
-    def test_on_a_pair_of_one_contrast_that_is_one_run_for_each_proposal(self, tables):
+    def test_with_one_contrast_the_default_is_judged_by_one_run_for_each_proposal(self, tables):
         assert tables.urgent_runs(made_setup(ladder="intensity"), [40]) == [
             ("search", "mind > intensity", 40),
             ("improved", "mind > intensity", 40),
@@ -108,23 +121,23 @@ class TestRuns:
 
 
 class TestValues:
-    def test_the_choice_of_proposals_is_the_run_of_the_chosen_one(self, tables):
+    def test_a_choice_has_the_score_of_the_chosen_proposal(self, tables):
         pair = made_pair(tables, gains={"improved | mind | 40": 0.1})
         found = tables.value(pair, tables.WITH, "mind", 40)
         assert found["dice"] == pytest.approx(0.8)
         assert found["start"] == "improved"
 
-    def test_the_choice_of_proposals_costs_all_of_them(self, tables):
+    def test_a_choice_has_the_cost_of_all_its_proposals(self, tables):
         pair = made_pair(tables)
         seconds = [tables.value(pair, name, "mind", 40)["cpu_s"] for name in ("search", tables.WITHOUT, tables.WITH)]
         assert seconds == [3.0, 4.0, 5.0]
         assert tables.value(pair, tables.WITH, "mind", 40)["refine_cpu_s"] == 2.0
 
-    def test_the_peak_is_that_of_proposing_and_refining(self, tables):
+    def test_the_peak_is_the_larger_one_of_proposing_and_refining(self, tables):
         assert tables.value(made_pair(tables, peak_mb=500.0), "search", "mind", 40)["peak_mb"] == 500.0
         assert tables.value(made_pair(tables, peak_mb=300.0), "search", "mind", 40)["peak_mb"] == 400.0
 
-    def test_a_peak_that_the_system_does_not_tell_is_none(self, tables):
+    def test_a_peak_that_the_system_does_not_report_is_none(self, tables):
         assert tables.value(made_pair(tables, peak_mb=None), "search", "mind", 40)["peak_mb"] is None
 
     def test_each_start_has_the_ladder_that_the_data_chose_for_it(self, tables):
@@ -151,14 +164,14 @@ class TestMeans:
             "c": made_pair(tables, figure="tre_mm", base=2.0, gains={"search | both | 40": 1.0}),
         }
 
-    def test_dice_is_related_as_a_difference_and_tre_as_a_multiple(self, tables, pairs):
+    def test_dice_is_relative_as_a_difference_and_tre_as_a_ratio(self, tables, pairs):
         row = by_variant(tables.results(pairs, COUNTS, DEFAULT)["means"], "search", "both", 40)
         assert row["dice"] == pytest.approx(0.73)
         assert row["dice_relative"] == pytest.approx(0.03)
         assert row["tre_mm"] == pytest.approx(3.0)
         assert row["tre_mm_relative"] == pytest.approx(1.5)
 
-    def test_folds_are_the_most_of_all_pairs(self, tables, pairs):
+    def test_folds_are_the_largest_of_all_pairs(self, tables, pairs):
         pairs["b"]["runs"]["search | both | 40"]["score"]["ndv_pct"] = 0.25
         row = by_variant(tables.results(pairs, COUNTS, DEFAULT)["means"], "search", "both", 40)
         assert (row["folds_pct"], row["ndv_pct"]) == (0.0, 0.25)
@@ -166,7 +179,7 @@ class TestMeans:
     def test_pairs_across_contrasts_are_those_refined_by_descriptors(self, tables, pairs):
         assert tables.across_contrasts(pairs) == ["a", "c"]
 
-    def test_means_without_any_landmarks_are_left_open(self, tables, pairs):
+    def test_the_mean_tre_without_landmarks_is_none(self, tables, pairs):
         del pairs["c"]
         row = by_variant(tables.results(pairs, COUNTS, DEFAULT)["means"], "search", "both", 40)
         assert row["tre_mm"] is None
@@ -178,7 +191,7 @@ class TestMeans:
         assert {row["pairs"] for row in rows} == {2}
         assert by_variant(rows, "search", "both", 40)["dice"] == pytest.approx(0.74)
 
-    def test_what_no_pair_has_is_left_open_and_does_not_keep_others_from_being_compared(self, tables, pairs):
+    def test_a_variant_that_no_pair_has_is_none_and_does_not_affect_the_others(self, tables, pairs):
         for pair in pairs.values():
             del pair["runs"]["network | both | 10"]
         rows = tables.results(pairs, COUNTS, DEFAULT)["means"]
@@ -200,25 +213,25 @@ class TestUses:
             ("tre_mm", 2.0, 0.03, False),
         ],
     )
-    def test_a_pair_is_worse_beyond_the_bar_only(self, tables, figure, base, gain, worse):
+    def test_a_pair_counts_as_worse_only_beyond_the_tolerance(self, tables, figure, base, gain, worse):
         pair = made_pair(tables, figure=figure, base=base, gains={"improved | both > mind | 40": gain})
         row = by_use(tables.results({"a": pair}, COUNTS, DEFAULT)["uses"], "with", 40, 40)
         assert row["worse"] == (["a"] if worse else [])
 
-    def test_fewer_iterations_are_compared_with_as_many_and_with_the_default(self, tables):
+    def test_fewer_iterations_are_compared_with_equal_and_with_default_iterations(self, tables):
         pair = made_pair(tables, gains={"search | mind | 40": 0.1})
         rows = tables.results({"a": pair}, COUNTS, DEFAULT)["uses"]
         assert by_use(rows, "with", 10, 10)["dice_relative"] == pytest.approx(0.0)
         assert by_use(rows, "with", 10, 40)["dice_relative"] == pytest.approx(-0.1)
 
-    def test_seconds_are_multiples_of_those_without_the_network(self, tables):
+    def test_seconds_are_relative_to_those_without_the_network(self, tables):
         pair = made_pair(tables)
         pair["runs"]["improved | both > mind | 10"]["cpu_s"] = 1.0
         row = by_use(tables.results({"a": pair}, COUNTS, DEFAULT)["uses"], "with", 10, 40)
         assert row["refine_cpu_s_ratio"] == 0.5
         assert row["cpu_s_ratio"] == 1.0
 
-    def test_where_the_network_is_not_chosen_and_does_not_describe_nothing_changes(self, tables):
+    def test_a_network_that_is_not_used_changes_nothing(self, tables):
         pair = made_pair(tables, ladder="intensity", chosen="search")
         row = by_use(tables.results({"a": pair}, COUNTS, DEFAULT)["uses"], "with", 40, 40)
         assert (row["dice_relative"], row["refine_cpu_s_ratio"], row["worse"]) == (0.0, 1.0, [])
@@ -244,57 +257,66 @@ def content(tables, pairs):
 
 
 class TestPage:
-    def test_a_pair_worse_with_the_network_is_marked_with_the_proposal_it_started_from(self, tables):
+    def test_a_pair_that_is_worse_with_the_network_is_marked(self, tables, to_markdown):
         pairs = {"a": made_pair(tables, gains={"improved | both > mind | 40": -0.1}), "b": made_pair(tables)}
-        page = tables.to_markdown(content(tables, pairs))
+        page = to_markdown(content(tables, pairs))
         assert "0.6000 (improved) **!**" in page
         assert page.count("**!** |") == 1
 
-    def test_every_table_has_as_many_cells_in_every_row(self, tables):
+    def test_all_rows_of_a_table_have_equally_many_cells(self, tables, to_markdown):
         pairs = {"a": made_pair(tables), "b": made_pair(tables, ladder="intensity", figure="tre_mm", base=2.0)}
-        for block in tables.to_markdown(content(tables, pairs)).split("\n\n"):
-            if block.startswith("|"):
-                assert len({line.count("|") for line in block.splitlines()}) == 1
+        blocks = to_markdown(content(tables, pairs)).split("\n\n")
+        found = [block.splitlines() for block in blocks if block.startswith("|")]
+        assert len(found) > 5
+        assert all(len({line.count("|") for line in lines}) == 1 for lines in found)
 
-    def test_runs_that_are_missing_are_dashes(self, tables):
+    def test_missing_runs_are_dashes(self, tables, to_markdown):
         pair = made_pair(tables)
         pair["runs"] = {key: run for key, run in pair["runs"].items() if key.endswith("| mind | 40")}
-        page = tables.to_markdown(content(tables, {"a": pair}))
+        page = to_markdown(content(tables, {"a": pair}))
         assert "| a | 0.7000 | – | 0.7000 (improved) | – | – | 1.00 | – |" in page
 
-    def test_the_default_alone_makes_a_short_page(self, tables):
+    def test_the_page_of_the_default_alone_has_no_means(self, tables, to_markdown):
         facts = content(tables, {"a": made_pair(tables)})
         facts = {key: value for key, value in facts.items() if key not in ("means", "across_contrasts")}
-        page = tables.to_markdown(facts | tables.results(facts["cases"], [40], 40, default_only=True))
+        page = to_markdown(facts | tables.results(facts["cases"], [40], 40, default_only=True))
         assert "## The default with the network" in page
         assert "## Means" not in page
 
-    def test_pairs_that_are_missing_are_named(self, tables):
-        page = tables.to_markdown(content(tables, {"a": made_pair(tables)}) | {"missing": ["c"]})
+    def test_missing_pairs_are_named(self, tables, to_markdown):
+        page = to_markdown(content(tables, {"a": made_pair(tables)}) | {"missing": ["c"]})
         assert "Not measured yet: c." in page
 
-    def test_without_pairs_of_two_contrasts_the_page_says_so(self, tables):
-        page = tables.to_markdown(content(tables, {"a": made_pair(tables, ladder="intensity")}))
+    def test_the_page_states_that_no_pair_has_different_contrasts(self, tables, to_markdown):
+        page = to_markdown(content(tables, {"a": made_pair(tables, ladder="intensity")}))
         assert "None of the pairs." in page
 
-    def test_what_is_kept_is_plain_json(self, tables):
+    def test_the_figures_are_plain_json(self, tables):
         kept = content(tables, {"a": made_pair(tables)})
         assert json.loads(json.dumps(kept)) == kept
 
-    def test_the_plot_is_drawn(self, tables, tmp_path):
+    def test_the_plot_is_drawn(self, tables, draw, tmp_path):
         pairs = {"a": made_pair(tables), "b": made_pair(tables, figure="tre_mm", base=2.0)}
-        tables.draw(tables.results(pairs, COUNTS, DEFAULT)["means"], DEFAULT, tmp_path / "ablation.png")
+        draw(tables.results(pairs, COUNTS, DEFAULT)["means"], DEFAULT, tmp_path / "ablation.png")
         assert (tmp_path / "ablation.png").stat().st_size > 10_000
 
-    def test_the_plot_has_a_row_for_each_figure_there_is(self, tables, tmp_path):
-        tables.draw(tables.results({"a": made_pair(tables)}, COUNTS, DEFAULT)["means"], DEFAULT, tmp_path / "one.png")
-        assert (tmp_path / "one.png").exists()
+    def test_the_plot_has_a_row_for_each_measured_figure(self, tables, draw, tmp_path):
+        heights = []
+        for number, pairs in enumerate(
+            (
+                {"a": made_pair(tables)},
+                {"a": made_pair(tables), "b": made_pair(tables, figure="tre_mm", base=2.0)},
+            )
+        ):
+            path = tmp_path / f"{number}.png"
+            draw(tables.results(pairs, COUNTS, DEFAULT)["means"], DEFAULT, path)
+            heights.append(Image.open(path).height)
+        assert heights == [500, 920]
 
 
 class TestResumption:
     @pytest.fixture
     def plan(self, ablation, tmp_path):
-
         return ablation.Plan(COUNTS, DEFAULT, ("weights=1",), "engine", tmp_path)
 
     def fill(self, plan, pair, *, leave=0, case="a"):
@@ -302,12 +324,12 @@ class TestResumption:
         for key in list(pair["runs"])[: len(pair["runs"]) - leave]:
             plan.put(case, key, pair["runs"][key])
 
-    def test_only_runs_that_are_not_finished_are_missing(self, plan, tables):
+    def test_unfinished_runs_are_missing(self, plan, tables):
         pair = made_pair(tables)
         self.fill(plan, pair, leave=2)
         assert [tables.run_key(*run) for run in plan.missing("a", pair)] == list(pair["runs"])[-2:]
 
-    def test_a_pair_that_lacks_runs_is_named(self, ablation, plan, tables):
+    def test_a_pair_with_missing_runs_is_named(self, ablation, plan, tables):
         pair = made_pair(tables)
         self.fill(plan, pair, leave=1)
         total = len(pair["runs"])
@@ -326,170 +348,34 @@ class TestResumption:
         self.fill(plan, made_pair(tables))
         assert ablation.gather(dataclasses.replace(plan, asked=("weights=2",)), ["a"]) == ({}, ["a"])
 
-    def test_everything_can_be_asked_for_again(self, plan, tables):
+    def test_finished_runs_can_be_repeated(self, plan, tables):
         pair = made_pair(tables)
         self.fill(plan, pair)
         assert len(dataclasses.replace(plan, again=True).missing("a", pair)) == len(pair["runs"])
 
-    def test_the_default_alone_wants_its_runs_only(self, plan, tables):
+    def test_default_only_limits_the_runs(self, plan, tables):
         wanted = dataclasses.replace(plan, default_only=True).wanted(made_setup())
         assert wanted == tables.urgent_runs(made_setup(), [DEFAULT], across=False)
 
-    def test_the_engine_of_the_last_runs_is_known(self, plan):
+    def test_the_engine_of_the_latest_runs_is_stored(self, plan):
         plan.tell_last("a", {"commit": "abc"})
         last = dataclasses.replace(plan, engine="changed").last(["b", "a"])
         assert (last["engine"], last["facts"]) == ("engine", {"commit": "abc"})
 
 
-def ball(bulge):
-    """A textured ball of 24 voxels, (32, 32, 32) float32, whose middle is moved by `bulge` voxels."""
-    k, j, i = np.indices((32, 32, 32)) - 15.5
-    j = j + bulge * np.exp(-(k**2 + j**2 + i**2) / 60)
-    body = 1 / (1 + np.exp(2 * (np.sqrt(k**2 + j**2 + i**2) - 12)))
-    return (100 * body * (1.5 + np.sin(k / 1.5) * np.cos(j / 1.5) + np.sin(i / 2 + j / 2))).astype(np.float32)
+class TestNetwork:
+    def test_the_shipped_network_is_loaded_with_its_checksum(self, ablation):
+        pytest.importorskip("torch")
+        from GenRegLogic.network.apply import SHA256, Learned
 
+        network, digits = ablation.load_network(None)
+        assert isinstance(network, Learned)
+        assert SHA256.startswith(digits)
 
-@pytest.fixture(scope="module")
-def pair():
-    torch = pytest.importorskip("torch")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(SCRIPTS)
-        from ablation_runs import Pair
+    def test_a_file_without_weights_is_refused(self, ablation, tmp_path):
+        pytest.importorskip("torch")
+        from measuring import MeasuringError
 
-        from GenRegLogic.network.apply import Learned
-        from GenRegLogic.network.model import Network
-        from GenRegLogic.space.geometry import Geometry
-        from GenRegLogic.space.volume import Volume
-
-        geometry = Geometry(size=(32, 32, 32), spacing=(2.0, 2.0, 2.0), origin=(0.0, 0.0, 0.0))
-        scans = [Volume(ball(bulge), geometry) for bulge in (0.0, 1.5)]
-        torch.manual_seed(0)
-        with torch.inference_mode():
-            made = Pair(*scans, Learned(Network(), torch.device("cpu")), 8000)
-            yield made, made.propose()
-
-
-class TestOnePair:
-    def test_every_proposal_is_scored_and_timed(self, pair):
-        _, setup = pair
-        assert list(setup["proposals"]) == ["identity", "search", "network", "improved"]
-        for cost in setup["proposals"].values():
-            assert np.isfinite(cost["objective"])
-            assert cost["cpu_s"] >= 0
-
-    def test_the_choice_follows_the_scores(self, pair):
-        _, setup = pair
-        scores = {name: cost["objective"] for name, cost in setup["proposals"].items()}
-        assert scores[setup["chosen"]["search+network"]] <= scores["identity"]
-        assert setup["chosen"]["identity+search"] in ("identity", "search")
-
-    def test_the_working_grid_keeps_within_the_voxels_asked_for(self, pair):
-        assert pair[1]["voxels"] <= 8000
-
-    def test_every_comparison_can_be_run(self, pair):
-        from ablation_runs import MADE
-
-        assert all(bool(pair[0].refined("identity", name, 2).tensor.isfinite().all()) for name in MADE)
-
-    def test_refining_moves_the_field(self, pair):
-        assert float(pair[0].refined("identity", "intensity", 8).tensor.abs().max()) > 0.5
-
-    def test_no_two_comparisons_are_the_same_to_the_engine(self, tables):
-        from ablation_runs import MADE
-
-        from GenRegLogic.stages import schedule as ladders
-
-        compared = {
-            name: tuple(level.measure for level in ladders.schedule(measure, 1.0, 10, **described))
-            for name, (measure, described) in MADE.items()
-        }
-        assert len(set(compared.values())) == len(compared)
-        assert compared["both"] == ("mind-ssc+network",) * 3
-        assert compared["both > mind"] == ("mind-ssc+network", "mind-ssc+network", "mind-ssc")
-        assert compared["mind > intensity"] == ("mind-ssc", "mind-ssc", "intensity", "intensity")
-        assert set(compared["intensity"]) == {"intensity"}
-
-    def test_the_improvement_starts_from_the_better_simple_proposal(self, pair):
-        made, setup = pair
-        assert made.proposals["improved"].name == f"{setup['chosen']['identity+search']}+network"
-
-    def test_a_run_is_scored(self, pair):
-        seen = []
-        run = pair[0].run(
-            SimpleNamespace(score=lambda forward: seen.append(forward) or {"dice": 0.5}), "search", "mind", 0
-        )
-        assert seen[0].geometry.size == (32, 32, 32)
-        assert run["score"] == {"dice": 0.5}
-
-
-@pytest.fixture
-def scored(tmp_path):
-    """A made-up case in a folder, with the real referee, and a field on its grid."""
-    import SimpleITK as sitk
-    from measuring import BENCH, load_bench
-
-    from GenRegLogic.space.field import DisplacementField
-    from GenRegLogic.space.geometry import Geometry
-
-    if not (BENCH / "score.py").is_file():
-        pytest.skip("the referee isn't here (../shared/bench)")
-    random = np.random.default_rng(0)
-    labels = (np.indices((20, 20, 20)).sum(0) // 8).astype(np.uint16)
-    for name, array in {"fixed": ball(0)[:20, :20, :20], "fixed_labels": labels, "moving_labels": labels[::-1]}.items():
-        sitk.WriteImage(sitk.GetImageFromArray(np.ascontiguousarray(array)), str(tmp_path / f"{name}.nii"))
-    for name in ("fixed_points", "moving_points"):
-        np.savetxt(tmp_path / f"{name}.csv", random.uniform(0, 19, (5, 3)), delimiter=",")
-    case = {
-        "name": "a",
-        "fixed": "fixed.nii",
-        "labels": [1, 2, 5, 77],
-        "fixed_labels": "fixed_labels.nii",
-        "moving_labels": "moving_labels.nii",
-        "fixed_points": "fixed_points.csv",
-        "moving_points": "moving_points.csv",
-    }
-    (tmp_path / "cases.json").write_text(json.dumps({"cases": [case]}))
-    geometry = Geometry(size=(20, 20, 20), spacing=(1.0, 1.0, 1.0), origin=(0.0, 0.0, 0.0))
-    field = DisplacementField(random.normal(0, 0.7, (20, 20, 20, 3)).astype(np.float32), geometry)
-    return load_bench(tmp_path, BENCH), field.rounded()
-
-
-class TestReferee:
-    def test_scores_are_those_of_the_referee(self, scored, tmp_path):
-        from ablation_runs import Referee
-
-        from GenRegLogic.files.transforms import write_transform
-
-        bench, field = scored
-        write_transform(field, tmp_path / "field.nii")
-        expected = bench.score("a", tmp_path / "field.nii")
-        referee = Referee(bench, "a")
-        for found in (referee.score(field), referee.score(field)):
-            assert {key: found[key] for key in ("dice", "dice_min", "tre_mm", "tre_p90_mm")} == {
-                key: expected[key] for key in ("dice", "dice_min", "tre_mm", "tre_p90_mm")
-            }
-            assert found["folds_pct"] == pytest.approx(expected["folds_pct"], abs=0.02)
-            assert found["ndv_pct"] == pytest.approx(expected["ndv_pct"], abs=0.02)
-            assert found["ndv_pct"] > 0
-
-    def test_the_referee_is_left_as_it_was(self, scored):
-        import SimpleITK as sitk
-        from ablation_runs import Referee
-
-        bench, field = scored
-        Referee(bench, "a").score(field)
-        assert bench.referee.sitk is sitk
-        assert "sdlogj" in bench.score("a", "identity")
-
-
-class TestPeak:
-    @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the system doesn't tell peak memory")
-    def test_the_peak_is_that_of_the_step_and_not_of_those_before(self):
-        from ablation_runs import taking
-
-        def allocate(megabytes):
-            return float(np.ones(megabytes * 125_000).sum())
-
-        _, large = taking(lambda: allocate(400))
-        _, small = taking(lambda: allocate(1))
-        assert large["peak_mb"] - small["peak_mb"] > 300
+        (tmp_path / "other.npz").write_bytes(b"no weights")
+        with pytest.raises(MeasuringError):
+            ablation.load_network(tmp_path / "other.npz")

@@ -1,4 +1,4 @@
-"""How scripts/house counts: on checkouts of a few lines each."""
+"""The figures and checks of scripts/house, on checkouts of a few lines each."""
 
 import importlib.machinery
 import importlib.util
@@ -28,7 +28,7 @@ def house(monkeypatch):
 
 @pytest.fixture
 def checkout(tmp_path):
-    """Writes files, {path: text}, into a checkout, which is tidy without them."""
+    """Writes files, {path: text}, into a checkout that has no problems without them."""
 
     def write(files=None, *, folder="checkout"):
         root = tmp_path / folder
@@ -89,7 +89,7 @@ def test_files_that_import_each_other_through_a_third_are_one_circle(house, chec
     assert circles(house, checkout(files)) == [["GenRegLogic/one.py", "GenRegLogic/three.py", "GenRegLogic/two.py"]]
 
 
-def test_a_way_out_of_a_circle_does_not_belong_to_it(house, checkout):
+def test_a_file_imported_from_a_circle_is_not_part_of_it(house, checkout):
     files = {
         "GenRegLogic/one.py": "from .two import a\n",
         "GenRegLogic/two.py": "from .one import b\nfrom .three import c\n",
@@ -119,7 +119,7 @@ def test_an_import_for_type_checkers_only_closes_no_circle(house, checkout, name
     assert circles(house, checkout(files)) == []
 
 
-def test_what_is_imported_when_types_are_not_checked_counts(house, checkout):
+def test_an_import_in_the_else_branch_of_type_checking_counts(house, checkout):
     files = {
         "GenRegLogic/one.py": "from . import two\n",
         "GenRegLogic/two.py": "if TYPE_CHECKING:\n    pass\nelse:\n    from . import one\n",
@@ -127,7 +127,7 @@ def test_what_is_imported_when_types_are_not_checked_counts(house, checkout):
     assert len(circles(house, checkout(files))) == 1
 
 
-def test_importing_a_module_is_not_importing_its_package(house, checkout):
+def test_an_import_of_a_module_does_not_count_for_its_package(house, checkout):
     files = {
         "GenRegLogic/__init__.py": "from .one import a\n",
         "GenRegLogic/one.py": "from GenRegLogic.two import b\n",
@@ -202,7 +202,7 @@ def test_an_import_against_the_direction_is_named_with_its_line(house, checkout,
         (f"{PANEL}/panel.py", "import qt, ctk, slicer\nfrom GenRegLogic.mrml import run"),
     ],
 )
-def test_an_import_in_the_right_direction_is_fine(house, checkout, path, statement):
+def test_an_import_in_the_right_direction_is_accepted(house, checkout, path, statement):
     assert house.figures_of(checkout({path: statement})).violations == []
 
 
@@ -214,7 +214,7 @@ def test_blank_lines_and_comments_are_no_lines_of_code(house, checkout):
     assert house.figures_of(root).lines["product"] == {"code": 2, "total": 5}
 
 
-def test_tests_and_scripts_are_counted_apart_and_shell_scripts_too(house, checkout):
+def test_tests_and_scripts_are_counted_separately_including_shell_scripts(house, checkout):
     root = checkout(
         {
             "Testing/GenRegLogic/test_one.py": "a = 1\n",
@@ -258,7 +258,7 @@ def test_the_same_run_at_three_places_is_counted_once(house, checkout):
     assert repeated(house, root) == [(6, [f"GenRegLogic/{name}.py:1-6" for name in ("one", "three", "two")])]
 
 
-def test_a_run_that_a_file_repeats_itself_is_found(house, checkout):
+def test_a_run_repeated_within_a_file_is_found(house, checkout):
     root = checkout({"GenRegLogic/one.py": SIX + "between()\n" + SIX})
     assert repeated(house, root) == [(6, ["GenRegLogic/one.py:1-6", "GenRegLogic/one.py:8-13"])]
 
@@ -303,7 +303,7 @@ def test_a_function_is_long_from_61_lines(house, checkout):
 # Walks --------------------------------------------------------------------------------------------------------------
 
 
-def test_a_walk_over_imports_in_either_direction_is_whole(house, checkout):
+def test_imports_in_either_direction_connect_a_walk(house, checkout):
     files = {"GenRegLogic/one.py": "from . import two\n", "GenRegLogic/three.py": "from .two import a\n"}
     items = [f"`GenRegLogic/{name}.py`: why" for name in ("one", "two", "three")]
     walk, *others = house.figures_of(checkout(files | guide(["Run to `register()`", *items]))).walks
@@ -321,7 +321,7 @@ def test_items_are_numbered_or_bulleted(house, checkout, marker):
     assert [walk.files for walk in house.figures_of(checkout({"CONTRIBUTING.md": text})).walks] == [1]
 
 
-def test_each_bold_line_begins_a_walk_of_its_own(house, checkout):
+def test_each_bold_line_begins_a_walk(house, checkout):
     root = checkout(guide(["There", "`GenRegLogic/one.py`"], ["Back", "`GenRegLogic/two.py`"]))
     assert [walk.title for walk in house.figures_of(root).walks] == ["There", "Back"]
     assert walk_problems(house, root) == [[], []]
@@ -359,7 +359,7 @@ def test_a_ui_file_is_connected_with_its_neighbors(house, checkout):
 # The program --------------------------------------------------------------------------------------------------------
 
 
-def test_a_checkout_without_walks_says_so(house, checkout, capsys):
+def test_a_checkout_without_walks_is_reported_as_such(house, checkout, capsys):
     assert house.main([str(checkout())]) == 0
     assert "| walks | no walks written down |" in capsys.readouterr().out
 
@@ -373,7 +373,7 @@ def test_only_a_broken_walk_fails_without_check(house, checkout):
     assert house.main([str(checkout({"GenRegLogic/one.py": "import qt\n"}))]) == 0
 
 
-def test_check_is_silent_about_a_tidy_checkout(house, checkout, capsys):
+def test_check_prints_nothing_for_a_checkout_without_problems(house, checkout, capsys):
     assert house.main([str(checkout()), "--check"]) == 0
     assert capsys.readouterr().out == ""
 
@@ -390,12 +390,12 @@ def test_check_is_silent_about_a_tidy_checkout(house, checkout, capsys):
         (guide(["Way", "`GenRegLogic/gone.py`"]), "walk “Way”: GenRegLogic/gone.py does not exist"),
     ],
 )
-def test_check_prints_just_what_is_wrong_and_fails(house, checkout, capsys, files, problem):
+def test_check_prints_only_the_problems_and_fails(house, checkout, capsys, files, problem):
     assert house.main([str(checkout(files)), "--check"]) == 1
     assert capsys.readouterr().out == problem + "\n"
 
 
-def test_two_checkouts_stand_side_by_side(house, checkout, capsys):
+def test_two_checkouts_are_shown_side_by_side(house, checkout, capsys):
     before = checkout(room("GenRegLogic/old", 4), folder="before")
     house.main([str(checkout(room("GenRegLogic/new", 3))), "--before", str(before)])
     shown = capsys.readouterr().out
@@ -417,19 +417,19 @@ def test_the_figures_are_written_as_json_without_the_folders_name(house, checkou
     ("files", "sentence"),
     [({"GenRegLogic/one.py": "def\n"}, "GenRegLogic/one.py, line 1: this is not valid Python."), (None, "no folder")],
 )
-def test_what_cannot_be_read_is_refused_with_one_sentence(house, checkout, tmp_path, capsys, files, sentence):
+def test_an_unreadable_checkout_is_refused_with_one_sentence(house, checkout, tmp_path, capsys, files, sentence):
     with pytest.raises(SystemExit, match="2"):
         house.main([str(checkout(files) if files else tmp_path)])
     assert sentence in capsys.readouterr().err
 
 
-def test_it_runs_without_the_projects_packages():
+def test_the_script_runs_without_the_projects_packages():
     command = [sys.executable, "-S", "-B", str(SCRIPTS / "house"), "--help"]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize("name", ["joined files", "allowed rooms"])
-def test_an_exception_names_what_is_there(house, name):
+def test_every_exception_names_an_existing_path(house, name):
     listed = {path for pair in house.JOINED for path in pair} if name == "joined files" else house.ALLOWED_ROOMS
     assert [path for path in listed if not (SCRIPTS.parent / path).exists()] == []

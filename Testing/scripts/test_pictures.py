@@ -1,4 +1,4 @@
-"""The scripts that take the README's pictures and measure the window: do they still run with the panel as it is?"""
+"""The scripts that take the README's pictures and measure the window run with the present panel."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def pictures(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("name", ["panel.png", "slices.png", "inspect.png"])
-def test_the_picture_is_written_and_shows_something(pictures, name):
+def test_the_picture_is_written_and_not_empty(pictures, name):
     picture = np.asarray(Image.open(pictures / name).convert("RGB"))
     assert min(picture.shape[:2]) > 750
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 50
 
 
-def test_the_grid_is_in_the_last_column_of_slice_views_only(pictures):
+def test_only_the_last_column_of_slice_views_shows_the_grid(pictures):
     picture = np.asarray(Image.open(pictures / "slices.png").convert("RGB")).astype(int)
     red, green, blue = np.moveaxis(picture, -1, 0)
     colored = (np.maximum(red, green) > 150) & (blue < 90)  # the grid is yellow to red, the scans are gray to cyan

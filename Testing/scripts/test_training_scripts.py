@@ -69,7 +69,7 @@ class TestPictures:
         assert [cell.get_ylabel() for cell in figure.axes if cell.get_ylabel()] == ["seed 3", "seed 5"]
         assert len(figure.axes) == 12
 
-    def test_the_moving_scan_lies_on_the_fixed_one_when_it_is_warped(self, script, monkeypatch):
+    def test_the_warped_moving_scan_matches_the_fixed_one(self, script, monkeypatch):
         from GenRegLogic.training import appearance, pairs
 
         def same(count, generator):
@@ -81,14 +81,14 @@ class TestPictures:
         fixed, moving, warped = (np.asarray(figure.axes[column].images[0].get_array()) for column in (0, 1, 4))
         assert np.abs(warped - fixed).mean() < 0.5 * np.abs(moving - fixed).mean()
 
-    def test_the_curve_shows_the_later_of_two_runs_of_a_step(self, script, folder):
+    def test_of_two_runs_of_a_step_the_curve_shows_the_later_one(self, script, folder):
         figure = script.draw_curve(script.read_rows(folder / "curve.csv"), [])
         assert len([cell for cell in figure.axes if cell.axison]) == 3
         loss = lines_of(figure.axes[0])
         assert loss["held-aside pairs, full deformation"] == [8, 6]
         assert loss["training, 100 steps each"] == [pytest.approx((9 + 8 + 7) / 3)]
 
-    def test_development_pairs_are_drawn_by_their_means_beside_the_linear_mapping(self, script, folder):
+    def test_the_means_of_development_pairs_are_drawn_beside_the_linear_mapping(self, script, folder):
         rows = [script.read_rows(folder / name) for name in ("curve.csv", "development.csv")]
         dice, tre = script.draw_curve(*rows).axes[3:5]
         assert lines_of(dice)["network's field, mean"] == pytest.approx([0.5, 0.7])
@@ -111,13 +111,13 @@ class TestRefusals:
             (("--samples", "--seeds", "some"), "is not a range of seeds"),
         ],
     )
-    def test_what_cannot_be_drawn(self, tmp_path, arguments, sentence):
+    def test_options_that_cannot_be_drawn_are_refused_with_one_sentence(self, tmp_path, arguments, sentence):
         done = run("training_pictures", *arguments, "--output", tmp_path)
         assert done.returncode == 2
         assert sentence in done.stderr
         assert len(done.stderr.splitlines()) == 1
 
-    def test_development_pairs_that_are_not_there(self, tmp_path):
+    def test_missing_development_pairs_are_refused_with_one_sentence(self, tmp_path):
         done = run(
             "train",
             "--folder",

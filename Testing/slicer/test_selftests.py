@@ -1,4 +1,4 @@
-"""The self-tests (`GenRegPanel/selftest/tests.py`), one by one, on the test host: what Slicer runs, elsewhere."""
+"""Runs each of the self-tests (`GenRegPanel/selftest/tests.py`) on the test host."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SELF_TESTS = MODULE / "GenRegPanel" / "selftest" / "tests.py"
 
 
 def self_test_names() -> list[str]:
-    """Read from the source text, because importing it needs the host, which boots only where it can."""
+    """Names of the tests, read from the source text, because importing it needs the host."""
     tree = ast.parse(SELF_TESTS.read_text(encoding="utf-8"))
     cases = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "SelfTests"]
     return [node.name for node in cases[0].body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
@@ -25,7 +25,7 @@ def self_test_names() -> list[str]:
 
 @pytest.fixture(scope="module")
 def self_tests():
-    """The class GenRegTest, as Slicer finds it: in the loaded module file."""
+    """The class GenRegTest of the loaded module file."""
     reason = host.available()
     if reason:
         pytest.skip(reason)
@@ -45,7 +45,7 @@ def test_the_self_test_passes(self_tests, name):
 
 
 class TestReloadAndTest:
-    """What the button of that name does: it calls `runTest` of a case made without a name."""
+    """The button of that name calls `runTest` of a test case without a method name."""
 
     def test_every_test_is_run_once_between_set_up_and_tear_down(self, self_tests, monkeypatch):
         events = []
@@ -58,7 +58,7 @@ class TestReloadAndTest:
         assert set(events[0::3]) == {"setUp"}
         assert set(events[2::3]) == {"tearDown"}
 
-    def test_a_skipped_test_is_noted_and_the_others_go_on(self, self_tests, monkeypatch, caplog):
+    def test_a_skipped_test_is_logged_and_the_others_are_run(self, self_tests, monkeypatch, caplog):
         def skip(self):
             self.skipTest("torch is missing")
 
@@ -72,7 +72,7 @@ class TestReloadAndTest:
         assert run == others
         assert "torch is missing" in caplog.text
 
-    def test_a_failure_reaches_the_button(self, self_tests, monkeypatch):
+    def test_a_failure_is_raised(self, self_tests, monkeypatch):
         def fail(self):
             self.fail("the transform is upside down")
 

@@ -1,4 +1,4 @@
-"""The self-tests' scans: is the truth that they are measured by true?"""
+"""The scans of the self-tests and their known deformation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ host = pytest.importorskip("host")
 
 MODULE = Path(__file__).resolve().parents[2] / "GenRegModule"
 SAMPLING_ERROR = 4.0
-"""Root mean square, of what linear interpolation between voxels may be off by; organs differ by 45 to 150."""
+"""Largest RMS error of linear interpolation between voxels; intensities of organs differ by 45 to 150."""
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def sampled(scans, node, points) -> np.ndarray:
     return np.array([image.EvaluateAtContinuousIndex([float(i) for i in index]) for index in indices])
 
 
-def test_the_fixed_scan_shows_what_the_moving_one_has_at_the_deformed_place(scans):
+def test_the_fixed_scan_equals_the_moving_one_at_deformed_points(scans):
     fixed, moving = scans.addScan("Fixed"), scans.addScan("Moving", moving=True)
     points = scans.bodyPoints()
     difference = sampled(scans, fixed, points) - sampled(scans, moving, scans.knownDeformation(points))
@@ -69,13 +69,13 @@ def test_a_parent_does_not_move_the_scan_in_the_world(scans):
     np.testing.assert_allclose(sampled(scans, below, points), sampled(scans, alone, points), atol=1e-3)
 
 
-def test_points_below_the_parent_are_the_scans_own(scans):
+def test_map_below_equals_map_to_node_for_the_added_parent(scans):
     node = scans.addScan("Below", parent=scans.linearParent())
     points = scans.bodyPoints()
     np.testing.assert_allclose(scans.mapBelow(points, node), scans.mapToNode(points, node), atol=1e-9)
 
 
-def test_the_deformation_folds_nothing_and_is_worth_finding(scans):
+def test_the_deformation_has_no_folding_and_is_large_enough(scans):
     points, step = scans.bodyPoints(), 0.5
     columns = [
         (scans.knownDeformation(points + step * axis) - scans.knownDeformation(points - step * axis)) / (2 * step)

@@ -1,1 +1,1 @@
-"""MRML nodes to what the engine takes, and back: volumes, transforms, masks, segments, tables, and their parents."""
+"""Conversion between MRML nodes and the engine's data: volumes, transforms, masks, segments, tables, and parents."""

@@ -1,7 +1,8 @@
-"""Keeps GenReg's grids linear when they come back from files.
+"""Sets GenReg's displacement fields to linear interpolation when they are loaded from files.
 
-Slicer reads every displacement field with cubic interpolation, whatever it was saved with. GenReg's fields are meant to
-be linear, as ITK takes them, and would be changed by up to a few tenths of a millimeter. Other fields are left alone.
+Slicer reads every displacement field with cubic interpolation, regardless of how it was saved. GenReg's fields are
+defined with linear interpolation, as in ITK; cubic interpolation changes them by up to a few tenths of a millimeter.
+Fields of other programs are not changed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ __all__ = ["LinearKeeper"]
 
 
 class LinearKeeper:
-    """Watches a scene for transforms that are loaded, until `stop`."""
+    """Observes a scene for transforms that are loaded, until `stop`."""
 
     def __init__(self, scene) -> None:
         self._scene = scene
@@ -28,7 +29,7 @@ class LinearKeeper:
         self._onImported(scene, None)
 
     def stop(self) -> None:
-        """Watch no longer."""
+        """Remove all observers."""
         for tag in self._tags:
             self._scene.RemoveObserver(tag)
         for node, tag in self._nodes.values():

@@ -1,4 +1,4 @@
-"""Masks and landmarks: label maps, segmentations and markups to what the engine takes."""
+"""Masks and landmarks for the engine, from label maps, segmentations and markups."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = ["landmarkPairs", "landmarksFromNode", "maskFromNode"]
 
 
 def maskFromNode(node, role: str, *, ignoring=None, labels: bool = False) -> Volume:
-    """A mask in the world, on voxels of its own: nonzero where the scan counts.
+    """A mask in the world, on its own grid (LPS, mm): nonzero where the scan is used.
 
     Args:
         node: Label map volume or segmentation (its visible segments together).
-        role: "fixed" or "moving", or what else the mask is for.
+        role: "fixed", "moving", or another purpose ("region", "rigid"), for messages.
         ignoring: As in `volumes.volumeFromNode`.
-        labels: Keep the values, one for each label or visible segment, instead of 1 for all of them.
+        labels: Keep one value for each label or visible segment, instead of 1 for all of them.
 
     Raises:
         InputError: Not a mask, empty, or under a non-linear transform.
@@ -43,7 +43,7 @@ def maskFromNode(node, role: str, *, ignoring=None, labels: bool = False) -> Vol
 
 
 def landmarksFromNode(node, role: str, *, ignoring=None) -> np.ndarray:
-    """(n, 3) LPS mm, in the world: a markups node's points that were placed, in order.
+    """(n, 3) LPS mm, in the world: the control points of a markups node that have been placed, in order.
 
     Raises:
         InputError: Not a markups list, or under a non-linear transform.
@@ -52,15 +52,18 @@ def landmarksFromNode(node, role: str, *, ignoring=None) -> np.ndarray:
 
 
 def landmarkPairs(fixedNode, movingNode, *, ignoring=None) -> tuple[np.ndarray, np.ndarray]:
-    """The landmarks of both scans, as `landmarksFromNode` gives them, matched by their places in the two lists.
+    """The landmarks of both scans, matched by their index in the two lists.
 
-    Of lists of one length the points count that were placed in both, so that one still missing does not shift those
-    after it.
+    If the lists have the same length, only points that were placed in both are used, so that a point that is missing in
+    one list does not shift the pairs after it.
 
     Args:
         fixedNode: Markups node.
         movingNode: Markups node.
-        ignoring: As in `volumes.volumeFromNode`, for the moving one.
+        ignoring: As in `volumes.volumeFromNode`, for the moving landmarks.
+
+    Returns:
+        Fixed and moving points, each (n, 3) LPS mm in the world.
 
     Raises:
         InputError: Not a markups list, or under a non-linear transform.
@@ -99,10 +102,10 @@ def _above(node, what: str, ignoring) -> np.ndarray:
 
 
 def _segments(node, role: str) -> tuple[np.ndarray, np.ndarray]:
-    """The visible segments together, (k, j, i), on voxels of the segmentation, and (4, 4) from those to its own RAS.
+    """The visible segments merged, (k, j, i), on the segmentation's grid, and (4, 4) from its indices to its own RAS.
 
-    Not painted onto the scan: with different transforms above scan and segmentation, Slicer's own export to a
-    reference volume loses parts of the segments, and an earlier result above the scan would warp them.
+    They are not resampled onto the scan's grid: with different transforms above scan and segmentation, Slicer's export
+    to a reference volume loses parts of the segments, and an earlier result above the scan would warp them.
     """
     segments = node.GetSegmentation()
     shown = node.GetDisplayNode()
@@ -126,7 +129,7 @@ def _segments(node, role: str) -> tuple[np.ndarray, np.ndarray]:
             f"The {role} mask '{node.GetName()}' could not be turned into voxels; draw it again or leave it out."
         )
     if not had:
-        segments.RemoveRepresentation(labels)  # the segmentation stays as it was
+        segments.RemoveRepresentation(labels)  # leave the segmentation unchanged
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
     first = np.eye(4)

@@ -1,4 +1,4 @@
-"""A transform node and the two scans that it was made of: what inspection starts from, after a run or a reload."""
+"""A transform node with the two scans that were registered: the input of inspection, after a run or a reload."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .volumes import RAS_TO_LPS, geometryFromMatrix, imageOfArray, volumeFromNod
 __all__ = ["Pair", "changeToken", "fieldInWorld", "pairOf", "stateToken", "warpedOnto"]
 
 LINEAR_VOXELS = 8
-"""Number of voxels of a linear transform written as a field: two along each axis describe it completely."""
+"""Number of grid points for a linear transform as a field: two along each axis describe it completely."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class Pair:
     Attributes:
         transformNode: Fixed -> moving (FromParent).
         fixedNode: Scalar volume node.
-        movingNode: Scalar volume node; it may lie below the transform or not.
+        movingNode: Scalar volume node; it may be below the transform or not.
     """
 
     transformNode: object
@@ -40,16 +40,16 @@ class Pair:
     movingNode: object
 
     def fixed(self) -> Volume:
-        """The fixed scan where it lies in the world."""
+        """The fixed scan in the world, LPS."""
         return volumeFromNode(self.fixedNode, "fixed")
 
     def moving(self) -> Volume:
-        """The moving scan where it lay before the transform."""
+        """The moving scan in the world, LPS, without the transform and what is above it."""
         return volumeFromNode(self.movingNode, "moving", ignoring=self.transformNode)
 
 
 def pairOf(transformNode) -> Pair:
-    """The pair, by the references that a run leaves on its transform.
+    """The pair, from the node references that a run sets on its transform.
 
     Raises:
         InputError: No transform, or one of the scans is gone.
@@ -70,7 +70,7 @@ def pairOf(transformNode) -> Pair:
 
 
 def changeToken(node) -> tuple:
-    """Something that stays the same as long as a transform's mapping does; transforms above it count too."""
+    """A value that changes when a transform's mapping changes; the transforms above it are included."""
     token = []
     while node is not None:
         transform = node.GetTransformFromParent()
@@ -88,7 +88,7 @@ def changeToken(node) -> tuple:
 
 
 def stateToken(transformNode) -> tuple:
-    """Stays the same as long as a transform and the voxels of its scans do."""
+    """A value that changes when a transform's mapping or the voxels of its scans change."""
     token = list(changeToken(transformNode))
     try:
         pair = pairOf(transformNode)
@@ -103,8 +103,8 @@ def fieldInWorld(transformNode, fixed: Geometry) -> tuple[np.ndarray, Geometry]:
     """Any transform as a displacement field.
 
     Args:
-        transformNode: vtkMRMLTransformNode; the transforms above it count.
-        fixed: Geometry of the fixed scan; what is no field is sampled over it.
+        transformNode: vtkMRMLTransformNode; the transforms above it are included.
+        fixed: Geometry of the fixed scan (LPS); a transform that is not a grid is sampled over it.
 
     Returns:
         (k, j, i, 3) float32 mm, LPS components, fixed -> moving, and its grid (LPS).
@@ -132,13 +132,13 @@ def fieldInWorld(transformNode, fixed: Geometry) -> tuple[np.ndarray, Geometry]:
 
 
 def _belowLinear(node, own: np.ndarray, grid: Geometry, wanted: Geometry) -> np.ndarray | None:
-    """A field below linear transforms, as fine as it is; None where one of these is not linear or shears.
+    """A field below linear transforms, at its own resolution; None if one of these is not linear or shears.
 
     Args:
         node: Transform node.
         own: (k, j, i, 3) mm, LPS: its field without its parents.
-        grid: Of the field, LPS.
-        wanted: Grid in the world, LPS.
+        grid: Grid of that field, LPS.
+        wanted: Grid of the result in the world, LPS.
     """
     if nonLinearAbove(node):
         return None
@@ -156,12 +156,12 @@ def _belowLinear(node, own: np.ndarray, grid: Geometry, wanted: Geometry) -> np.
 
 
 def warpedOnto(volume: Volume, transformNode, reference: Geometry, *, labels: bool = False) -> np.ndarray:
-    """A moving volume on a grid in the fixed frame, by the resampling that Slicer's slice views use.
+    """A moving volume resampled on a grid in the fixed frame, as Slicer's slice views resample it.
 
     Args:
-        volume: Where it lay in the world before the transform, LPS.
-        transformNode: Fixed -> moving; None leaves the volume where it is.
-        reference: LPS, in the world.
+        volume: In the world before the transform, LPS.
+        transformNode: Fixed -> moving; None resamples the volume without a transform.
+        reference: Grid of the result, LPS, in the world.
         labels: Nearest neighbor and 0 outside, instead of linear interpolation and the lowest value.
 
     Returns:

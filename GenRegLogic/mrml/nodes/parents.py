@@ -1,4 +1,4 @@
-"""Nodes of a scene, and the transforms above a node: what they amount to, and hanging its chain below another one."""
+"""Nodes of a scene; the transforms above a node: their combined matrix, and placing a scan below another transform."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import vtk
 
 from ...errors import InputError
 
-__all__ = ["Placement", "chain", "isIn", "nodesOf", "nonLinearAbove", "worldMatrix"]
+__all__ = ["Placement", "chain", "inScene", "nodesOf", "nonLinearAbove", "worldMatrix"]
 
 
-def isIn(scene, node) -> bool:
-    """Whether this very node is in the scene; an ID alone does not tell, since a later scene uses it again."""
-    return node is not None and node.GetID() is not None and scene.GetNodeByID(node.GetID()) is node
+def inScene(node):
+    """The node if it is still in a scene, else None.
+
+    Nodes, not IDs, are compared: after a scene was closed, the next one gives the same IDs to other nodes.
+    """
+    return node if node is not None and node.GetScene() is not None else None
 
 
 def nodesOf(scene, className: str) -> list:
@@ -22,7 +25,7 @@ def nodesOf(scene, className: str) -> list:
 
 
 def chain(node, *, ignoring=None) -> list:
-    """The transform nodes above a node, the nearest first, up to (and without) `ignoring`."""
+    """The transform nodes above a node, nearest first, up to but without `ignoring`."""
     above = []
     parent = node.GetParentTransformNode()
     while parent is not None and parent is not ignoring:
@@ -32,7 +35,7 @@ def chain(node, *, ignoring=None) -> list:
 
 
 def nonLinearAbove(node, *, ignoring=None) -> list:
-    """The non-linear ones of `chain`."""
+    """The non-linear transforms of `chain`."""
     return [parent for parent in chain(node, ignoring=ignoring) if not parent.IsLinear()]
 
 
@@ -56,20 +59,20 @@ def worldMatrix(node, role: str, *, ignoring=None) -> np.ndarray:
 
 
 class Placement:
-    """Puts a scan below a transform that lies in the world, and takes it off again, exactly as it was.
+    """Puts a scan below a transform that has no parent, and restores the scan's original parents.
 
-    A scan without parents observes the transform itself. Linear transforms above the scan stay in force: the topmost
-    goes below the transform. Where other nodes share them (they must not move), the scan gets one linear transform of
-    its own instead.
+    A scan without parents is put directly below the transform. Linear transforms above the scan are kept: the topmost
+    is put below the transform. If other nodes share these (and must not move), the scan gets a copy of their combined
+    linear transform instead.
 
     Args:
         node: The scan's node.
-        ignoring: The transform that the placement replaces where the scan lies under it already (a second run into the
-            same output).
+        ignoring: The transform that the placement replaces if the scan is already below it (a second run with the same
+            output).
     """
 
     def __init__(self, node, *, ignoring=None) -> None:
-        # The nodes themselves are kept: a scene that was closed gives the same IDs to other nodes.
+        # Nodes are kept, not IDs (see `inScene`).
         self._scene = node.GetScene()
         self._node = node
         self._chain = chain(node, ignoring=ignoring)
@@ -79,18 +82,18 @@ class Placement:
 
     @property
     def intact(self) -> bool:
-        """Whether every node that it touches is still in the scene."""
-        return all(isIn(self._scene, node) for node in (self._node, *self._chain))
+        """Whether every node that the placement changes is still in the scene."""
+        return all(inScene(node) is not None for node in (self._node, *self._chain))
 
     @property
     def moved(self) -> bool:
-        """Whether the linear transforms above the scan have changed since; ask while the scan is taken off."""
+        """Whether the linear transforms above the scan have changed; only valid while the scan is taken off."""
         if any(node.GetParentTransformNode() is not parent for node, parent in self._parents):
             return True
         return not np.array_equal(worldMatrix(self._node, "moving", ignoring=self._parents[-1][1]), self._matrix)
 
     def put(self, transformNode) -> None:
-        """Put the scan below a transform node, which itself has no parent."""
+        """Put the scan below a transform node that has no parent."""
         if not self._chain:
             self._node.SetAndObserveTransformNodeID(transformNode.GetID())
         elif not self._shared():
@@ -101,16 +104,16 @@ class Placement:
             copy.SetAndObserveTransformNodeID(transformNode.GetID())
 
     def takeOff(self, *, replaced=None) -> None:
-        """Give every node the parent that it had; nodes that no longer exist are skipped.
+        """Restore every node's original parent; nodes that no longer exist are skipped.
 
         Args:
-            replaced: A transform node that holds something else by now: what lay below it goes to the world.
+            replaced: A transform node that has been overwritten: nodes that were directly below it get no parent.
         """
         for node, parent in self._parents:
-            wanted = parent if parent is not replaced and isIn(self._scene, parent) else None
-            if isIn(self._scene, node) and node.GetParentTransformNode() is not wanted:
+            wanted = inScene(parent) if parent is not replaced else None
+            if inScene(node) is not None and node.GetParentTransformNode() is not wanted:
                 node.SetAndObserveTransformNodeID(wanted.GetID() if wanted is not None else None)
-        if isIn(self._scene, self._copy):
+        if inScene(self._copy) is not None:
             self._scene.RemoveNode(self._copy)
         self._copy = None
 
@@ -120,7 +123,7 @@ class Placement:
         return any(other.GetTransformNodeID() in above and other.GetID() not in own for other in others)
 
     def _ownCopy(self):
-        if not isIn(self._scene, self._copy):
+        if inScene(self._copy) is None:
             name = f"{self._node.GetName()} position"
             self._copy = self._scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", name)
             self._copy.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(self._matrix))

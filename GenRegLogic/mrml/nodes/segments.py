@@ -1,4 +1,4 @@
-"""The segments of a segmentation, or the labels of a label map, each by its name and where it lies in the world."""
+"""The segments of a segmentation or the labels of a label map, each by its name and with its geometry in the world."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ __all__ = ["segmentsOf"]
 
 
 def segmentsOf(node, *, ignoring=None) -> dict[str, Volume]:
-    """Every segment or label by its name, uint8, nonzero inside; on voxels of its own, so they may overlap.
+    """Every segment or label by its name: uint8, nonzero inside, LPS, each on its own grid, so that they may overlap.
 
-    Segments of one name are told apart by a number behind it, labels by their values.
+    Segments with equal names get a number appended; labels with equal names are named by their values.
 
     Args:
         node: Segmentation or label map volume.
@@ -59,12 +59,12 @@ def _ofSegmentation(node, above: np.ndarray) -> dict[str, Volume]:
                 found[_unused(segmentation.GetSegment(name).GetName() or name, found)] = volume
     finally:
         if not had:
-            segmentation.RemoveRepresentation(kind)  # the segmentation stays as it was
+            segmentation.RemoveRepresentation(kind)  # leave the segmentation unchanged
     return found
 
 
 def _segment(node, name: str, above: np.ndarray) -> Volume | None:
-    """One segment on its own voxels; None if it is empty."""
+    """One segment on its own grid; None if it is empty."""
     image = slicer.vtkOrientedImageData()
     only = vtk.vtkStringArray()
     only.InsertNextValue(name)
@@ -92,14 +92,14 @@ def _ofLabelMap(node, above: np.ndarray) -> dict[str, Volume]:
     for value in np.unique(array):
         if value != 0:
             name = names[int(value)] if 0 < value < len(names) else ""
-            # A name that several values share would depend on which of them occur, and match others in another map.
+            # A name shared by several values is ambiguous: it could match another value in the other label map.
             name = name if name and names.count(name) == 1 else _("label {value}").format(value=int(value))
             found[_unused(name, found)] = _thick((array == value).view(np.uint8), above @ ijkToRas(node))
     return found
 
 
 def _unused(name: str, found: dict) -> str:
-    """The name, or with the first number behind it that makes it another."""
+    """The name, with the first unused number appended if it is already in use."""
     number, free = 2, name
     while free in found:
         number, free = number + 1, f"{name} ({number})"
@@ -107,7 +107,7 @@ def _unused(name: str, found: dict) -> str:
 
 
 def _thick(array: np.ndarray, matrix: np.ndarray) -> Volume:
-    """What is used of it, with an empty voxel all around: so a flat one is a volume too and its faces are surfaces."""
+    """The bounding box of the mask plus one empty voxel on every side, so that a flat mask is a closed volume."""
     used = [np.flatnonzero(array.any(axis=tuple(other for other in range(3) if other != axis))) for axis in range(3)]
     low = [each[0] for each in used]
     padded = np.pad(array[tuple(slice(each[0], each[-1] + 1) for each in used)], 1)

@@ -1,4 +1,4 @@
-"""Measures of a registration as Slicer tables: landmark errors, overlap of segments, change of their volume."""
+"""Measures of a registration as Slicer tables: landmark errors, overlap of segments, and their volume change."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from .pair import fieldInWorld, pairOf, warpedOnto
 from .parents import nodesOf
 from .segments import segmentsOf
 
-__all__ = ["MEASURE_ATTRIBUTE", "landmarkTable", "pointsOf", "saveCsv", "segmentTable", "summary"]
+__all__ = ["MEASURE_ATTRIBUTE", "landmarkTable", "pointsOf", "rowsOf", "saveCsv", "segmentTable", "summary"]
 
 MEASURE_ATTRIBUTE, TRANSFORM_ROLE = "GenReg.Measure", "GenReg.MeasureOf"
 LANDMARKS, SEGMENTS = "landmarks", "segments"
 
 DECIMALS = 4
-"""Decimals in the tables; more would be noise."""
+"""Decimal places of numbers in CSV files: 0.1 µm, far below any measured error."""
 
 
 def landmarkTable(transformNode, fixedNode, movingNode):
-    """The distance of each pair of landmarks before and after.
+    """The landmark error (target registration error) of each pair before and after registration.
 
     Args:
-        transformNode: Made by a run.
+        transformNode: Result of a run, fixed -> moving.
         fixedNode: Markups node in the fixed scan.
-        movingNode: Markups node in the moving scan; it may lie below the transform as the scan does.
+        movingNode: Markups node in the moving scan; it may be below the transform, as the scan is.
 
     Returns:
         vtkMRMLTableNode, a row for each pair: name, before and after (mm), gain (mm), and the fixed point (RAS mm).
@@ -71,17 +71,18 @@ def landmarkTable(transformNode, fixedNode, movingNode):
 
 
 def segmentTable(transformNode, fixedNode, movingNode=None):
-    """Agreement of segments of the same name before and after, and what the transform makes of their volume.
+    """Overlap of segments with the same name before and after registration, and their volume change.
 
     Args:
-        transformNode: Made by a run.
+        transformNode: Result of a run, fixed -> moving.
         fixedNode: Segmentation or label map of the fixed scan.
-        movingNode: The same of the moving scan; None: only the volumes.
+        movingNode: Segmentation or label map of the moving scan; None: only the volumes are measured.
 
     Returns:
-        vtkMRMLTableNode, a row for each segment of the fixed scan: Dice, mean distance of the surfaces and HD95 (mm)
-        before and after, volume (ml) in the fixed and in the moving scan, its change from the moving to the fixed scan
-        (ml, %), least and most det J, and the center (RAS mm). What cannot be said is NaN.
+        vtkMRMLTableNode, a row for each segment of the fixed scan: Dice, mean surface distance and 95th percentile of
+        the Hausdorff distance (HD95; mm) before and after, volume (ml) in the fixed and in the moving scan, its change
+        from the moving to the fixed scan (ml, %), minimum and maximum Jacobian determinant, and the center (RAS mm).
+        Values that cannot be computed are NaN.
 
     Raises:
         InputError: No segments, or none of the same name.
@@ -132,7 +133,7 @@ def segmentTable(transformNode, fixedNode, movingNode=None):
 
 
 def summary(tableNode) -> str:
-    """One sentence on what a table says."""
+    """One sentence that summarizes a table."""
     table = tableNode.GetTable()
     columns = {table.GetColumnName(n): table.GetColumn(n) for n in range(table.GetNumberOfColumns())}
 
@@ -152,14 +153,14 @@ def summary(tableNode) -> str:
 
 
 def pointsOf(tableNode) -> list[tuple[float, float, float]]:
-    """The place of each row, RAS mm."""
+    """The position of each row, RAS mm."""
     table = tableNode.GetTable()
     columns = [table.GetColumnByName(name) for name in "RAS"]
     return [tuple(column.GetValue(row) for column in columns) for row in range(table.GetNumberOfRows())]
 
 
 def rowsOf(tableNode) -> list[list]:
-    """The titles, and then each row: text and numbers."""
+    """The column titles, followed by the rows: text and numbers."""
     table = tableNode.GetTable()
     columns = range(table.GetNumberOfColumns())
     rows = [[table.GetColumn(n).GetValue(row) for n in columns] for row in range(table.GetNumberOfRows())]
@@ -167,7 +168,7 @@ def rowsOf(tableNode) -> list[list]:
 
 
 def saveCsv(tableNode, path: str | Path) -> None:
-    """Write a table as comma-separated values; an older file is replaced only once all is written.
+    """Write a table as comma-separated values; an existing file is replaced only when the new one is complete.
 
     Raises:
         InputError: The folder cannot be written to.
@@ -196,7 +197,7 @@ def _labels(node, count: int) -> list[str]:
 
 
 def _table(pair, kind: str, name: str, columns: list[tuple]):
-    """The transform's table of that kind, filled again."""
+    """The transform's table of that kind, created if needed, with new content."""
     scene = pair.transformNode.GetScene()
     node = None
     for other in nodesOf(scene, "vtkMRMLTableNode"):

@@ -1,7 +1,7 @@
-"""Displacement fields to grid transform nodes, and any transform node to what the engine can start from.
+"""Displacement fields to grid transform nodes, and any transform node to the engine's initial transform.
 
-A transform node's *FromParent* direction maps fixed to moving points, which is the sense of resampling: a moving scan
-below the node is then shown on the fixed one.
+A transform node's *FromParent* direction maps fixed to moving points, the direction of resampling: a moving scan below
+the node is then shown aligned with the fixed one.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ __all__ = [
 
 REPORT_ATTRIBUTE, FINGERPRINT_ATTRIBUTE = "GenReg.Report", "GenReg.Fingerprint"
 INITIAL_VOXELS = 100_000
-"""Size of the grid on which a non-linear initial transform is sampled: inverting a field takes 2 us a point, and the
-window does not react meanwhile."""
+"""Size of the grid on which a non-linear initial transform is sampled: inverting a field takes 2 µs per point, and the
+window does not respond during that time."""
 
 PROBED_VALUES = 3000
-"""How many values of a grid are examined to see whether it is one of GenReg's."""
+"""Number of values of a grid that are examined to recognize GenReg's fields and for their fingerprint."""
 
 
 def gridTransform(field: np.ndarray, geometry: Geometry):
@@ -62,12 +62,12 @@ def gridTransform(field: np.ndarray, geometry: Geometry):
     transform = slicer.vtkOrientedGridTransform()
     transform.SetGridDirectionMatrix(slicer.util.vtkMatrixFromArray(direction))
     transform.SetDisplacementGridData(image)
-    transform.SetInterpolationModeToLinear()  # files come back as cubic, which changes values by up to 0.2 mm
+    transform.SetInterpolationModeToLinear()  # the default is cubic, which changes values by up to 0.2 mm
     return transform
 
 
 def setField(node, field: np.ndarray, geometry: Geometry) -> None:
-    """Give a transform node a displacement field, and no parent.
+    """Set the displacement field of a transform node, and remove its parent.
 
     Args:
         node: vtkMRMLTransformNode or a subclass.
@@ -113,7 +113,7 @@ def isOurs(node) -> bool:
 
 
 def useLinearInterpolation(node) -> bool:
-    """Make a loaded grid of GenReg's linear again, as it was made; returns whether it was changed."""
+    """Set a loaded grid of GenReg's to linear interpolation; returns whether it was changed."""
     transform = node.GetTransformFromParentAs("vtkOrientedGridTransform", False, True)
     if transform is None or transform.GetInterpolationMode() == vtk.VTK_LINEAR_INTERPOLATION or not isOurs(node):
         return False
@@ -122,7 +122,7 @@ def useLinearInterpolation(node) -> bool:
 
 
 def reportOf(node) -> dict | None:
-    """The report that a run left on a transform node, or None where there is none that can be read."""
+    """The report that a run stored on a transform node; None if there is none or it cannot be read."""
     text = node.GetAttribute(REPORT_ATTRIBUTE) if node is not None else None
     if not text:
         return None
@@ -134,7 +134,7 @@ def reportOf(node) -> dict | None:
 
 
 def isAsReported(node) -> bool:
-    """Whether a transform is still what its report is about; True where nothing says otherwise."""
+    """Whether a transform is unchanged since its report was made; True if it has no fingerprint."""
     noted = node.GetAttribute(FINGERPRINT_ATTRIBUTE)
     return not noted or (node.GetParentTransformNode() is None and noted == _fingerprint(node))
 
@@ -150,7 +150,7 @@ def _fingerprint(node) -> str:
 
 
 def setProvenance(node, report: dict, fixed, moving) -> None:
-    """Note on a transform node where it came from: the report, and references to the fixed and the moving node."""
+    """Store on a transform node how it was made: the report, and references to the fixed and the moving node."""
     versions = report.get("versions", {})
     attributes = {
         REPORT_ATTRIBUTE: json.dumps(report, separators=(",", ":")),
@@ -169,7 +169,7 @@ def setProvenance(node, report: dict, fixed, moving) -> None:
 
 
 def initialFromNode(node, fixed: Geometry) -> tuple[dict, np.ndarray | None]:
-    """Any transform node, with what is above it, as the engine's initial transform (fixed -> moving, LPS mm).
+    """Any transform node, with the transforms above it, as the engine's initial transform (fixed -> moving, LPS mm).
 
     Args:
         node: vtkMRMLTransformNode.

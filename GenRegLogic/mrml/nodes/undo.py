@@ -1,4 +1,4 @@
-"""What Undo puts back: the nodes as they were before a run changed them."""
+"""The state that Undo restores: nodes as they were before a run changed them."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import contextlib
 
 import slicer
 
-from .parents import isIn
+from .parents import inScene
 
 __all__ = ["NodeSnapshot", "Snapshot"]
 
 
 class NodeSnapshot:
-    """One node as it is now: content, name, attributes, references and parent.
+    """The present state of one node: content, name, attributes, references and parent.
 
-    Voxels and grids are not copied: a run gives a node new ones and leaves the old objects as they were, so holding on
-    to them is enough. Landmarks are copied: hardening moves them where they are.
+    Voxels and grids are not copied: a run assigns new objects to a node and does not modify the old ones, so keeping
+    references is enough. Landmarks are copied, because hardening modifies them in place.
     """
 
     def __init__(self, node) -> None:
         self._scene = node.GetScene()
-        self._node = node  # not its ID, which another node may have after the scene was closed
+        self._node = node  # not its ID (see `inScene`)
         self._copy = node.CreateNodeInstance()
-        self._copy.SetDisableModifiedEvent(True)  # else a display node looks for its window in all voxels again
+        self._copy.SetDisableModifiedEvent(True)  # else a display node computes its window from all voxels again
         self._deep = node.IsA("vtkMRMLMarkupsNode")
         self._copy.CopyContent(node, self._deep)
         self._name = node.GetName()
@@ -37,10 +37,10 @@ class NodeSnapshot:
     @property
     def intact(self) -> bool:
         """Whether the node is still in the scene."""
-        return isIn(self._scene, self._node)
+        return inScene(self._node) is not None
 
     def restore(self) -> None:
-        """Bring the node back; one that no longer exists is skipped."""
+        """Restore the node; does nothing if it is no longer in the scene."""
         node = self._node
         if not self.intact:
             return
@@ -59,7 +59,7 @@ class NodeSnapshot:
                 node.SetAndObserveImageData(self._image)
 
     def _removeNewDisplays(self, node) -> None:
-        """Remove display nodes that were made since; they would stay in the scene without an owner."""
+        """Remove display nodes that were added since; they would stay in the scene without an owner."""
         had = self._references.get("display", [])
         for nodeID in _references(node).get("display", []):
             if nodeID not in had and self._scene.GetNodeByID(nodeID) is not None:
@@ -67,7 +67,7 @@ class NodeSnapshot:
 
 
 class Snapshot:
-    """Several nodes, and which nodes there were: `restore` also removes what has been added through `added`."""
+    """The state of several nodes; `restore` also removes the nodes that were reported to `added`."""
 
     def __init__(self, scene) -> None:
         self._scene = scene
@@ -75,34 +75,34 @@ class Snapshot:
         self._added: list = []
 
     def remember(self, node) -> None:
-        """Remember a node that the run will change, and its display nodes."""
+        """Store the state of a node that the run will change, and of its display nodes."""
         self._nodes.append(NodeSnapshot(node))
         for index in range(node.GetNumberOfDisplayNodes()):
             if node.GetNthDisplayNode(index) is not None:
                 self._nodes.append(NodeSnapshot(node.GetNthDisplayNode(index)))
 
     def added(self, node) -> None:
-        """Note a node that the run has made."""
+        """Register a node that the run has created."""
         self._added.append(node)
 
     @property
     def intact(self) -> bool:
-        """Whether every remembered node is still in the scene."""
+        """Whether every stored node is still in the scene."""
         return all(node.intact for node in self._nodes)
 
     def restore(self) -> None:
-        """Bring everything back."""
+        """Restore all stored nodes, and remove the added ones."""
         with batch(self._scene):
             for node in self._nodes:
                 node.restore()
             for node in reversed(self._added):
-                if isIn(self._scene, node):
+                if inScene(node) is not None:
                     _removeWithCompanions(node)
 
 
 @contextlib.contextmanager
 def batch(scene):
-    """Many changes of the scene, shown at once at the end."""
+    """Context in which many changes of the scene are shown together at the end."""
     scene.StartState(slicer.vtkMRMLScene.BatchProcessState)
     try:
         yield
@@ -111,7 +111,7 @@ def batch(scene):
 
 
 def _removeWithCompanions(node) -> None:
-    """Remove a node together with the display and storage nodes that were made for it."""
+    """Remove a node together with its display and storage nodes."""
     scene = node.GetScene()
     companions = []
     if node.IsA("vtkMRMLDisplayableNode"):
@@ -143,7 +143,7 @@ def _setReferences(node, wanted: dict[str, list[str]]) -> None:
 
 
 def _transforms(node) -> tuple:
-    """The direction that was set, and its transform object; the other one is computed from it."""
+    """The direction that was set, and its transform object; the other direction is computed from it."""
     for get in (node.GetTransformFromParentAs, node.GetTransformToParentAs):
         transform = get("vtkAbstractTransform", False, True)
         if transform is not None:

@@ -31,20 +31,20 @@ FLAT = 1e-3
 
 
 def volumeFromNode(node, role: str, *, ignoring=None) -> Volume:
-    """What the engine registers: the node's voxels where they lie in the world, linear parents included.
+    """The node's voxels with their geometry in the world (LPS, mm), linear parents included.
 
     Args:
         node: vtkMRMLScalarVolumeNode with voxels.
-        role: "fixed" or "moving", for sentences.
-        ignoring: A transform node above the scan whose effect (and that of all above it) does not count, because the
+        role: "fixed" or "moving", for messages.
+        ignoring: A transform node above the scan that is left out together with all transforms above it, because the
             result will replace it.
 
     Returns:
         A volume whose array is a view of the node's own voxels, or, under a transform that shears, a resampled copy
-        (a warning says so).
+        with a warning.
 
     Raises:
-        InputError: Nothing to register in the node, or a non-linear transform above it.
+        InputError: The node has no scalar voxels, or a non-linear transform is above it.
     """
     array = nodeArray(node, role)
     matrix = RAS_TO_LPS @ worldMatrix(node, role, ignoring=ignoring) @ ijkToRas(node)
@@ -55,7 +55,7 @@ def nodeArray(node, role: str) -> np.ndarray:
     """(k, j, i) view of a scalar volume node's voxels.
 
     Raises:
-        InputError: No volume, a label map, no voxels, or more than one value per voxel.
+        InputError: The node is None, a label map or another kind of node, or has no voxels or several values per voxel.
     """
     if node is None:
         raise InputError(f"There is no {role} volume; select one.")
@@ -86,7 +86,7 @@ def imageArray(node, what: str) -> np.ndarray:
 
 
 def ijkToRas(node) -> np.ndarray:
-    """(4, 4) from voxel indices (i, j, k) to the node's own RAS, its parents left out."""
+    """(4, 4) from voxel indices (i, j, k) to the node's own RAS, without its parents."""
     matrix = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
     return matrixToNumpy(matrix)
@@ -98,10 +98,14 @@ def matrixToNumpy(matrix: vtk.vtkMatrix4x4) -> np.ndarray:
 
 
 def geometryFromMatrix(matrix: np.ndarray, size: tuple[int, int, int]) -> Geometry:
-    """The geometry of (4, 4) indices -> LPS mm.
+    """The geometry (LPS, mm) of a matrix from voxel indices to LPS mm.
+
+    Args:
+        matrix: (4, 4).
+        size: (i, j, k) voxels.
 
     Raises:
-        InputError: The matrix shears or flattens.
+        InputError: The matrix shears, flattens space, or is not finite.
     """
     spacing = np.linalg.norm(matrix[:3, :3], axis=0)
     if not (np.isfinite(matrix).all() and spacing.min() > 0) or abs(np.linalg.det(matrix[:3, :3] / spacing)) < FLAT:
@@ -112,12 +116,12 @@ def geometryFromMatrix(matrix: np.ndarray, size: tuple[int, int, int]) -> Geomet
 
 
 def squared(array: np.ndarray, matrix: np.ndarray, role: str, *, labels: bool = False) -> Volume:
-    """A volume on perpendicular axes: as it is, or resampled where a parent transform shears it.
+    """A volume on perpendicular axes: unchanged, or resampled if a parent transform shears it.
 
     Args:
         array: (k, j, i).
         matrix: (4, 4) voxel indices to LPS mm.
-        role: For the warning.
+        role: "fixed" or "moving", for the warning.
         labels: Nearest neighbor instead of linear interpolation.
 
     Raises:
@@ -126,7 +130,7 @@ def squared(array: np.ndarray, matrix: np.ndarray, role: str, *, labels: bool = 
     size = array.shape[::-1]
     spacing = np.linalg.norm(matrix[:3, :3], axis=0)
     if not np.isfinite(matrix).all():
-        return Volume(array, geometryFromMatrix(matrix, size))  # which refuses it
+        return Volume(array, geometryFromMatrix(matrix, size))  # raises
     axes = matrix[:3, :3] / np.where(spacing > 0, spacing, 1)
     if np.abs(axes.T @ axes - np.eye(3)).max() <= ORTHONORMAL_TOLERANCE or abs(np.linalg.det(axes)) < FLAT:
         return Volume(array, geometryFromMatrix(matrix, size))
@@ -152,7 +156,7 @@ def squared(array: np.ndarray, matrix: np.ndarray, role: str, *, labels: bool = 
 
 
 def _gridAround(matrix: np.ndarray, size: tuple[int, int, int]) -> Geometry:
-    """Perpendicular axes nearest to the sheared ones, the same spacing, over the whole volume."""
+    """The grid with the perpendicular axes nearest to the sheared ones and the same spacing that covers the volume."""
     left, _, right = np.linalg.svd(matrix[:3, :3])
     direction = left @ right
     spacing = np.linalg.norm(matrix[:3, :3], axis=0)
@@ -164,12 +168,12 @@ def _gridAround(matrix: np.ndarray, size: tuple[int, int, int]) -> Geometry:
 
 
 def setVolume(node, array: np.ndarray, geometry: Geometry) -> None:
-    """Give a volume node these voxels at this place in the world; the node then has no parent transform.
+    """Set the voxels of a volume node and their geometry in the world, and remove its parent transform.
 
     Args:
         node: vtkMRMLScalarVolumeNode or a subclass.
-        array: (k, j, i); held by the node, not copied.
-        geometry: LPS.
+        array: (k, j, i); shared with the node, not copied.
+        geometry: LPS, mm.
     """
     matrix = RAS_TO_LPS @ geometry.index_to_world
     with slicer.util.NodeModify(node):
@@ -179,7 +183,7 @@ def setVolume(node, array: np.ndarray, geometry: Geometry) -> None:
 
 
 def imageOfArray(array: np.ndarray) -> vtk.vtkImageData:
-    """(k, j, i) voxels as an image without a place (origin 0, spacing 1); held by the image, not copied."""
+    """(k, j, i) voxels as a VTK image with origin 0 and spacing 1; shared with the image, not copied."""
     image = vtk.vtkImageData()
     image.SetDimensions(array.shape[::-1])
     image.GetPointData().SetScalars(numpy_to_vtk(np.ascontiguousarray(array).reshape(-1)))

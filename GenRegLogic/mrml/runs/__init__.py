@@ -1,1 +1,1 @@
-"""From nodes to the worker's jobs and back to nodes: registration, local repair, maps, report."""
+"""The worker's jobs from nodes to nodes: registration, local repair, maps, report."""

@@ -1,4 +1,4 @@
-"""What is to be registered, and what is wrong with it: checked at once, before anything starts."""
+"""The nodes to be registered, and the checks that are made before a run starts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from ...errors import InputError
 from ...settings import Settings
-from ...space.geometry import Geometry
+from ...space.geometry import ORTHONORMAL_TOLERANCE, Geometry
 from ..i18n import tr as _
 from ..nodes.parents import chain, nonLinearAbove, worldMatrix
 from ..nodes.volumes import RAS_TO_LPS, geometryFromMatrix, ijkToRas, nodeArray, volumeFromNode
@@ -25,11 +25,13 @@ __all__ = [
 ]
 
 INSPECTED_VOXELS = 300_000
-"""Voxels of a scan whose contrast is compared before a run (`coarsened`)."""
+"""Number of voxels of a scan whose contrast is compared before a run (`coarsened`)."""
+
+LEAST_SAMPLES = 8
+"""Samples that `coarsened` keeps along each axis, so that a thin scan keeps its structure."""
 
 OVERLAP_POINTS = 16
-"""Points along each axis of the fixed scan at which it is tested whether the moving scan covers it."""
-
+"""Points along each axis of the fixed scan at which the overlap with the moving scan is sampled."""
 
 NOT_SCALAR = ("vtkMRMLLabelMapVolumeNode", "vtkMRMLTensorVolumeNode")
 """Subclasses of the scalar volume that hold no intensities: labels, vectors, diffusion."""
@@ -37,19 +39,19 @@ NOT_SCALAR = ("vtkMRMLLabelMapVolumeNode", "vtkMRMLTensorVolumeNode")
 
 @dataclasses.dataclass(eq=False)
 class RunInputs:
-    """The nodes to be registered, and how.
+    """The nodes to be registered, and the settings.
 
     Attributes:
-        fixed: Scalar volume node that stays.
-        moving: Scalar volume node that is deformed onto it.
-        fixedMask: Label map volume or segmentation node: only there the fixed scan counts.
+        fixed: Scalar volume node of the fixed scan.
+        moving: Scalar volume node of the moving scan, which is aligned with the fixed one.
+        fixedMask: Label map volume or segmentation node: the region of the fixed scan that is used.
         movingMask: The same for the moving scan.
         keepRigid: Label map volume or segmentation of the fixed scan: each label or visible segment stays rigid.
         fixedLandmarks: Markups node.
         movingLandmarks: Markups node; matched by order.
         initialTransform: Any transform node, fixed -> moving (FromParent), to start from.
-        nonLinearParents: "refuse", or "harden" those above the scans (Undo brings them back).
-        settings: The engine's knobs.
+        nonLinearParents: "refuse" or "harden" non-linear transforms above the scans (Undo restores them).
+        settings: The engine's settings.
     """
 
     fixed: object = None
@@ -71,7 +73,7 @@ class RunOutputs:
     Attributes:
         transform: Transform node to be overwritten, or None for a new one.
         warpedVolume: Scalar volume node for the moving scan on the fixed grid, True for a new one, None for none.
-        inverseTransform: The same for the transform from moving to fixed.
+        inverseTransform: Transform node for the mapping moving -> fixed, True for a new one, None for none.
         applyToMoving: Put the moving scan below the transform.
     """
 
@@ -83,12 +85,12 @@ class RunOutputs:
 
 @dataclasses.dataclass(frozen=True)
 class Understanding:
-    """What `understand` found.
+    """The result of `understand`.
 
     Attributes:
         ready: A run can start.
         missing: What to do first, short enough for a button; empty when ready.
-        sentence: Sizes, spacing and overlap, or what is wrong.
+        sentence: Sizes, spacing and overlap, or the reason why a run cannot start.
     """
 
     ready: bool
@@ -97,7 +99,7 @@ class Understanding:
 
 
 def understand(inputs: RunInputs, outputs: RunOutputs | None = None) -> Understanding:
-    """What the chosen nodes are, or what is missing; at once, whatever the volumes' size."""
+    """Describe the chosen nodes, or what is missing; no voxels are read, so that it is fast for volumes of any size."""
     outputs = outputs or RunOutputs()
     if inputs.fixed is None and inputs.moving is None:
         return Understanding(False, _("Select the fixed and moving volumes"), "")
@@ -126,10 +128,10 @@ def understand(inputs: RunInputs, outputs: RunOutputs | None = None) -> Understa
 
 
 def checkNodes(inputs: RunInputs, outputs: RunOutputs) -> None:
-    """Refuse nodes that cannot be what they are chosen for.
+    """Check that every node can be used for its purpose.
 
     Raises:
-        InputError: One sentence.
+        InputError: A node cannot be used as input or output; the message names it.
     """
     for node, role in ((inputs.fixed, "fixed"), (inputs.moving, "moving")):
         array = nodeArray(node, role)
@@ -170,7 +172,7 @@ def _checkOutputs(inputs: RunInputs, outputs: RunOutputs) -> None:
 
 
 def nonLinearParents(inputs: RunInputs, outputs: RunOutputs | None = None) -> list:
-    """The non-linear transform nodes above scans, label maps and landmarks, each once; they have to be hardened."""
+    """The non-linear transform nodes above scans, label maps and landmarks, each once; a run has to harden them."""
     found = []
     for node, ignoring in placedNodes(inputs, outputs):
         found += [parent for parent in nonLinearAbove(node, ignoring=ignoring) if parent not in found]
@@ -178,10 +180,10 @@ def nonLinearParents(inputs: RunInputs, outputs: RunOutputs | None = None) -> li
 
 
 def placedNodes(inputs: RunInputs, outputs: RunOutputs | None = None) -> list[tuple]:
-    """(node, the transform above it that does not count) of scans, label maps and landmarks.
+    """Scans, label maps and landmarks, each as (node, the transform above it that the result replaces or None).
 
-    Not of segmentations: hardening changes segments in place, so Undo could not bring them back for certain. One below
-    a non-linear transform is refused.
+    Segmentations are left out: hardening changes segments in place, so Undo could not restore them reliably. A
+    segmentation below a non-linear transform is refused.
     """
     output = outputs.transform if outputs is not None else None
     nodes = [
@@ -198,35 +200,44 @@ def placedNodes(inputs: RunInputs, outputs: RunOutputs | None = None) -> list[tu
 
 
 def coarsened(node, *, ignoring=None) -> tuple[np.ndarray, Geometry]:
-    """A scan with at most about 300 000 voxels, for a quick look: every n-th voxel.
+    """A scan subsampled to at most about `INSPECTED_VOXELS`, by taking every n-th voxel along each axis.
+
+    Without interpolation, unlike a resampling on `Geometry.coarsened`: it runs in the window's thread.
+
+    Args:
+        node: Scalar volume node.
+        ignoring: As in `volumes.volumeFromNode`.
 
     Returns:
         (k, j, i) array (a view) and its geometry, LPS, in the world.
+
+    Raises:
+        InputError: As `volumes.volumeFromNode`.
     """
     volume = volumeFromNode(node, "selected", ignoring=ignoring)
     geometry = volume.geometry
     pitch = (np.prod(geometry.extent_mm) / INSPECTED_VOXELS) ** (1 / 3)
-    step = [max(1, min(round(pitch / s), n // 8)) for s, n in zip(geometry.spacing, geometry.size)]
+    step = [max(1, min(round(pitch / s), n // LEAST_SAMPLES)) for s, n in zip(geometry.spacing, geometry.size)]
     array = volume.array[:: step[2], :: step[1], :: step[0]]
     spacing = tuple(s * n for s, n in zip(geometry.spacing, step))
     return array, Geometry(array.shape[::-1], spacing, geometry.origin, geometry.direction)
 
 
 def _geometry(node, role: str, outputs: RunOutputs) -> Geometry | None:
-    """Geometry of a scan in the world; None under a non-linear or a shearing transform (nothing is resampled here)."""
+    """Geometry of a scan in the world, LPS; None under a non-linear or shearing transform, which needs resampling."""
     ignoring = outputs.transform if role == "moving" else None
     if nonLinearAbove(node, ignoring=ignoring):
         return None
     matrix = RAS_TO_LPS @ worldMatrix(node, role, ignoring=ignoring) @ ijkToRas(node)
     spacing = np.linalg.norm(matrix[:3, :3], axis=0)
     axes = matrix[:3, :3] / np.where(spacing > 0, spacing, 1)
-    if spacing.min() > 0 and np.abs(axes.T @ axes - np.eye(3)).max() > 1e-3:
+    if spacing.min() > 0 and np.abs(axes.T @ axes - np.eye(3)).max() > ORTHONORMAL_TOLERANCE:
         return None
     return geometryFromMatrix(matrix, node.GetImageData().GetDimensions())
 
 
 def _overlap(fixed: Geometry, moving: Geometry) -> float:
-    """Share of the fixed scan's box that lies in the moving scan's, by their positions in the world."""
+    """Fraction of the fixed scan's box that is inside the moving scan's, in the world."""
     steps = [np.linspace(-0.5, n - 0.5, 2 * OVERLAP_POINTS + 1)[1::2] for n in fixed.size]
     points = fixed.to_world(np.stack(np.meshgrid(*steps, indexing="ij"), axis=-1).reshape(-1, 3))
     return float(moving.contains(points).mean())
@@ -248,5 +259,5 @@ def _describe(inputs: RunInputs, overlap: float | None) -> str:
 
 
 def _node(output):
-    """The node of an output that may be None, True (a new one) or a node."""
+    """The node of an output that may be a node, True (a new one), False or None."""
     return None if output is None or output is True or output is False else output

@@ -1,6 +1,6 @@
-"""The life of a job from nodes to nodes: start, polling, progress, end or cancellation, the same for every kind.
+"""The base class of all jobs from nodes to nodes: start, polling, progress, end or cancellation.
 
-Whoever owns the job calls `poll` often: a timer in the panel, a loop in a script (`runToEnd`).
+The owner of a job calls `poll` repeatedly: from a timer in the panel, or in a loop in a script (`runToEnd`).
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from ..i18n import tr as _
 __all__ = ["Job"]
 
 POLL_SECONDS = 0.05
-"""Longest wait between two polls of a job that blocks its caller."""
+"""Longest wait between two polls in `runToEnd`."""
 
 
 class Job:
-    """One of the worker's jobs; its kinds say what is sent (`request`) and what becomes of the answer (`take`).
+    """One of the worker's jobs; subclasses define what is sent (`request`) and how the answer is used (`take`).
 
     Args:
         scene: The MRML scene of all nodes.
-        worker: `GenRegLogic.worker.client.Worker`, or anything with its submit, answer, preview, poll and wait.
+        worker: `GenRegLogic.worker.client.Worker`, or an object with its submit, answer, preview, poll and wait.
         onProgress: Called with (stage, fraction, seconds left or None, objective or None).
-        onLog: Called with a line.
-        onEnded: Called once, with what `take` makes of the answer, or a GenRegError.
+        onLog: Called with one line of text.
+        onEnded: Called once, with the return value of `take` or a GenRegError.
 
     Attributes:
-        outcome: The same, once the job has ended.
+        outcome: The value passed to `onEnded`; None until the job has ended.
     """
 
     job = ""
@@ -55,41 +55,41 @@ class Job:
 
     @property
     def finished(self) -> bool:
-        """Whether it has ended, one way or the other."""
+        """Whether the job has ended, with a result or an error."""
         return self.outcome is not None
 
-    # What the kinds of jobs say.
+    # Defined by subclasses.
 
     def request(self) -> tuple[dict, dict[str, np.ndarray]]:
         """The worker's parameters and arrays.
 
         Raises:
-            InputError: A node can't be used.
+            InputError: A node cannot be used.
         """
         raise NotImplementedError
 
     def watched(self) -> list:
-        """The nodes without which the job has no point."""
+        """The nodes whose removal ends the job."""
         return []
 
     def take(self, outcome: dict):
-        """Make the result of the worker's answer: {"report", "arrays", "geometries"}."""
+        """Put the worker's answer {"report", "arrays", "geometries"} into the scene, and return the job's result."""
         raise NotImplementedError
 
     def failed(self, error: GenRegError) -> GenRegError:
-        """Put back what the job has changed, and return the error that its owner is told."""
+        """Undo what the job has changed, and return the error that is passed to `onEnded`."""
         return error
 
     def closePreview(self) -> None:
-        """Take away what was shown of the job while it ran."""
+        """Remove the preview from the scene."""
 
-    # What its owner calls.
+    # Called by the owner.
 
     def start(self) -> None:
-        """Check everything and hand the work to the worker.
+        """Check the nodes and send the job to the worker.
 
         Raises:
-            InputError: Something can't be used; the scene is as it was.
+            InputError: A node cannot be used; the scene is unchanged.
         """
         parameters, arrays = self.request()
         self._worker.submit(self.job, parameters, arrays, self)
@@ -97,15 +97,16 @@ class Job:
             self._watchScene()
 
     def poll(self) -> bool:
-        """Process what has arrived; True if more is waiting and it should be called again at once."""
+        """Process received messages; True if more are waiting and `poll` should be called again immediately."""
         return self._worker.poll() if not self.finished else False
 
     def runToEnd(self):
-        """Poll until the job ends and return its result. Interrupted (Ctrl+C), it is given up, and the scene comes back
-        first.
+        """Poll until the job ends and return its result.
+
+        An interruption (Ctrl+C) cancels the job and restores the scene before it propagates.
 
         Raises:
-            GenRegError: It failed, or was given up.
+            GenRegError: The job failed or was canceled.
         """
         try:
             self._pollToEnd()
@@ -123,35 +124,35 @@ class Job:
                 self._worker.wait(POLL_SECONDS)
 
     def cancel(self) -> None:
-        """Give up; the scene comes back as it was."""
+        """Cancel the job; the scene is restored."""
         self.closePreview()
         self._worker.answer("abort")
 
     def stopAndKeep(self) -> None:
-        """Stop as soon as possible. Most jobs have no result before their end: they are canceled."""
+        """Stop early and keep the result so far; a job without intermediate results is canceled."""
         self.cancel()
 
     def setPreview(self, on: bool) -> None:
-        """Switch the preview, where the job has one."""
+        """Switch the preview on or off, if the job has one."""
 
-    # What the worker tells (`worker.listener.Listener`).
+    # Called by the worker's client (`worker.listener.Listener`).
 
     def progress(self, stage: str, fraction: float, seconds_left: float | None, objective: dict | None) -> None:
-        """How far the job is."""
+        """Pass progress on to `onProgress`."""
         if self._onProgress is not None:
             self._onProgress(stage, fraction, seconds_left, objective)
 
     def preview(self, field: np.ndarray, geometry: Geometry) -> None:
-        """The displacement so far."""
+        """Show the intermediate displacement field; nothing by default."""
 
     def log(self, line: str) -> None:
-        """A line for the log."""
+        """Pass a line on to `onLog`."""
         if self._onLog is not None:
             self._onLog(line)
 
     def ended(self, outcome: dict | GenRegError) -> None:
-        """The job is over: the result goes into the scene, or the scene becomes what it was; then the owner is told.
-        Called again, it does nothing."""
+        """End the job: put the result into the scene or restore the scene, then call `onEnded`; only the first call
+        has an effect."""
         if self.finished:
             return
         self._unwatchScene()
@@ -163,7 +164,7 @@ class Job:
                 outcome = self.take(outcome)
         except GenRegError as error:
             outcome = error
-        except Exception as error:  # whatever it is, the scene comes back and the owner is told
+        except Exception as error:  # whatever the fault, the scene is restored and `onEnded` is called
             outcome = GenRegError(
                 f"The result could not be put into the scene ({type(error).__name__}: {error}); "
                 "the scene was left as it was."
@@ -175,10 +176,10 @@ class Job:
     def _putBack(self, error: GenRegError) -> GenRegError:
         try:
             return self.failed(error)
-        except Exception as fault:  # a job that never ended would keep its owner waiting forever
+        except Exception as fault:  # the job must end nevertheless, or its owner would wait forever
             return GenRegError(f"{error} The scene could not be put back ({type(fault).__name__}: {fault}).")
 
-    # The scene goes on living during a job.
+    # Changes of the scene during a job.
 
     def _watchScene(self) -> None:
         scene = self._scene

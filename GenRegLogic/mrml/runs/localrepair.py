@@ -1,9 +1,8 @@
-"""Refine here: a transform that is in the scene is refined where the user says that it is wrong."""
+"""Local repair (Refine here): a transform in the scene is refined in a region that the user selects."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 
 import numpy as np
 import vtk
@@ -24,17 +23,17 @@ __all__ = ["RepairRun", "regionFromNode"]
 
 
 def regionFromNode(node, fixed: Geometry) -> Volume:
-    """A region in the world.
+    """The region of a repair as a mask in the world.
 
     Args:
-        node: Markups ROI (a box, however it is turned), label map volume or segmentation (its visible segments).
-        fixed: Grid of the fixed scan, LPS; a box is painted onto it.
+        node: Markups ROI (a box of any orientation), label map volume or segmentation (its visible segments).
+        fixed: Grid of the fixed scan, LPS; a box is rasterized on it.
 
     Returns:
-        Nonzero inside; a box on the fixed grid, anything else on voxels of its own.
+        Mask (LPS, nonzero inside); a box is on the fixed grid, anything else on its own grid.
 
     Raises:
-        InputError: None of these, empty, beside the scan, or under a non-linear transform.
+        InputError: Another kind of node, or a region that is empty, outside the scan or under a non-linear transform.
     """
     if not node.IsA("vtkMRMLMarkupsROINode"):
         if node.IsA("vtkMRMLMarkupsNode"):
@@ -49,13 +48,13 @@ def regionFromNode(node, fixed: Geometry) -> Volume:
     if half.min() <= 0:
         raise InputError(f"The ROI '{node.GetName()}' has no extent; draw it larger.")
     toObject = np.linalg.inv(toWorld) @ np.diag([*LPS_TO_RAS, 1.0]) @ fixed.index_to_world
-    # Only the voxels around the box are looked at: a large scan has hundreds of millions of others.
+    # Only the voxels around the box are tested: a large scan has hundreds of millions of others.
     reach = np.abs(np.linalg.inv(toObject)[:3, :3]) @ half + 1
     center = np.linalg.inv(toObject)[:3, 3]
     low, high = (np.clip(np.rint(end), 0, fixed.size).astype(int) for end in (center - reach, center + reach + 1))
     painted = np.zeros(fixed.shape, np.uint8)
     inside = np.ones(np.maximum(high - low, 0)[::-1], bool)
-    for axis in range(3):  # one coordinate of the box after another: no array of points is needed
+    for axis in range(3):  # one coordinate of the box at a time, so that no array of points is needed
         i, j, k = (toObject[axis, column] * np.arange(a, max(a, b)) for column, (a, b) in enumerate(zip(low, high)))
         along = k[:, None, None] + (j[:, None] + i) + toObject[axis, 3]
         inside &= np.abs(along) <= half[axis] * (1 + 1e-9)
@@ -68,17 +67,17 @@ def regionFromNode(node, fixed: Geometry) -> Volume:
 
 
 class RepairRun(RegistrationRun):
-    """A local repair of a transform, which is overwritten at the end (Undo brings it back).
+    """A local repair of a transform, which is overwritten at the end (Undo restores it).
 
     Args:
         scene: The MRML scene.
-        worker: As for `RegistrationRun`.
-        transformNode: What is wrong, of a run in this scene or an earlier one: it refers to its two volumes.
-        region: Where: markups ROI, label map volume or segmentation; None where landmarks say it.
+        worker: As `Job`'s.
+        transformNode: Result of a run, with references to its two volumes.
+        region: Markups ROI, label map volume or segmentation; None if landmarks define the region.
         fixedLandmarks: Markups node; one point is enough.
         movingLandmarks: Markups node; matched by order.
-        settings: The engine's knobs.
-        preview, onProgress, onPreview, onLog, onEnded, keepWarm: As for `RegistrationRun`.
+        settings: The engine's settings.
+        options: `RegistrationRun`'s: preview, onProgress, onPreview, onLog, onEnded, keepWarm.
     """
 
     job = "repair"
@@ -93,35 +92,19 @@ class RepairRun(RegistrationRun):
         fixedLandmarks=None,
         movingLandmarks=None,
         settings: Settings | None = None,
-        preview: bool = True,
-        onProgress: Callable | None = None,
-        onPreview: Callable | None = None,
-        onLog: Callable | None = None,
-        onEnded: Callable | None = None,
-        keepWarm: bool = False,
+        **options,
     ) -> None:
         inputs = RunInputs(
             fixedLandmarks=fixedLandmarks, movingLandmarks=movingLandmarks, settings=settings or Settings()
         )
-        super().__init__(
-            scene,
-            worker,
-            inputs,
-            None,
-            preview=preview,
-            onProgress=onProgress,
-            onPreview=onPreview,
-            onLog=onLog,
-            onEnded=onEnded,
-            keepWarm=keepWarm,
-        )
+        super().__init__(scene, worker, inputs, **options)
         self._transformNode, self._region = transformNode, region
 
     def start(self) -> None:
-        """Check everything and hand the work to the worker.
+        """Check the nodes and send the job to the worker.
 
         Raises:
-            InputError: Something can't be used; the scene is as it was.
+            InputError: A node cannot be used; the scene is unchanged.
         """
         pair = pairOf(self._transformNode)
         if self._region is None and self._inputs.fixedLandmarks is None and self._inputs.movingLandmarks is None:
@@ -136,7 +119,7 @@ class RepairRun(RegistrationRun):
         return None
 
     def request(self) -> tuple[dict, dict[str, np.ndarray]]:
-        """As of a registration, with the transform to be repaired and the region."""
+        """The parameters and arrays of a registration, plus the transform to be repaired and the region."""
         parameters, arrays = super().request()
         field, grid = fieldInWorld(self._transformNode, self._fixedGeometry)
         parameters["field"], arrays["field"] = grid.to_dict(), field

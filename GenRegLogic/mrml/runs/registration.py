@@ -1,7 +1,7 @@
-"""One registration from nodes to nodes: checked, computed in the worker process, shown while it runs, applied at once.
+"""One registration from nodes to nodes: checked, computed in the worker process, previewed, and put into the scene.
 
-The scene changes only at the end, when everything has arrived, or not at all (a preview puts the moving scan below a
-temporary node and takes it off again). How a run is started, polled and given up is in `job`.
+The scene changes only at the end, when the complete result has arrived, or not at all (a preview puts the moving scan
+below a temporary node that is removed again). Starting, polling and canceling are in `job`.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ __all__ = ["RegistrationRun", "RunInputs", "RunOutputs", "RunResult", "Undo"]
 
 
 class Undo:
-    """Brings the scene back to where it was before a run, once.
+    """Restores the scene to its state before a run, once.
 
     Attributes:
-        done: It has been undone.
+        done: Whether the run has been undone.
+        views: State of the slice views before the run.
     """
 
     def __init__(self, snapshot: Snapshot, placement: Placement, views: SliceViewState) -> None:
@@ -41,14 +42,14 @@ class Undo:
 
     @property
     def valid(self) -> bool:
-        """Whether it can still be undone: not undone before, and no node of it removed since."""
+        """Whether the run can still be undone: it was not undone before, and none of its nodes has been removed."""
         return not self.done and self._snapshot.intact and self._placement.intact
 
     def undo(self) -> None:
-        """Put content, parents, volumes and slice views back as they were, and remove what the run added.
+        """Restore content, parents, volumes and slice views, and remove the nodes that the run added.
 
         Raises:
-            InputError: It was undone before, or a node has been removed since.
+            InputError: The run was undone before, or one of its nodes has been removed.
         """
         if not self.valid:
             raise InputError(
@@ -63,16 +64,17 @@ class Undo:
 
 @dataclasses.dataclass(eq=False)
 class RunResult:
-    """What a run has left in the scene.
+    """The result of a run in the scene.
 
     Attributes:
         transformNode: The mapping fixed -> moving (FromParent), a grid in the world.
-        inverseNode: From moving to fixed points, if wanted.
-        warpedNode: The moving scan on the fixed grid, if wanted.
+        inverseNode: The mapping moving -> fixed, if requested.
+        warpedNode: The moving scan on the fixed grid, if requested.
         report: The engine's report.
-        undo: Takes the run back.
-        warped: (k, j, i) array and grid of the moving scan on the fixed grid, for a checkerboard.
-        confidence: (k, j, i) array and grid of the expected error, mm, so that a map of it is made at once.
+        undo: Undoes the run.
+        warped: (k, j, i) array and LPS grid of the moving scan on the fixed grid, for a checkerboard.
+        placement: Puts the moving scan below the transform and takes it off.
+        confidence: (k, j, i) array (mm) and LPS grid of the expected error, so that its map need not be computed again.
     """
 
     transformNode: object
@@ -85,7 +87,7 @@ class RunResult:
     confidence: tuple[np.ndarray, Geometry] | None = None
 
     def showBefore(self) -> None:
-        """Take the moving scan off the transform, also where it lay below that node before the run."""
+        """Take the moving scan off the transform, even if it was below that node before the run."""
         if self._usable:
             self.placement.takeOff(replaced=self.transformNode)
 
@@ -104,19 +106,17 @@ class RegistrationRun(Job):
 
     Args:
         scene: The MRML scene of all nodes.
-        worker: `GenRegLogic.worker.client.Worker`, or anything with its submit, answer, preview, poll and wait.
-        inputs: What is registered, and how.
+        worker: As `Job`'s.
+        inputs: The nodes to be registered, and the settings.
         outputs: Where the result goes.
-        preview: Show the transform on the moving scan while it is computed.
-        onProgress: Called with (stage, fraction, seconds left or None, objective or None).
+        preview: Show the intermediate transform on the moving scan.
         onPreview: Called with the temporary transform node after each preview.
-        onLog: Called with a line.
-        onEnded: Called once, with the RunResult or a GenRegError.
         keepWarm: Keep the worker process after a run on a GPU, and with it the GPU's memory.
+        options: `Job`'s: onProgress, onLog, onEnded.
 
     Attributes:
-        outcome: RunResult or GenRegError once the run has ended.
-        views: What the slice views showed before the run.
+        outcome: RunResult or GenRegError; None until the run has ended.
+        views: State of the slice views before the run.
     """
 
     job = "register"
@@ -130,23 +130,21 @@ class RegistrationRun(Job):
         outputs: RunOutputs | None = None,
         *,
         preview: bool = True,
-        onProgress: Callable | None = None,
         onPreview: Callable | None = None,
-        onLog: Callable | None = None,
-        onEnded: Callable | None = None,
         keepWarm: bool = False,
+        **options,
     ) -> None:
-        super().__init__(scene, worker, onProgress=onProgress, onLog=onLog, onEnded=onEnded)
+        super().__init__(scene, worker, **options)
         self._inputs, self._outputs = inputs, outputs or RunOutputs()
         self._preview, self._keepWarm, self._onPreview = preview, keepWarm, onPreview
         self._previewNodeID: str | None = None
         self.views: SliceViewState | None = None
 
     def start(self) -> None:
-        """Check everything and hand the work to the worker.
+        """Check the nodes, harden non-linear parents if requested, and send the job to the worker.
 
         Raises:
-            InputError: Something can't be used; the scene is as it was.
+            InputError: A node cannot be used; the scene is unchanged.
         """
         checkNodes(self._inputs, self._outputs)
         hardened = nonLinearParents(self._inputs, self._outputs)
@@ -163,18 +161,18 @@ class RegistrationRun(Job):
             raise
 
     def stopAndKeep(self) -> None:
-        """Stop as soon as possible, and keep the best so far."""
+        """Stop as soon as possible, and keep the best alignment so far."""
         self._worker.answer("keep")
 
     def setPreview(self, on: bool) -> None:
-        """Switch the preview."""
+        """Switch the preview on or off."""
         self._preview = on
         self._worker.preview(on)
         if not on:
             self.closePreview()
 
     def preview(self, field: np.ndarray, geometry: Geometry) -> None:
-        """Put the moving scan below the displacement so far."""
+        """Put the moving scan below a temporary transform with the intermediate displacement field."""
         if not self._preview or self._sceneError is not None or not self._placement.intact:
             return
         node = self._previewNode()
@@ -184,7 +182,7 @@ class RegistrationRun(Job):
             self._onPreview(node)
 
     def failed(self, error: GenRegError) -> GenRegError:
-        """Put the scene back."""
+        """Restore the scene."""
         self._placement.takeOff()
         self._snapshot.restore()
         return error
@@ -192,7 +190,7 @@ class RegistrationRun(Job):
     # From nodes to the worker.
 
     def request(self) -> tuple[dict, dict[str, np.ndarray]]:
-        """The scans, masks, landmarks and the start, where they lie in the world."""
+        """The scans, masks, landmarks and initial transform, in the world (LPS, mm)."""
         inputs, replaced = self._inputs, self._outputs.transform
         fixed = volumeFromNode(inputs.fixed, "fixed")
         moving = volumeFromNode(inputs.moving, "moving", ignoring=replaced)
@@ -227,16 +225,16 @@ class RegistrationRun(Job):
         return parameters, arrays
 
     def _initialNode(self):
-        """The chosen start; or a linear output transform above the moving scan, whose effect must not be lost."""
+        """The chosen initial transform; or a linear output above the moving scan, whose effect must be kept."""
         initial, replaced = self._inputs.initialTransform, self._outputs.transform
         if initial is not None and initial in chain(self._inputs.moving, ignoring=replaced):
-            return None  # it counts already, as a parent
+            return None  # it is applied already, as a parent
         if initial is None and replaced is not None and replaced in chain(self._inputs.moving) and replaced.IsLinear():
             return replaced
         return initial
 
     def _placesNow(self) -> np.ndarray:
-        """Where the voxels of the two scans lie, without the transforms above the moving one (see `Placement`)."""
+        """(2, 4, 4) voxel indices to RAS of the fixed scan in the world and of the moving scan without parents."""
         fixed, moving = self._inputs.fixed, self._inputs.moving
         return np.stack([worldMatrix(fixed, "fixed") @ ijkToRas(fixed), ijkToRas(moving)])
 
@@ -250,7 +248,7 @@ class RegistrationRun(Job):
     # From the worker to nodes.
 
     def take(self, outcome: dict) -> RunResult:
-        """Put the worker's answer into the scene, all of it or nothing; `ended` passes the result on to `onEnded`."""
+        """Put the worker's answer into the scene, completely or not at all; `ended` passes the result to `onEnded`."""
         with batch(self._scene):
             return self._apply(outcome)
 
@@ -283,7 +281,7 @@ class RegistrationRun(Job):
     def _warpedNode(self, warped):
         node = self._output(self._outputs.warpedVolume, "vtkMRMLScalarVolumeNode", "GenReg warped volume")
         shown = self._inputs.moving.GetDisplayNode()
-        if shown is not None:  # before the voxels come: a window of its own would take all of them
+        if shown is not None:  # before the voxels are set: computing a window would read all of them
             node.CreateDefaultDisplayNodes()
             showAlike(node.GetDisplayNode(), shown)
         setVolume(node, *warped)
@@ -291,7 +289,7 @@ class RegistrationRun(Job):
         return node
 
     def _output(self, wanted, className: str, name: str):
-        """The chosen node, remembered for Undo, or a new one."""
+        """The chosen node, with its state stored for Undo, or a new one."""
         if wanted is None or wanted is True:
             node = self._scene.AddNewNodeByClass(className, self._scene.GenerateUniqueName(name))
             self._snapshot.added(node)
@@ -307,13 +305,13 @@ class RegistrationRun(Job):
             node = self._scene.CreateNodeByClass("vtkMRMLTransformNode")
             node.UnRegister(None)  # CreateNodeByClass leaves a reference to its caller
             node.SetName("GenReg preview")
-            # Saved and listed: a scene saved during a run must not refer to a transform that is not in it.
+            # Saved with the scene: a scene saved during a run must not refer to a transform that it does not contain.
             node = self._scene.AddNode(node)
             self._previewNodeID = node.GetID()
         return node
 
     def closePreview(self) -> None:
-        """Take the moving scan off the preview's node, and the node away."""
+        """Take the moving scan off the preview node, and remove that node."""
         if self._previewNodeID is None:
             return
         self._placement.takeOff()

@@ -1,4 +1,4 @@
-"""Jobs about a transform that is in the scene: maps, and the report on one page."""
+"""Jobs about a transform in the scene: maps, and the report page."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ __all__ = ["HtmlRun", "MapsRun", "TransformJob", "savePage"]
 
 
 class TransformJob(Job):
-    """A job about a transform that is in the scene, and its two scans; it changes nothing before its end.
+    """A job about a transform in the scene and its two scans; it does not change the scene before its end.
 
     Args:
         scene: The MRML scene.
         worker: As `Job`'s.
-        transformNode: Made by a run, in this scene or an earlier one.
-        device: What computes: "auto", "cpu", ...
-        confidence: (array, Geometry) of the run, where it is still known.
-        arguments: As `Job`'s.
+        transformNode: Result of a run, with references to its two volumes.
+        device: Device that computes: "auto", "cpu", ...
+        confidence: Expected error, (k, j, i) array (mm) and its Geometry, if the run's is still available.
+        arguments: `Job`'s: onProgress, onLog, onEnded.
     """
 
     def __init__(self, scene, worker, transformNode, *, device: str = "auto", confidence=None, **arguments) -> None:
@@ -35,7 +35,7 @@ class TransformJob(Job):
         self._node, self._device, self._confidence = transformNode, device, confidence
 
     def request(self) -> tuple[dict, dict[str, np.ndarray]]:
-        """The two scans and the field between them, in the world."""
+        """The two scans and the displacement field, in the world (LPS, mm)."""
         self._pair = pairOf(self._node)
         fixed, moving = self._pair.fixed(), self._pair.moving()
         field, grid = fieldInWorld(self._node, fixed.geometry)
@@ -48,7 +48,7 @@ class TransformJob(Job):
         return parameters | {"device": self._device, "log": self._onLog is not None, **self.parameters()}, arrays
 
     def parameters(self) -> dict:
-        """Further parameters of the job."""
+        """Additional parameters of the job."""
         return {}
 
     def watched(self) -> list:
@@ -56,7 +56,7 @@ class TransformJob(Job):
         return [self._pair.transformNode, self._pair.fixedNode, self._pair.movingNode]
 
     def take(self, outcome: dict):
-        """Refuse an answer about an earlier state of the transform."""
+        """Reject the answer if the transform has changed since the request."""
         if changeToken(self._node) != self._token:
             raise InputError(
                 _("The transform '{name}' was changed in the meantime; try again.").format(name=self._node.GetName())
@@ -64,21 +64,21 @@ class TransformJob(Job):
         return self.resultOf(outcome)
 
     def resultOf(self, outcome: dict):
-        """Make the result of the worker's answer."""
+        """The job's result, from the worker's answer."""
         raise NotImplementedError
 
     def failed(self, error: GenRegError) -> GenRegError:
-        """The worker's own sentence on cancellation is about a registration; nothing has to be put back."""
+        """Replace the worker's message on cancellation, which is about a registration; there is nothing to undo."""
         return Cancelled(_("It was given up.")) if isinstance(error, Cancelled) else error
 
 
 class MapsRun(TransformJob):
-    """Has the worker make maps of a transform; ends with all maps of that transform, {name: volume node}.
+    """Computes maps of a transform in the worker; the result is all maps of that transform, {name: volume node}.
 
     Args:
-        mapNodes: `MapNodes`, where the maps go.
-        want: Names out of `MAPS`.
-        saved: The maps go with the scene.
+        mapNodes: `MapNodes` that the maps are added to.
+        want: Names of `MAPS`.
+        saved: Save the maps with the scene.
         arguments: As `TransformJob`'s.
     """
 
@@ -96,20 +96,20 @@ class MapsRun(TransformJob):
         self._mapNodes, self._want, self._saved = mapNodes, [name for name in MAPS if name in want], saved
 
     def parameters(self) -> dict:
-        """Which maps."""
+        """The names of the requested maps, and of the body mask."""
         return {"want": [*self._want, BODY]}
 
     def resultOf(self, outcome: dict) -> dict:
-        """Put the maps into the scene."""
+        """Put the maps into the scene, and return all maps of the transform by name."""
         return self._mapNodes.add(self._node, outcome, saved=self._saved)
 
 
 class HtmlRun(TransformJob):
-    """Has the worker make the page about a transform; ends with its text.
+    """Makes the report page of a transform in the worker; the result is its HTML text.
 
     Args:
-        worst: `views.maps.Place`s that are known, the worst first; None leaves them to the worker.
-        names: The page names the two volumes. They may say who the patient is, so they are left out by default.
+        worst: Known `views.maps.Place`s, worst first; None: the worker finds them.
+        names: Write the names of the two volumes on the page. They may identify the patient, so the default is no.
         arguments: As `TransformJob`'s.
     """
 
@@ -120,7 +120,7 @@ class HtmlRun(TransformJob):
         self._worst, self._names = worst, names
 
     def parameters(self) -> dict:
-        """The run's report, unless the transform was changed since (then the worker measures), and what to tell."""
+        """The run's report (empty if the transform was changed since: the worker then measures), places and names."""
         parameters = {"report": (reportOf(self._node) or {}) if isAsReported(self._node) else {}}
         if self._worst:
             parameters["worst"] = [
@@ -136,12 +136,12 @@ class HtmlRun(TransformJob):
         return parameters
 
     def resultOf(self, outcome: dict) -> str:
-        """The page."""
+        """The page, HTML."""
         return outcome["report"]["html"]
 
 
 def savePage(page: str, path: str | Path) -> None:
-    """Write the page; an older file is replaced only once all is written.
+    """Write the page; an existing file is replaced only when the new one is complete.
 
     Raises:
         InputError: The folder cannot be written to.

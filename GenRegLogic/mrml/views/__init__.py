@@ -1,4 +1,4 @@
-"""What the slice views show of a result: layers, ways to compare, the drawn deformation, colors, the chart."""
+"""What the slice views show of a result: layers, comparisons, deformation, maps and colors; and the objective plot."""
 
 from ..._lazy import lazy_names
 

@@ -1,7 +1,7 @@
-"""Colors for maps and for fusing two scans: Slicer color tables, made when needed, hidden and not saved.
+"""Color tables for maps and for color fusion: created when needed, hidden and not saved.
 
-A slice view takes the alpha of a color for yes or no: what has alpha 0 is not drawn, and the anatomy below shows
-undimmed. So each map leaves clear what needs no attention.
+A slice view treats the alpha of a color as binary: where alpha is 0, nothing is drawn and the anatomy below is shown
+undimmed. Each map is therefore transparent where it needs no attention.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ CLEAR = {
     "expected error": (0.0, 0.12),
     "similarity": (0.75, 1.0),
 }
-"""Parts of the window that are not drawn: nearly no change of volume, nearly no displacement, an error that is small
-for this scan, and places that look alike."""
+"""Transparent part of each map's window, as fractions from 0 to 1: nearly no volume change, nearly no displacement, an
+error that is small for this scan, and high similarity."""
 
 COLORS = {
     # Dark in the middle and bright at both ends; blue and orange differ for every kind of color vision.
@@ -35,7 +35,7 @@ COLORS = {
         (0.75, 0.93, 0.36, 0.08),
         (1.0, 1.0, 0.88, 0.55),
     ],
-    # Evenly brighter with the value, as the usual viridis and inferno are.
+    # Brightness increases evenly with the value, as in viridis and inferno.
     "displacement": [
         (0.0, 0.20, 0.10, 0.42),
         (0.25, 0.18, 0.36, 0.58),
@@ -50,23 +50,23 @@ COLORS = {
         (1.0, 1.0, 0.92, 0.40),
     ],
     "similarity": [(0.0, 1.0, 0.55, 0.75), (0.35, 0.80, 0.20, 0.55), (0.75, 0.30, 0.15, 0.45), (1.0, 0.1, 0.1, 0.3)],
-    # Their sum is white, so that what agrees is gray.
+    # Their sum is white, so that equal intensities appear gray.
     FUSION_FIXED: [(0.0, 0.0, 0.0, 0.0), (1.0, 0.0, 0.85, 1.0)],
     FUSION_MOVING: [(0.0, 0.0, 0.0, 0.0), (1.0, 1.0, 0.15, 0.0)],
     "deformation": [(0.0, 0.35, 0.75, 1.0), (0.33, 0.45, 0.95, 0.55), (0.66, 1.0, 0.85, 0.25), (1.0, 1.0, 0.30, 0.20)],
 }
-"""By the table's name: (place from 0 to 1, red, green, blue)."""
+"""By the table's name: (position from 0 to 1, red, green, blue)."""
 
 ATTRIBUTE = "GenReg.Colors"
 
 
 def colorNode(scene, name: str, *, saved: bool = False):
-    """The color table of that name: the scene's, or a new one.
+    """The scene's color table of that name, created if needed.
 
     Args:
-        scene: Where it is.
+        scene: The MRML scene.
         name: One of `COLORS`.
-        saved: It goes with the scene, as a map that is saved needs it.
+        saved: Save the table with the scene, as a saved map needs it.
     """
     for node in nodesOf(scene, "vtkMRMLColorTableNode"):
         if node.GetAttribute(ATTRIBUTE) == name:
@@ -91,7 +91,7 @@ def colorNode(scene, name: str, *, saved: bool = False):
 
 
 def dropColors(scene) -> None:
-    """Remove the color tables that aren't to be saved."""
+    """Remove the color tables that are not saved with the scene."""
     for node in nodesOf(scene, "vtkMRMLColorTableNode"):
         if node.GetAttribute(ATTRIBUTE) and not node.GetSaveWithScene():
             scene.RemoveNode(node)

@@ -1,8 +1,8 @@
-"""Ways to look at a registration in Slicer's slice views: checkerboard, flicker, color fusion, side by side, a map.
+"""Comparison modes of Slicer's slice views: checkerboard, flicker, color fusion, side by side, and map overlay.
 
-One of them is on at a time. Entering the first remembers the views, going from one to another keeps the place that is
-looked at, and leaving puts everything back exactly: layers, positions, zoom, links, crosshair and layout. The nodes
-that a mode needs are hidden, are not saved with the scene and leave with it; the user's own nodes are not touched.
+At most one mode is on. Entering the first one stores the state of the views, switching to another one keeps the
+position, and leaving restores the state exactly: layers, positions, zoom, links, crosshair and layout. The nodes that a
+mode creates are hidden, not saved with the scene, and removed when it is left; the user's nodes are not changed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 import slicer
 
 from ..nodes.pair import Pair, warpedOnto
-from ..nodes.parents import isIn, nodesOf
+from ..nodes.parents import inScene, nodesOf
 from ..nodes.undo import batch
 from ..nodes.volumes import setVolume
 from .colors import FUSION_FIXED, FUSION_MOVING, colorNode
@@ -21,7 +21,7 @@ from .maps import hideLegends, showLegend
 __all__ = ["Checkerboard", "Flicker", "Fusion", "MapOverlay", "SideBySide", "ViewModes"]
 
 LAYOUT = 5270
-"""Number of the layout of three views; Slicer's own are below 1000."""
+"""Number of the side-by-side layout; Slicer's own layouts have numbers below 1000."""
 
 VIEW_NAMES = ("Red", "Green", "Yellow")
 """Slicer's standard views, in the order in which they show fixed, before and after."""
@@ -37,7 +37,7 @@ ADD = slicer.vtkMRMLSliceCompositeNode.Add
 
 
 class ViewModes:
-    """Keeps at most one mode on, and what the views were before the first.
+    """Switches modes on and off, at most one at a time, and stores the state of the views before the first.
 
     Args:
         scene: The MRML scene.
@@ -59,7 +59,7 @@ class ViewModes:
 
     @property
     def active(self) -> bool:
-        """Whether the views are other than they were left by the user."""
+        """Whether the state of the views is stored, so that `leave` would restore it."""
         return self._before is not None
 
     @property
@@ -68,15 +68,15 @@ class ViewModes:
         return self._scene
 
     def begin(self) -> None:
-        """Remember the views as they are, unless that was done already."""
+        """Store the state of the views, unless it is stored already."""
         if self._before is None:
             self._before = ViewsState(self._scene)
 
     def enter(self, mode) -> None:
-        """Switch a mode on in place of the present one.
+        """Switch a mode on instead of the present one.
 
         Raises:
-            InputError: It can't be; the views are then as they were before all modes.
+            InputError: The mode cannot be entered; the views are then restored to their state before all modes.
         """
         self.begin()
         present, self.present = self.present, None
@@ -92,7 +92,7 @@ class ViewModes:
             raise
 
     def leave(self) -> None:
-        """Switch the present mode off and put the views back as they were."""
+        """Switch the present mode off and restore the views."""
         present, self.present = self.present, None
         before, self._before = self._before, None
         if present is not None:
@@ -102,20 +102,20 @@ class ViewModes:
             self._left = before
 
     def settle(self) -> None:
-        """Put places and zoom back once more, when the views have got their sizes back after a change of the layout."""
+        """Restore position and zoom again, once the views have their final sizes after a change of the layout."""
         left, self._left = self._left, None
         if left is not None and not self.active:
             left.restorePlaces()
 
     def end(self) -> None:
-        """Leave for good."""
+        """Leave the present mode, and stop observing the scene."""
         self.leave()
         for tag in self._tags:
             self._scene.RemoveObserver(tag)
         self._tags = []
 
     def _onLeave(self, caller, event) -> None:
-        self.leave()  # a scene is added without what is only shown; or saved, should Slicer come to tell of it
+        self.leave()  # temporary nodes and layers must not be part of a saved or imported scene
 
     def _onClose(self, caller, event) -> None:
         self.leave()
@@ -123,34 +123,34 @@ class ViewModes:
 
 
 class _Mode:
-    """What modes have in common: temporary nodes."""
+    """Base class of the modes; it manages temporary nodes."""
 
     name = ""
     turnsViews = False
-    """The views show other planes than before, which the next mode does not keep."""
+    """Whether the mode changes the planes of the views, so that the next mode has to restore them."""
 
     def __init__(self) -> None:
         self._nodes: list = []
         self._scene = None
 
     def enter(self, scene) -> None:
-        """Change the views."""
+        """Switch the mode on, with all changes shown at once."""
         self._scene = scene
         with batch(scene):
             self.show()
 
     def show(self) -> None:
-        """Make what is needed and put it into the views."""
+        """Create the temporary nodes and show them in the views."""
         raise NotImplementedError
 
     def leave(self) -> None:
         """Remove the temporary nodes."""
         for node in self._nodes:
-            if isIn(self._scene, node):
+            if inScene(node) is not None:
                 displays = [node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes())]
                 self._scene.RemoveNode(node)
                 for display in displays:
-                    if isIn(self._scene, display):
+                    if inScene(display) is not None:
                         self._scene.RemoveNode(display)
         self._nodes = []
 
@@ -158,12 +158,12 @@ class _Mode:
         """A temporary volume node: hidden, not saved.
 
         Args:
-            name: Of the node.
+            name: Name of the node.
             array: (k, j, i); shared, not copied.
             geometry: LPS.
-            like: Volume node whose window and colors it gets.
-            window: (lowest, highest) instead.
-            colors: Name of a color table (`colors.COLORS`) instead.
+            like: Volume node whose window and colors are copied.
+            window: (lowest, highest) value of the window, instead of the copied one.
+            colors: Name of a color table (`colors.COLORS`), instead of the copied one.
         """
         node = self._scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
         self._nodes.append(node)
@@ -184,10 +184,10 @@ class _Mode:
 
 
 class _PairMode(_Mode):
-    """A mode about a transform and its scans.
+    """A mode that shows a transform and its scans.
 
     Args:
-        pair: The scans.
+        pair: The transform and its scans.
     """
 
     def __init__(self, pair: Pair) -> None:
@@ -195,14 +195,14 @@ class _PairMode(_Mode):
         self.pair = pair
 
     def fixedNode(self, **how):
-        """The fixed scan, in a node of its own where its colors differ."""
+        """The fixed scan's node, or a temporary one with another display if options of `volume` are given."""
         if not how:
             return self.pair.fixedNode
         fixed = self.pair.fixed()
         return self.volume("GenReg fixed", fixed.array, fixed.geometry, self.pair.fixedNode, **how)
 
     def movingNode(self, *, after: bool, **how):
-        """The moving scan before or after the transform, whatever the scan's own node shows."""
+        """A temporary node of the moving scan before or after the transform, independent of the scan's own node."""
         moving, name = self.pair.moving(), "GenReg after" if after else "GenReg before"
         node = self.volume(name, moving.array, moving.geometry, self.pair.movingNode, **how)
         if after:
@@ -211,12 +211,12 @@ class _PairMode(_Mode):
 
 
 class Checkerboard(_PairMode):
-    """Fixed and aligned moving scan in alternate squares.
+    """Fixed and aligned moving scan in alternating squares.
 
     Args:
-        pair: The scans.
-        warped: (k, j, i) moving scan on the fixed grid, where it is known already.
-        squares: Along the longest edge.
+        pair: The transform and its scans.
+        warped: (k, j, i) moving scan on the fixed grid, if it is available; else it is computed.
+        squares: Number of checkerboard squares along the longest edge.
     """
 
     name = "checkerboard"
@@ -226,7 +226,7 @@ class Checkerboard(_PairMode):
         self._warped, self._squares = warped, squares
 
     def show(self) -> None:
-        """Make the board."""
+        """Compute the checkerboard and show it."""
         fixed = self.pair.fixed()
         warped = self._warped
         if warped is None or warped.shape != fixed.array.shape:
@@ -239,11 +239,11 @@ class Checkerboard(_PairMode):
         setLayers(self._scene, board)
 
     def setSquares(self, squares: int) -> None:
-        """Change the squares' size."""
+        """Change the number of squares along the longest edge."""
         if squares == self._squares:
             return
         self._squares = squares
-        if self._nodes and isIn(self._scene, self._nodes[0]):
+        if self._nodes and inScene(self._nodes[0]) is not None:
             setVolume(self._nodes[0], self._board(), self._geometry)
 
     def leave(self) -> None:
@@ -264,10 +264,10 @@ class Checkerboard(_PairMode):
 
 
 class Flicker(_PairMode):
-    """The moving scan after the transform, in turn with another picture: before it, or the fixed scan.
+    """The moving scan after the transform, alternating with the moving scan before it or with the fixed scan.
 
     Args:
-        pair: The scans.
+        pair: The transform and its scans.
         other: "before" or "fixed".
     """
 
@@ -279,11 +279,11 @@ class Flicker(_PairMode):
 
     @property
     def showsAfter(self) -> bool:
-        """Which of the two is to be seen."""
+        """Whether the moving scan after the transform is visible at present."""
         return self._after
 
     def show(self) -> None:
-        """Both lie in the views; the upper one comes and goes."""
+        """Show both as layers; `flick` switches the upper one on and off."""
         other = self.movingNode(after=False) if self._other == "before" else self.fixedNode()
         setLayers(self._scene, other, self.movingNode(after=True), opacity=1.0, clip=False)
 
@@ -295,12 +295,12 @@ class Flicker(_PairMode):
 
 
 class Fusion(_PairMode):
-    """Both scans in one picture: the fixed one in cyan, the aligned moving one in red; where they agree it is gray."""
+    """Both scans as one color image: the fixed one in cyan, the aligned moving one in red; gray where they agree."""
 
     name = "fusion"
 
     def show(self) -> None:
-        """Add the colors up."""
+        """Show both scans with additive compositing."""
         setLayers(
             self._scene,
             self.fixedNode(colors=FUSION_FIXED),
@@ -311,7 +311,7 @@ class Fusion(_PairMode):
 
 
 class SideBySide(_PairMode):
-    """Fixed, moving before and moving after, one beside the other in linked views; a scroll moves all three."""
+    """Fixed, moving before and moving after in three linked views, which scroll together."""
 
     name = "sideBySide"
     turnsViews = True
@@ -325,7 +325,7 @@ class SideBySide(_PairMode):
             if not layout.IsLayoutDescription(LAYOUT):
                 layout.AddLayoutDescription(LAYOUT, LAYOUT_XML.format(items=items))
             self._layout, self._saved = layout, layout.GetSaveWithScene()
-            layout.SetSaveWithScene(False)  # another Slicer wouldn't know this layout; nothing tells of a save
+            layout.SetSaveWithScene(False)  # other Slicer sessions do not know this layout
             layout.SetViewArrangement(LAYOUT)
         volumes = (self.fixedNode(), self.movingNode(after=False), self.movingNode(after=True))
         first = self._scene.GetNodeByID(f"vtkMRMLSliceNode{VIEW_NAMES[0]}")
@@ -338,7 +338,7 @@ class SideBySide(_PairMode):
             _alike(self._scene.GetNodeByID(f"vtkMRMLSliceNode{name}"), first)
 
     def leave(self) -> None:
-        """Have the layout saved again."""
+        """Remove the temporary nodes, and save the layout with the scene again."""
         super().leave()
         if self._layout is not None:
             self._layout.SetSaveWithScene(self._saved)
@@ -349,10 +349,10 @@ class MapOverlay(_Mode):
     """A map over the fixed scan, with its legend.
 
     Args:
-        pair: The scans.
+        pair: The transform and its scans.
         mapNode: Volume node of the map.
         mapName: One of `maps.MAPS`.
-        opacity: Of the map.
+        opacity: Opacity of the map, 0 to 1.
     """
 
     name = "map"
@@ -362,30 +362,30 @@ class MapOverlay(_Mode):
         self.pair, self.mapNode, self.mapName, self._opacity = pair, mapNode, mapName, opacity
 
     def show(self) -> None:
-        """Put the map into the views."""
+        """Show the map over the fixed scan."""
         setLayers(self._scene, self.pair.fixedNode, self.mapNode, opacity=self._opacity)
 
     def enter(self, scene) -> None:
-        """The legend comes last: it looks at the layers."""
+        """Switch the mode on; the legend is shown last, because it depends on the layers."""
         super().enter(scene)
         showLegend(self.mapNode)
 
     def setOpacity(self, opacity: float) -> None:
-        """Change how much the map covers."""
+        """Change the opacity of the map, 0 to 1."""
         self._opacity = opacity
         for node in nodesOf(self._scene, "vtkMRMLSliceCompositeNode"):
             if node.GetForegroundVolumeID() == self.mapNode.GetID():
                 node.SetForegroundOpacity(opacity)
 
     def leave(self) -> None:
-        """Take the legend away."""
+        """Hide the legend."""
         if self._scene is not None:
             hideLegends(self._scene)
         super().leave()
 
 
 def _alike(node, other) -> None:
-    """Give a slice view the plane, the place and the scale of another one."""
+    """Set plane, position and scale of a slice view to those of another one."""
     if node is None or other is None or node is other:
         return
     width, _height, depth = other.GetFieldOfView()
@@ -400,7 +400,7 @@ def _alike(node, other) -> None:
 
 
 def _gray(array: np.ndarray, node) -> np.ndarray:
-    """(k, j, i) uint8 in the node's window, slice by slice: whole volumes as real numbers are huge."""
+    """(k, j, i) uint8 in the node's window; slice by slice, since a whole volume of floats needs too much memory."""
     display = node.GetDisplayNode()
     low, high = (display.GetWindowLevelMin(), display.GetWindowLevelMax()) if display is not None else (0.0, 0.0)
     if not high > low:

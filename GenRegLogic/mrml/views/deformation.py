@@ -1,8 +1,8 @@
-"""The deformation drawn in the slice views, only where something moves: as a grid or as arrows.
+"""The deformation drawn in the slice views as a grid or as arrows, only where the displacement is visible.
 
-Slicer computes the grid's lines and the arrows of a plane; here they are cut down to where the displacement can be
-seen, and put into a model that each slice view shows flat. They follow the views: where they are scrolled to, and how
-far they are zoomed. The transform's own display, which has no such limit, is not touched.
+Slicer computes the grid lines or arrows of a plane; here they are clipped to the region with visible displacement and
+put into a model for each slice view. They are updated when a view is scrolled or zoomed. The transform's own display,
+which does not clip, is not changed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import slicer
 import vtk
 
 from ..nodes.pair import Pair
-from ..nodes.parents import isIn, nodesOf
+from ..nodes.parents import inScene, nodesOf
 from .colors import colorNode
 
 __all__ = ["ARROWS", "GRID", "Deformation"]
@@ -20,19 +20,19 @@ __all__ = ["ARROWS", "GRID", "Deformation"]
 GRID, ARROWS = "grid", "arrows"
 
 LINES = {GRID: 26, ARROWS: 30}
-"""About so many lines or arrows across a view."""
+"""Approximate number of lines or arrows across a view."""
 
 STEPS = (1.0, 2.0, 5.0)
-"""Distances between lines, times a power of ten: mm."""
+"""Allowed distances between lines, mm, times a power of ten."""
 
 SUBDIVISION = 4
-"""Steps in which the stretch between two crossings of lines is computed, so that lines bend."""
+"""Segments of a line between two crossings, so that lines bend."""
 
 LEAST_SHARE, LEAST_MM = 0.03, 0.05
-"""What moves less than this share of the most that moves (or than so much) is not drawn."""
+"""Displacements below this fraction of the largest one, or below this length, are not drawn."""
 
 MAGNITUDE = "DisplacementMagnitude"
-"""Slicer's name for the length of the displacement."""
+"""Slicer's name of the array with the displacement magnitude."""
 
 LINE_WIDTH = 2
 
@@ -42,7 +42,7 @@ class Deformation:
 
     Args:
         scene: The MRML scene.
-        pair: The transform; the fixed scan's box limits what is drawn.
+        pair: The transform and its scans; the drawing is limited to the fixed scan's box.
         kind: `GRID` or `ARROWS`.
     """
 
@@ -55,11 +55,11 @@ class Deformation:
 
     @property
     def shown(self) -> bool:
-        """Whether it is drawn."""
-        return any(isIn(self._scene, model) for model in self._models.values())
+        """Whether the deformation is drawn."""
+        return any(inScene(model) is not None for model in self._models.values())
 
     def show(self) -> None:
-        """Draw it, and follow the views from now on."""
+        """Draw the deformation, and update it when the views or the transform change."""
         self._display = self._describe()
         self._most = self._furthest()
         for node in nodesOf(self._scene, "vtkMRMLSliceNode"):
@@ -76,26 +76,26 @@ class Deformation:
             self._tags.append((self._scene, self._scene.AddObserver(event, function)))
 
     def hide(self) -> None:
-        """Take it away."""
+        """Remove the drawing, and stop observing."""
         for node, tag in self._tags:
             node.RemoveObserver(tag)
         self._tags = []
         for model in (*self._models.values(), self._display):
-            if isIn(self._scene, model):
+            if inScene(model) is not None:
                 companion = model.GetDisplayNode() if model.IsA("vtkMRMLModelNode") else None
                 self._scene.RemoveNode(model)
-                if isIn(self._scene, companion):
+                if inScene(companion) is not None:
                     self._scene.RemoveNode(companion)
         self._models, self._display = {}, None
 
     def spacing(self, sliceNode) -> float:
-        """mm between two lines in a view: round, and about as many lines whatever the zoom."""
+        """Distance between two lines in a view, mm: a round number for about the same number of lines at any zoom."""
         wanted = max(sliceNode.GetFieldOfView()[:2]) / LINES[self.kind]
         power = 10.0 ** np.floor(np.log10(max(wanted, 1e-3)))
         return float(next((step * power for step in STEPS if step * power >= wanted), 10 * power))
 
     def _describe(self):
-        """What tells Slicer's logic what to compute: a display node that belongs to the transform and shows nothing."""
+        """An invisible display node of the transform that holds the options for Slicer's logic."""
         display = slicer.vtkMRMLTransformDisplayNode()
         display.SetName("GenReg deformation")
         display.SetHideFromEditors(True)
@@ -138,7 +138,7 @@ class Deformation:
         return model
 
     def _furthest(self) -> float:
-        """mm: nearly the largest displacement in the fixed scan's box."""
+        """99th percentile of the displacement in the fixed scan's box, mm."""
         bounds = self._bounds()
         axes = [np.linspace(*bounds[2 * axis : 2 * axis + 2], 14)[1:-1] for axis in range(3)]
         points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
@@ -155,7 +155,7 @@ class Deformation:
     def _update(self, sliceNode) -> None:
         model = self._models.get(sliceNode.GetID())
         # Slicer's logic does not check whether the display node still has a transform.
-        if not all(isIn(self._scene, node) for node in (model, self._display, self.pair.transformNode)):
+        if not all(inScene(node) is not None for node in (model, self._display, self.pair.transformNode)):
             return
         spacing = self.spacing(sliceNode)
         with slicer.util.NodeModify(self._display):
@@ -167,7 +167,7 @@ class Deformation:
         model.SetAndObservePolyData(self._seen(drawn))
 
     def _seen(self, drawn: vtk.vtkPolyData) -> vtk.vtkPolyData:
-        """What lies in the fixed scan's box and moves enough to be seen."""
+        """The part inside the fixed scan's box with a visible displacement."""
         if drawn.GetNumberOfPoints() == 0 or drawn.GetPointData().GetArray(MAGNITUDE) is None:
             return vtk.vtkPolyData()
         drawn.GetPointData().SetActiveScalars(MAGNITUDE)
@@ -195,5 +195,5 @@ class Deformation:
         self.hide()
 
     def _onNodeRemoved(self, caller, event) -> None:
-        if self._tags and not isIn(self._scene, self.pair.transformNode):
+        if self._tags and inScene(self.pair.transformNode) is None:
             self.hide()

@@ -1,4 +1,4 @@
-"""What the slice views show: remembered and put back exactly, and layers put into them."""
+"""The layers of the slice views: storing and restoring their state, and showing volumes."""
 
 from __future__ import annotations
 
@@ -11,16 +11,21 @@ __all__ = ["SliceViewState", "ViewsState", "setLayers", "showAlike", "showLayers
 
 
 class SliceViewState:
-    """Every slice view's layers, links, position and zoom as they are now."""
+    """The present layers, links, position and zoom of every slice view.
+
+    Attributes:
+        layers: By ID of the composite node: (IDs of its volumes, values of `SETTINGS`).
+        slices: By ID of the slice node: (slice to RAS matrix, field of view, origin).
+    """
 
     def __init__(self, scene) -> None:
         self._scene = scene
-        self._layers = {node.GetID(): _layersOf(node) for node in nodesOf(scene, "vtkMRMLSliceCompositeNode")}
-        self._slices = {node.GetID(): _sliceOf(node) for node in nodesOf(scene, "vtkMRMLSliceNode")}
+        self.layers = {node.GetID(): _layersOf(node) for node in nodesOf(scene, "vtkMRMLSliceCompositeNode")}
+        self.slices = {node.GetID(): _sliceOf(node) for node in nodesOf(scene, "vtkMRMLSliceNode")}
 
     def restore(self, *, places: bool = True) -> None:
-        """Put everything back, or all but the places; views and volumes that no longer exist are skipped."""
-        for nodeID, values in self._layers.items():
+        """Restore everything, or all but position and zoom; views and volumes that no longer exist are skipped."""
+        for nodeID, values in self.layers.items():
             node = self._scene.GetNodeByID(nodeID)
             if node is not None:
                 _setLayers(self._scene, node, values)
@@ -28,8 +33,8 @@ class SliceViewState:
             self.restorePlaces()
 
     def restorePlaces(self) -> None:
-        """Put position and zoom of the views back."""
-        for nodeID, (matrix, fieldOfView, origin) in self._slices.items():
+        """Restore position and zoom of the views."""
+        for nodeID, (matrix, fieldOfView, origin) in self.slices.items():
             node = self._scene.GetNodeByID(nodeID)
             if node is None:
                 continue
@@ -41,29 +46,34 @@ class SliceViewState:
 
 
 class ViewsState(SliceViewState):
-    """The same with the layout and the crosshair."""
+    """The same plus the layout and the crosshair.
+
+    Attributes:
+        layout: Number of the layout; None if the scene has no layout node.
+        crosshair: (mode, RAS mm); None if the scene has no crosshair node.
+    """
 
     def __init__(self, scene) -> None:
         super().__init__(scene)
         layout, crosshair = (scene.GetFirstNodeByClass(name) for name in ("vtkMRMLLayoutNode", "vtkMRMLCrosshairNode"))
-        self._layout = layout.GetViewArrangement() if layout is not None else None
-        self._crosshair = None
+        self.layout = layout.GetViewArrangement() if layout is not None else None
+        self.crosshair = None
         if crosshair is not None:
-            self._crosshair = crosshair.GetCrosshairMode(), crosshair.GetCrosshairRAS()
+            self.crosshair = crosshair.GetCrosshairMode(), crosshair.GetCrosshairRAS()
 
     def restore(self, *, places: bool = True) -> None:
-        """The layout first: a view that gets another size changes its zoom."""
+        """Restore the layout first, because a view that is resized changes its zoom."""
         layout = self._scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
-        if layout is not None and self._layout is not None and layout.GetViewArrangement() != self._layout:
-            layout.SetViewArrangement(self._layout)
+        if layout is not None and self.layout is not None and layout.GetViewArrangement() != self.layout:
+            layout.SetViewArrangement(self.layout)
         super().restore(places=places)
 
     def restorePlaces(self) -> None:
-        """Put the crosshair back too."""
+        """Restore position and zoom of the views, and the crosshair."""
         super().restorePlaces()
         crosshair = self._scene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
         if crosshair is not None:
-            mode, position = self._crosshair or (slicer.vtkMRMLCrosshairNode.NoCrosshair, (0.0, 0.0, 0.0))
+            mode, position = self.crosshair or (slicer.vtkMRMLCrosshairNode.NoCrosshair, (0.0, 0.0, 0.0))
             crosshair.SetCrosshairRAS(*position)
             crosshair.SetCrosshairMode(mode)
 
@@ -87,16 +97,16 @@ def setLayers(
     clip: bool = True,
     composites=None,
 ) -> None:
-    """Show these volumes and nothing else.
+    """Show only these volumes.
 
     Args:
         scene: The MRML scene.
         background: Volume node.
         foreground: Volume node over it, or None.
-        opacity: Of the foreground.
-        compositing: How the two are mixed.
-        clip: Nothing of the foreground shows outside the background.
-        composites: The views' composite nodes; all of the scene's if None.
+        opacity: Opacity of the foreground, 0 to 1.
+        compositing: Slicer's compositing mode.
+        clip: Hide the foreground outside the background.
+        composites: Composite nodes of the views; None: all of the scene's.
     """
     for node in nodesOf(scene, "vtkMRMLSliceCompositeNode") if composites is None else composites:
         with slicer.util.NodeModify(node):
@@ -109,9 +119,9 @@ def setLayers(
 
 
 def showAlike(display, other) -> None:
-    """Give a scalar volume's display node the window, thresholds and colors of another volume's.
+    """Copy window, thresholds and colors from one scalar volume's display node to another.
 
-    `CopyContent` would also have it show the other volume's voxels.
+    `CopyContent` would also copy the reference to the other volume's voxels.
     """
     with slicer.util.NodeModify(display):
         display.SetAutoWindowLevel(False)
@@ -132,7 +142,7 @@ SETTINGS = (
     "LinkedControl",
     "HotLinkedControl",
 )
-"""Properties of a composite node that are put back, besides its volumes."""
+"""Properties of a composite node that are restored, besides its volumes."""
 
 
 def _layersOf(node) -> tuple:

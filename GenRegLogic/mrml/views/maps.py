@@ -1,4 +1,4 @@
-"""Maps of a registration as volume nodes with colors and legends: kept until the transform changes."""
+"""Maps of a registration as volume nodes with colors and legends, which are kept until the transform changes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import slicer
 from ...space.margin import LPS_TO_RAS
 from ..i18n import tr as _
 from ..nodes.pair import stateToken
-from ..nodes.parents import isIn, nodesOf
+from ..nodes.parents import inScene, nodesOf
 from ..nodes.undo import batch
 from ..nodes.volumes import setVolume, volumeFromNode
 from .colors import colorNode
@@ -21,7 +21,7 @@ __all__ = ["BODY", "MAPS", "MapNodes", "Place", "hideLegends", "showLegend", "wi
 MAP_ATTRIBUTE, WORST_ATTRIBUTE, TRANSFORM_ROLE = "GenReg.Map", "GenReg.WorstPlaces", "GenReg.MapOf"
 
 NICE = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
-"""Numbers at which a legend may end, times a power of ten."""
+"""Allowed upper ends of a legend, times a power of ten."""
 
 LEGEND_SIZE, LEGEND_POSITION = (0.13, 0.42), (0.97, 0.5)
 LABEL_SIZE, TITLE_SIZE = 13, 14
@@ -29,13 +29,13 @@ LABEL_SIZE, TITLE_SIZE = 13, 14
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """How one kind of map is shown.
+    """The display of one kind of map.
 
     Attributes:
         title: Title of the legend.
         name: Name of the node.
         colors: Name of the color table.
-        unit: "ratio" (a logarithm, its window around 0), "mm" or "share".
+        unit: "ratio" (a logarithm, with a window symmetric about 0), "mm" or "share" (0 to 1).
     """
 
     title: str
@@ -51,26 +51,26 @@ MAPS = {
     "similarity_before": Kind(_("Similarity before"), _("Similarity before"), "similarity", "share"),
     "similarity_after": Kind(_("Similarity after"), _("Similarity after"), "similarity", "share"),
 }
-"""The kinds by the names that the worker gives them."""
+"""By the worker's names of the maps."""
 
 BODY = "body"
-"""The worker's name for the mask of the fixed body: outside it a map is 0 and is not drawn."""
+"""The worker's name of the mask of the fixed body; outside it a map is 0 and not drawn."""
 
 LEAST_SIMILARITY = 1e-3
 """Lowest similarity inside the body, so that the least similar voxels differ from those outside, which are 0."""
 
 LEAST_RATIO, MOST_RATIO = 0.1, 1.5
-"""Limits of the log-Jacobian's window, natural logarithm: 10 % and about fourfold."""
+"""Limits of the log-Jacobian's window, natural logarithm: volume changes of 10 % and about fourfold."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """A place where the result is least sure.
+    """A place with a large expected error.
 
     Attributes:
         point: RAS mm, in the world.
-        expectedError: mm.
-        reason: One sentence.
+        expectedError: Expected error, mm.
+        reason: One sentence that explains it.
     """
 
     point: tuple[float, float, float]
@@ -79,7 +79,7 @@ class Place:
 
 
 class MapNodes:
-    """The maps of a scene's transforms: found again after a reload, dropped once the transform has changed.
+    """The maps of a scene's transforms, which are found again after a reload and removed when the transform changes.
 
     Args:
         scene: The MRML scene.
@@ -90,7 +90,7 @@ class MapNodes:
         self._tokens: dict[str, tuple] = {}
 
     def nodes(self, transformNode) -> dict:
-        """The maps of a transform as it is now, by name; those of an earlier state are removed."""
+        """The maps of a transform by name; if the transform has changed since, they are removed."""
         found = {}
         for node in self._all():
             if node.GetNodeReference(TRANSFORM_ROLE) is transformNode:
@@ -102,13 +102,13 @@ class MapNodes:
         return found
 
     def worst(self, transformNode) -> list[Place]:
-        """The worst places of a transform, the worst first; empty while its confidence isn't known."""
+        """The places with the largest expected error, worst first; empty without a map of the expected error."""
         node = self.nodes(transformNode).get("confidence")
         text = node.GetAttribute(WORST_ATTRIBUTE) if node is not None else None
         return [Place(tuple(point), error, reason) for point, error, reason in json.loads(text or "[]")]
 
     def volume(self, transformNode, name: str):
-        """(k, j, i) array and LPS geometry of a map that there is, or None."""
+        """(k, j, i) array and LPS geometry of a map; None if it does not exist."""
         node = self.nodes(transformNode).get(name)
         if node is None:
             return None
@@ -119,9 +119,9 @@ class MapNodes:
         """Put a worker's answer into the scene and return the transform's maps by name.
 
         Args:
-            transformNode: What the maps are of.
+            transformNode: The transform that the maps describe.
             outcome: {"report", "arrays", "geometries"} of the job "maps".
-            saved: The maps go with the scene.
+            saved: Save the maps with the scene.
         """
         had = self.nodes(transformNode)
         with batch(self._scene):
@@ -134,7 +134,7 @@ class MapNodes:
         return self.nodes(transformNode)
 
     def save(self, saved: bool) -> None:
-        """Have all maps go with the scene, or not."""
+        """Set whether the maps are saved with the scene."""
         for node in self._all():
             _setSaved(node, saved)
 
@@ -146,13 +146,13 @@ class MapNodes:
         self._tokens.pop(transformNode.GetID(), None)
 
     def dropOrphans(self) -> None:
-        """Remove the maps whose transform is gone, except those that the user has asked to be saved."""
+        """Remove the maps whose transform was removed, except those that the user wants to be saved."""
         for node in self._all():
             if node.GetNodeReference(TRANSFORM_ROLE) is None and not node.GetSaveWithScene():
                 _remove(self._scene, node)
 
     def dropUnsaved(self) -> None:
-        """Remove all maps that aren't to be saved: the module ends."""
+        """Remove all maps that are not saved with the scene, when the module ends."""
         for node in self._all():
             if not node.GetSaveWithScene():
                 _remove(self._scene, node)
@@ -170,13 +170,13 @@ class MapNodes:
         node.SetNodeReferenceID(TRANSFORM_ROLE, transformNode.GetID())
         if name == "confidence":
             node.SetAttribute(WORST_ATTRIBUTE, _places(outcome["report"].get("worst") or []))
-        node.CreateDefaultDisplayNodes()  # before the voxels come, which it would look through
+        node.CreateDefaultDisplayNodes()  # before the voxels are set, which it would search for a window
         display = node.GetDisplayNode()
         low, high = window(name, array, (outcome["report"].get("ranges") or {}).get(name))
         with slicer.util.NodeModify(display):
             display.SetAutoWindowLevel(False)
             display.SetWindowLevelMinMax(low, high)
-            display.SetInterpolate(kind.unit != "share")  # between the body and 0 outside lies what looks bad
+            display.SetInterpolate(kind.unit != "share")  # interpolation to 0 outside would look like low similarity
             if kind.unit == "share":
                 display.SetThreshold(LEAST_SIMILARITY / 2, 2.0)
                 display.SetApplyThreshold(True)
@@ -188,12 +188,12 @@ class MapNodes:
 
 
 def window(name: str, array: np.ndarray, known: dict | None = None) -> tuple[float, float]:
-    """The ends of a map's window: round numbers, 0 in the middle or at the lower end.
+    """The lower and upper end of a map's window: round numbers, with 0 in the middle or at the lower end.
 
     Args:
         name: One of `MAPS`.
-        array: The map.
-        known: {"p1", "p99"} of the fixed body, where the worker has said so.
+        array: The map, (k, j, i).
+        known: Percentiles {"p1", "p99"} in the fixed body, if the worker reported them; else they are computed.
     """
     if MAPS[name].unit == "share":
         return 0.0, 1.0
@@ -205,15 +205,15 @@ def window(name: str, array: np.ndarray, known: dict | None = None) -> tuple[flo
 
 
 def showLegend(node) -> None:
-    """Show the legend of a map that has just got into the views."""
+    """Show the legend of a map that was just put into the views."""
     legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(node)
     if legend is not None:
         legend.SetVisibility(True)
-        legend.Modified()  # it looks at the views' layers only when it changes itself
+        legend.Modified()  # it checks the views' layers only when it is modified itself
 
 
 def hideLegends(scene) -> None:
-    """Take the legends of all maps away."""
+    """Hide the legends of all maps."""
     for legend in nodesOf(scene, "vtkMRMLColorLegendDisplayNode"):
         owner = legend.GetDisplayableNode()
         if owner is not None and owner.GetAttribute(MAP_ATTRIBUTE):
@@ -233,7 +233,7 @@ def _addLegend(node, kind: Kind, end: float) -> None:
         return
     with slicer.util.NodeModify(legend):
         legend.SetTitleText(kind.title)
-        legend.SetLabelFormat("%5.2f" if end < 2 else "%5.1f")  # of one length: the longer, the smaller the letters
+        legend.SetLabelFormat("%5.2f" if end < 2 else "%5.1f")  # equal lengths: long labels shrink the letters
         legend.SetNumberOfLabels(5)
         legend.SetSize(*LEGEND_SIZE)
         legend.SetPosition(*LEGEND_POSITION)
@@ -274,5 +274,5 @@ def _remove(scene, node) -> None:
     companions.append(node.GetStorageNode())
     scene.RemoveNode(node)
     for companion in companions:
-        if isIn(scene, companion):
+        if inScene(companion) is not None:
             scene.RemoveNode(companion)

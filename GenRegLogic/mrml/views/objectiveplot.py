@@ -1,4 +1,4 @@
-"""The objective's curve as Slicer's own table, series and chart."""
+"""The objective plot as Slicer's own table, series and chart nodes."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import vtk
 
 from ..i18n import tr as _
 
-__all__ = ["ObjectiveCurve"]
+__all__ = ["ObjectivePlot"]
 
 
-class ObjectiveCurve:
+class ObjectivePlot:
     """A plot of the objective against the iterations; its nodes are hidden and not saved with the scene.
 
-    `add` only notes a value; `show` brings the noted ones into the plot.
+    `add` only stores a value; `show` updates the plot with the stored values.
     """
 
     def __init__(self, scene) -> None:
@@ -33,7 +33,7 @@ class ObjectiveCurve:
         self._series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleNone)
         self._series.SetLineStyle(slicer.vtkMRMLPlotSeriesNode.LineStyleSolid)
         self._series.SetColor(0.12, 0.42, 0.75)
-        self.plotChartNode = self._add("vtkMRMLPlotChartNode", "GenReg objective chart")
+        self.plotChartNode = self._add("vtkMRMLPlotChartNode", "GenReg objective plot")
         self.plotChartNode.AddAndObservePlotSeriesNodeID(self._series.GetID())
         self.plotChartNode.SetTitle("")
         self.plotChartNode.SetXAxisTitle(_("iteration"))
@@ -42,15 +42,15 @@ class ObjectiveCurve:
 
     @property
     def values(self) -> list[tuple[int, float]]:
-        """(number of the iteration over all levels, objective) so far."""
+        """The stored values: (number of the iteration, counted over all levels, objective)."""
         return list(self._values)
 
     def add(self, level: int, iteration: int, objective: float) -> None:
-        """Note the objective after an iteration of a level."""
+        """Store the objective after an iteration of a level."""
         self._values.append((len(self._values), float(objective)))
 
     def show(self) -> None:
-        """Bring what was noted since the last time into the plot."""
+        """Add the values stored since the last call to the plot."""
         if self._table.GetScene() is None or self._shown == len(self._values):
             return
         table = self._table.GetTable()
@@ -63,7 +63,7 @@ class ObjectiveCurve:
         self._table.Modified()
 
     def clear(self) -> None:
-        """Begin again."""
+        """Remove all values."""
         self._values, self._shown = [], 0
         if self._table.GetScene() is not None:
             self._table.GetTable().SetNumberOfRows(0)
@@ -71,7 +71,7 @@ class ObjectiveCurve:
             self._table.Modified()
 
     def remove(self) -> None:
-        """Take the nodes out of the scene."""
+        """Remove the nodes from the scene."""
         for node in (self.plotChartNode, self._series, self._table):
             if node.GetScene() is not None:
                 self._scene.RemoveNode(node)

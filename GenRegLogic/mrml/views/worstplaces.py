@@ -1,4 +1,4 @@
-"""Going through the places where a result is least sure: the slice views and the crosshair jump to each."""
+"""Stepping through the places with the largest expected error: slice views and crosshair jump to each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["PlacesTour", "goTo"]
 
 
 def goTo(scene, point, *, mark: bool = True) -> None:
-    """Center every slice view on a point, and put the crosshair there.
+    """Center every slice view and the crosshair on a point.
 
     Args:
         scene: The MRML scene.
@@ -18,7 +18,7 @@ def goTo(scene, point, *, mark: bool = True) -> None:
         mark: Show the crosshair.
     """
     crosshair = scene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
-    if crosshair is None:  # Slicer has one always; a bare scene may not
+    if crosshair is None:  # Slicer always has one; a scene without the application may not
         crosshair = slicer.vtkMRMLCrosshairNode()
         crosshair.SetCrosshairName("default")
         crosshair = scene.AddNode(crosshair)
@@ -30,13 +30,14 @@ def goTo(scene, point, *, mark: bool = True) -> None:
 
 
 class PlacesTour:
-    """A walk through places, the worst first.
+    """Steps through places, worst first.
 
     Args:
         places: `maps.Place`s.
 
     Attributes:
-        index: Of the present place; -1 before the first step.
+        places: The places.
+        index: Index of the present place; -1 before the first step.
     """
 
     def __init__(self, places) -> None:
@@ -45,15 +46,15 @@ class PlacesTour:
 
     @property
     def present(self):
-        """The place that is shown, or None."""
+        """The present place; None before the first step."""
         return self.places[self.index] if 0 <= self.index < len(self.places) else None
 
     def step(self, scene, by: int):
-        """Go on or back and return the place; the walk ends at neither end, it stays there.
+        """Show the next or the previous place and return it; None if there are no places. Steps stop at both ends.
 
         Args:
-            scene: Whose views jump.
-            by: 1 the next, -1 the one before, 0 the worst.
+            scene: The MRML scene whose views jump to the place.
+            by: 1 for the next place, -1 for the previous one, 0 for the worst.
         """
         if not self.places:
             return None

@@ -1,1 +1,1 @@
-"""What the user or a script chose: parameters, the line below the inputs, devices."""
+"""The choices of the user or a script: parameters, the line below the inputs, devices."""

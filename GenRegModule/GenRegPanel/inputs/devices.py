@@ -1,4 +1,4 @@
-"""The devices by their names, what memory they have, and how fast runs have been on them."""
+"""The devices: names, memory, and the measured speed of runs on them."""
 
 import dataclasses
 
@@ -10,20 +10,20 @@ __all__ = ["Device", "DevicesList"]
 AUTO, CPU = "auto", "cpu"
 
 SPEED_KEY = "GenReg/Speed/{device}"
-"""In the application's settings, as it belongs to the machine: the ratio of measured to estimated time of past runs."""
+"""Key in the application's settings for the ratio of measured to estimated time of past runs on this machine."""
 
 NEWS_SHARE = 0.5
-"""Weight of the latest run in the remembered speed."""
+"""Weight of the latest run in the stored speed."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Device:
-    """A place to compute.
+    """A device that can compute.
 
     Attributes:
         id: "cpu", "mps" or "cuda:N".
-        words: As a sentence names it.
-        memory: Bytes of its own, None for the CPU.
+        words: Its name in a sentence.
+        memory: Bytes of its own memory; None for the CPU.
     """
 
     id: str
@@ -32,13 +32,13 @@ class Device:
 
 
 class DevicesList:
-    """Fills the combo box of devices and keeps it up to date with the parameter node.
+    """Fills the combo box of devices, and synchronizes it with the parameter node.
 
     Args:
         ui: The panel's widgets.
-        idleJobs: Asks the worker which devices there are.
-        onChange: Called when more is known.
-        settings: Where speeds are kept; the application's own if None. `value(key)` and `setValue(key, value)`.
+        idleJobs: `IdleJobs`, for asking the worker for its devices.
+        onChange: Called when the list of devices has changed.
+        settings: Where speeds are stored, with `value(key)` and `setValue(key, value)`; the application's if None.
     """
 
     def __init__(self, ui, idleJobs, onChange, settings=None):
@@ -56,35 +56,35 @@ class DevicesList:
         self.update()
 
     def update(self):
-        """Show what the parameter node says."""
+        """Select the device of the parameter node."""
         wanted = self._wanted()
         if self._combo.currentIndex < 0 or self._combo.itemData(self._combo.currentIndex) != wanted:
             self._fill()
 
     def findOnce(self):
-        """Ask the worker which devices there are, unless it was asked before."""
+        """Ask the worker for its devices, unless it was asked before."""
         if not self._asked:
             self._asked = True
-            self._idleJobs.ask("devices", "devices", lambda: ({}, {}), self._onFound)
+            self._idleJobs.ask("devices", "devices", lambda: ({}, {}), self.found)
 
     def chosen(self):
-        """The `Device` that a run would use, as far as is known."""
+        """The `Device` that a run would use, according to the known devices."""
         wanted = self._wanted()
         found = {device.id: device for device in self._found}
         if wanted == AUTO:
-            # As the engine chooses: the first CUDA device, else the CPU.
+            # The same choice as the engine's: the first CUDA device, else the CPU.
             wanted = next((id for id in found if id.startswith("cuda")), CPU)
         return found.get(wanted) or Device(wanted, _("the CPU") if wanted == CPU else wanted)
 
     def speed(self, device):
-        """Ratio of measured to estimated time on a device; 1 on a CPU without a run yet, None on a GPU without one."""
+        """Ratio of measured to estimated time on a device; before the first run 1 for the CPU and None for a GPU."""
         try:
             return float(self._settings.value(SPEED_KEY.format(device=device.id)))
         except (TypeError, ValueError):
             return 1.0 if device.id == CPU else None
 
     def learn(self, measured, estimated):
-        """Remember how a finished run's time compared with its estimate.
+        """Store the ratio of a finished run's time to its estimate.
 
         Args:
             measured: Seconds.
@@ -121,7 +121,12 @@ class DevicesList:
         finally:
             self._filling = False
 
-    def _onFound(self, report):
+    def found(self, report):
+        """Update the list with the worker's report.
+
+        Args:
+            report: {"devices": [{"id", "name", "memory_bytes"}]}.
+        """
         self._found = [
             Device(
                 one["id"],

@@ -1,4 +1,4 @@
-"""The line that says what was understood of the inputs, and the estimate; the Run button follows (`run.runbutton`)."""
+"""The line below the inputs that describes them, and the estimate; it also updates the Run button (`run.runbutton`)."""
 
 import slicer
 import vtk
@@ -14,17 +14,17 @@ from .parameters import inputsOf, outputsOf, settingsOf
 __all__ = ["InputsPart"]
 
 QUIET_MS = 400
-"""The contrasts are compared once the choice has not changed for this long; scrolling through a list starts nothing."""
+"""Time without a change of the inputs before their contrasts are compared, so that scrolling a list starts nothing."""
 
 
 class InputsPart:
-    """Says what was understood of the inputs and what is missing.
+    """Describes the inputs, and states what is missing.
 
     Args:
         ui: The panel's widgets.
-        runner: For whether a run is under way, and for idle jobs.
-        devices: `DevicesList`: the memory and the speed of the device chosen.
-        mayInspect: Says whether the worker can be asked (torch is there).
+        runner: `Runner`, for its state and its idle jobs.
+        devices: `DevicesList`, for memory and speed of the chosen device.
+        mayInspect: Returns whether the worker can be asked (torch is installed).
     """
 
     def __init__(self, ui, runner, devices, mayInspect):
@@ -42,18 +42,18 @@ class InputsPart:
         self.updateSoon()
 
     def cleanup(self):
-        """Stop listening."""
+        """Stop timers and observers."""
         self._soon.stop()
         self._inspection.stop()
         self._parameters = None
         self._listenTo([])
 
     def updateSoon(self, *_):
-        """Update when Qt has time; any number of requests make one update."""
+        """Update when Qt is idle; several requests make one update."""
         self._soon.ask()
 
     def update(self):
-        """Bring the texts and the Run button up to date."""
+        """Update the texts and the Run button."""
         if self._runner.running:
             return
         understanding = None
@@ -71,7 +71,7 @@ class InputsPart:
         self._show(understanding, sentence)
 
     def expectedSeconds(self):
-        """The estimated time of a run as it is set up, without what past runs have taught; None if unknown."""
+        """The engine's estimate of a run's time, not corrected by past runs; None if it is unknown."""
         if self._parameters is None or not self.ready:
             return None
         try:
@@ -94,7 +94,7 @@ class InputsPart:
         ui.estimateLabel.visible = bool(estimate)
 
     def _estimate(self):
-        """Time and memory of a run as it is set up; empty if nothing can be said."""
+        """The estimated time and memory as text, or the reason why a run is not possible."""
         device = self._devices.chosen()
         try:
             expected = self._expected()
@@ -125,13 +125,13 @@ class InputsPart:
 
     @staticmethod
     def _geometry(node):
-        """Size and spacing of a volume, without its parents: an estimate needs nothing else."""
+        """Size and spacing of a volume, without its parents, which is sufficient for an estimate."""
         from GenRegLogic.space.geometry import Geometry
 
         return Geometry(node.GetImageData().GetDimensions(), node.GetSpacing())
 
     def _inspect(self):
-        """Have the worker compare the contrasts of the two volumes, once for each pair."""
+        """Compare the contrasts of the two volumes in the worker, once for each pair."""
         pair = self._pair()
         if self._runner.running or not self.ready or pair is None or not self._mayInspect():
             return
@@ -156,7 +156,7 @@ class InputsPart:
         self._runner.idle.ask("inspect", "inspect", prepare, done)
 
     def _pair(self):
-        """The identity of a pair of volumes, voxels included."""
+        """The identity of the two volumes and their voxels."""
         if self._parameters is None:
             return None
         nodes = self._parameters.fixedVolume, self._parameters.movingVolume

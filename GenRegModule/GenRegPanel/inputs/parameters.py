@@ -1,4 +1,4 @@
-"""What the user chose (the parameter node, saved with the scene) or a script asked for, as inputs and outputs."""
+"""The choices of the user (the parameter node, saved with the scene) or of a script, as inputs and outputs of a run."""
 
 import dataclasses
 from typing import Annotated, Union
@@ -15,17 +15,18 @@ from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
 from GenRegLogic.errors import InputError
+from GenRegLogic.mrml.nodes.parents import inScene  # a parameter node may refer to a node that was just removed
 from GenRegLogic.settings import DEFAULT_ITERATIONS, SMOOTHNESS_RANGE, Settings
 
-__all__ = ["MAX_ITERATIONS", "GenRegParameterNode", "inScene", "inputsOf", "makeRequest", "outputsOf", "settingsOf"]
+__all__ = ["MAX_ITERATIONS", "GenRegParameterNode", "inputsOf", "makeRequest", "outputsOf", "settingsOf"]
 
 MAX_ITERATIONS = 200
-"""Upper end of the slider: five times the default; more iterations improve nothing. Scripts may ask for more."""
+"""Upper end of the slider: five times the default; more iterations improve nothing, but scripts may use more."""
 
 MAX_RESOLUTION_MM = 20.0
 BOARD_FIELDS, FLICKER_RATES = (2, 40), (0.5, 8.0)
 MAX_SEED = 2**31 - 1
-"""The largest that a spin box holds."""
+"""The largest value of a spin box."""
 
 SCRIPT_INPUTS = (
     "fixedMask",
@@ -38,7 +39,7 @@ SCRIPT_INPUTS = (
 )
 SCRIPT_SETTINGS = tuple(field.name for field in dataclasses.fields(Settings))
 SCRIPT_RUN = ("preview", "keepWarm", "onProgress", "onPreview", "onLog")
-"""The options of `GenRegLogic.process` and `start`, by what takes them."""
+"""The options of `GenRegLogic.process` and `start`: of `RunInputs`, of `Settings`, and of the run."""
 
 
 @parameterNodeWrapper
@@ -46,40 +47,40 @@ class GenRegParameterNode:
     """The panel's state.
 
     Attributes:
-        fixedVolume: The scan that stays.
-        movingVolume: The scan that is brought onto it.
-        iterations: Of the test-time optimization; 0 keeps the first proposal.
-        outputTransform: Where the result goes; None makes a new node.
-        warpedVolume: Where the resampled moving scan goes; None: not wanted.
-        inverseTransform: Where the way back goes; None: not wanted.
-        applyToMoving: The moving volume is put below the result.
-        fixedMask: Where the fixed scan counts; None: everywhere.
-        movingMask: The same for the moving scan.
-        keepRigid: Segments of the fixed scan, each of which moves as a rigid body; None: everything bends.
-        fixedLandmarks: Points in the fixed scan, row by row the same places as the moving ones.
-        movingLandmarks: Points in the moving scan.
-        initialTransform: Where to start from.
-        smoothness: Factor, 1 is the default.
-        resolution: Finest voxel size, mm; 0 leaves it to the engine.
+        fixedVolume: The fixed scan.
+        movingVolume: The moving scan, which is aligned with the fixed one.
+        iterations: Iterations of the test-time optimization; 0 keeps the first proposal.
+        outputTransform: Node for the result, fixed -> moving; None makes a new node.
+        warpedVolume: Node for the resampled moving scan; None: not computed.
+        inverseTransform: Node for the mapping moving -> fixed; None: not computed.
+        applyToMoving: Put the moving volume below the result.
+        fixedMask: Region of the fixed scan that is used; None: all of it.
+        movingMask: Region of the moving scan that is used; None: all of it.
+        keepRigid: Segments of the fixed scan, each of which moves as a rigid body; None: none.
+        fixedLandmarks: Landmarks in the fixed scan, matched to the moving ones by order.
+        movingLandmarks: Landmarks in the moving scan.
+        initialTransform: Initial transform, fixed -> moving.
+        smoothness: Factor of the default smoothness.
+        resolution: Finest voxel size, mm; 0: chosen by the engine.
         device: "auto", "cpu", "mps" or "cuda:N".
-        seed: Noted with the result.
-        useNetwork: The trained network takes part.
-        keepWarm: The worker keeps the GPU's memory between runs.
-        keepLog: The log becomes a text node.
-        preview: The alignment is shown while it comes in.
-        boardFields: Of the checkerboard, along the longest edge.
+        seed: Seed, stored with the result.
+        useNetwork: Use the trained network.
+        keepWarm: Keep the worker, and with it the GPU's memory, between runs.
+        keepLog: Store the log as a text node.
+        preview: Show the intermediate alignment.
+        boardFields: Number of checkerboard squares along the longest edge.
         flickerRate: Changes per second.
-        flickerFixed: Flicker between after and the fixed volume, instead of before.
-        mapOpacity: Of a map over the fixed volume.
-        saveMaps: Maps go with the scene.
-        measureFixedLandmarks: To measure with, not to be guided by.
-        measureMovingLandmarks: The same in the moving scan.
-        fixedSegmentation: Whose segments are measured.
-        movingSegmentation: The same organs in the moving scan; None: volumes only.
-        repairRegion: Where the alignment is to be refined.
-        repairFixedLandmarks: Points that are to come together, in the fixed scan.
-        repairMovingLandmarks: The same in the moving scan.
-        nameVolumes: The report names the two volumes.
+        flickerFixed: Flicker between after and the fixed volume, instead of between after and before.
+        mapOpacity: Opacity of a map over the fixed volume, 0 to 1.
+        saveMaps: Save maps with the scene.
+        measureFixedLandmarks: Landmarks in the fixed scan for measuring the error, not for guiding a run.
+        measureMovingLandmarks: Landmarks in the moving scan for measuring the error.
+        fixedSegmentation: Segments in the fixed scan that are measured.
+        movingSegmentation: The same segments in the moving scan; None: only volumes are measured.
+        repairRegion: Region of a local repair.
+        repairFixedLandmarks: Landmarks of a local repair, in the fixed scan.
+        repairMovingLandmarks: Landmarks of a local repair, in the moving scan.
+        nameVolumes: Write the names of the two volumes in the report page.
     """
 
     fixedVolume: vtkMRMLScalarVolumeNode
@@ -118,16 +119,11 @@ class GenRegParameterNode:
     nameVolumes: bool = False
 
 
-def inScene(node):
-    """The node if it is still in a scene, else None: a parameter node may refer to a node that was just removed."""
-    return node if node is not None and node.GetScene() is not None else None
-
-
 def settingsOf(parameters):
     """The engine's settings.
 
     Raises:
-        InputError: A value is out of its range, as a scene from elsewhere may hold it.
+        InputError: A value is out of its range, which is possible in a scene from another version.
     """
     return Settings(
         iterations=parameters.iterations,
@@ -173,16 +169,16 @@ def outputsOf(parameters):
 
 
 def makeRequest(fixedNode, movingNode, outputTransformNode, options):
-    """Sort the keyword options of `GenRegLogic.process` and `start`.
+    """Convert the keyword options of `GenRegLogic.process` and `start`.
 
     Args:
         fixedNode: Scalar volume node.
         movingNode: Scalar volume node.
         outputTransformNode: Transform node, or None for a new one.
-        options: By name, as the logic's class lists them.
+        options: Options by name, as listed in the logic's class.
 
     Returns:
-        `RunInputs`, `RunOutputs` and what remains for the run.
+        `RunInputs`, `RunOutputs`, and the options of the run.
 
     Raises:
         InputError: A volume is missing, an option is unknown, or a setting is out of its range.
@@ -193,13 +189,13 @@ def makeRequest(fixedNode, movingNode, outputTransformNode, options):
         raise InputError(_("Both a fixed and a moving volume node are needed."))
     options = dict(options)
     settings = options.pop("settings", None)
-    knobs = {name: options.pop(name) for name in SCRIPT_SETTINGS if name in options}
-    if settings is not None and knobs:
-        raise InputError(_("Give either settings or {name}, not both.").format(name=", ".join(knobs)))
+    single = {name: options.pop(name) for name in SCRIPT_SETTINGS if name in options}
+    if settings is not None and single:
+        raise InputError(_("Give either settings or {name}, not both.").format(name=", ".join(single)))
     inputs = RunInputs(
         fixed=fixedNode,
         moving=movingNode,
-        settings=settings or Settings(**knobs),
+        settings=settings or Settings(**single),
         **{name: options.pop(name) for name in SCRIPT_INPUTS if name in options},
     )
     outputs = RunOutputs(

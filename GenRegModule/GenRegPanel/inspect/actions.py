@@ -1,22 +1,23 @@
-"""The buttons under Inspect that do something: go to the worst places, refine here, save the report."""
+"""Buttons of the section Inspect: worst places, local repair (Refine here), and Save report."""
 
 import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ..inputs.parameters import inScene
+from GenRegLogic.mrml.nodes.parents import inScene
+
 from ..text import errorsShown
 
 __all__ = ["InspectPlaces", "InspectRepair", "InspectReport", "askForFile"]
 
 
 class InspectPlaces:
-    """Three buttons, and a line on the place that is shown.
+    """The three buttons for the worst places, and a line about the present one.
 
     Args:
         ui: The panel's widgets.
         inspect: `InspectPart`.
-        maps: `InspectMaps`: the expected error tells the places.
+        maps: `InspectMaps`, which computes the expected error.
     """
 
     def __init__(self, ui, inspect, maps):
@@ -27,7 +28,7 @@ class InspectPlaces:
         ui.previousPlaceButton.connect("clicked(bool)", lambda _checked=False: self._go(-1))
 
     def update(self):
-        """Enable what makes sense, and say where the views are."""
+        """Update the buttons, and the line about the present place."""
         ui, transform = self._ui, self._inspect.transform
         if self._of is not transform or not self._inspect.display.active:
             self._tour = self._of = None
@@ -44,7 +45,7 @@ class InspectPlaces:
             )
 
     def cleanup(self):
-        """There is nothing to stop."""
+        """Nothing to stop."""
 
     def _go(self, by):
         transform = self._inspect.transform
@@ -53,7 +54,7 @@ class InspectPlaces:
             from GenRegLogic.mrml.views.worstplaces import PlacesTour
 
             display = self._inspect.display
-            if self._inspect.transform is not transform:  # another one was selected meanwhile
+            if self._inspect.transform is not transform:  # another one was selected in the meantime
                 return
             display.modes.begin()
             if self._tour is None or self._of is not transform or by == 0:
@@ -71,12 +72,12 @@ class InspectPlaces:
 
 
 class InspectRepair:
-    """Selectors of a region and of landmarks, and the button.
+    """The selectors of region and landmarks of a local repair, and the button Refine here.
 
     Args:
         ui: The panel's widgets.
         inspect: `InspectPart`.
-        runControl: `RunControl`: a repair shows its progress where runs do.
+        runControl: `RunControl`, which runs the repair.
     """
 
     def __init__(self, ui, inspect, runControl):
@@ -84,7 +85,7 @@ class InspectRepair:
         ui.refineButton.connect("clicked(bool)", self.onRefine)
 
     def update(self):
-        """Say on the button what is missing."""
+        """Enable the button, or show on it what is missing."""
         ui, what = self._ui, self._what()
         one = (what["fixedLandmarks"] is None) != (what["movingLandmarks"] is None)
         enough = what["region"] is not None or what["fixedLandmarks"] is not None
@@ -95,10 +96,10 @@ class InspectRepair:
             ui.refineButton.text = _("Refine here") if enough else _("Select a region or landmarks")
 
     def cleanup(self):
-        """There is nothing to stop."""
+        """Nothing to stop."""
 
     def onRefine(self, _checked=False):
-        """Begin."""
+        """Start the repair."""
         transform = self._inspect.transform
         if transform is not None:
             self._runControl.repair(transform, self._what())
@@ -116,12 +117,12 @@ class InspectRepair:
 
 
 def askForFile(title, name, kinds):
-    """The path to save to, or an empty text if the user would rather not.
+    """Ask the user for a file to save to; returns its path, or an empty text if the dialog was canceled.
 
     Args:
-        title: Of the dialog.
+        title: Title of the dialog.
         name: Suggested file name.
-        kinds: As Qt has them: "Web page (*.html)".
+        kinds: Qt filter of file types: "Web page (*.html)".
     """
     chosen = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), title, name, kinds)
     return str(chosen[0] if isinstance(chosen, (tuple, list)) else chosen or "")
@@ -144,10 +145,10 @@ class InspectReport:
         self._ui.reportButton.enabled = self._inspect.free
 
     def cleanup(self):
-        """There is nothing to stop."""
+        """Nothing to stop."""
 
     def onSave(self, _checked=False):
-        """Ask where to, have the page made, and write it."""
+        """Ask for a file, make the page in the worker, and write it."""
         transform = self._inspect.transform
         if transform is None:
             return

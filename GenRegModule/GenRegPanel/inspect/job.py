@@ -1,4 +1,4 @@
-"""A job of the worker's for Inspect, with its own line of progress and its own Cancel."""
+"""A worker job of the section Inspect, with its own progress bar and Cancel button."""
 
 from slicer.i18n import tr as _
 
@@ -12,13 +12,13 @@ __all__ = ["InspectJob"]
 
 
 class InspectJob:
-    """One job at a time.
+    """Runs one job at a time.
 
     Args:
         ui: The panel's widgets.
-        runner: Does it.
-        needs: Returns when everything a job needs is installed, or raises.
-        onChange: Called when a job has begun or ended.
+        runner: `Runner`.
+        needs: Returns when all requirements of a job are installed, or raises.
+        onChange: Called when a job has started or ended.
     """
 
     def __init__(self, ui, runner, needs, onChange):
@@ -35,14 +35,14 @@ class InspectJob:
         return self._busy
 
     def start(self, kind, transform, sentence, onDone, **options):
-        """Begin a job.
+        """Start a job.
 
         Args:
             kind: "maps" or "html" (`runner.makeJob`).
-            transform: What it is about.
-            sentence: What is being done, for the line of progress.
-            onDone: Receives the result; not called if it fails, which is shown as one sentence.
-            options: Of the job.
+            transform: Transform node that the job is about.
+            sentence: Description for the progress line.
+            onDone: Called with the result; not called after an error, which is shown as a message.
+            options: Options of the job.
         """
         if self._busy:
             return
@@ -55,18 +55,18 @@ class InspectJob:
             self._onChange()
             try:
                 self._runner.whenFree(lambda: self._begin(kind, transform, options))
-            except Exception as error:  # whatever it is, Inspect is free again and the user is told
+            except Exception as error:  # after any error Inspect is free again and the error is shown
                 self._end(asGenRegError(error))
 
     def cancel(self, _checked=False):
-        """Give the job up."""
+        """Cancel the job."""
         if self._running:
             self._runner.cancel()
         elif self._busy:
             self._end(None)
 
     def cleanup(self):
-        """The module ends; the runner ends the job."""
+        """Stop showing the job, when the module ends; the runner ends the job itself."""
         self._message.stop()
         self._busy = self._running = False
         self._onDone = None
@@ -90,7 +90,7 @@ class InspectJob:
         self._show()
         if isinstance(outcome, GenRegError):
             self._error = outcome
-            self._message.ask()  # later: this may be called from within the worker's poll
+            self._message.ask()  # delayed: this may be called from within the worker's poll
         elif outcome is not None and onDone is not None:
             with errorsShown():
                 onDone(outcome)

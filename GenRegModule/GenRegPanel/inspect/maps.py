@@ -1,4 +1,4 @@
-"""Maps over the fixed volume: computed when first chosen, kept until the transform changes."""
+"""Maps over the fixed volume: computed when first selected, kept until the transform changes."""
 
 import slicer
 from slicer.i18n import tr as _
@@ -9,11 +9,11 @@ __all__ = ["InspectMaps"]
 
 NAMES = ("", "log_jacobian", "magnitude", "confidence", "similarity_before", "similarity_after")
 QUICK, SLOW = ("log_jacobian", "magnitude"), ("confidence", "similarity_before", "similarity_after")
-"""Maps that are computed together, so that the user waits only once."""
+"""Maps that are computed in one job."""
 
 
 class InspectMaps:
-    """A list of maps, how much the chosen one covers, and whether maps are saved.
+    """The list of maps, the opacity of the selected one, and the option to save maps.
 
     Args:
         ui: The panel's widgets.
@@ -40,7 +40,7 @@ class InspectMaps:
         ui.saveMapsCheckBox.connect("toggled(bool)", self._onSave)
 
     def update(self):
-        """Show which map is on."""
+        """Select the map that is shown, and enable the widgets."""
         ui, display = self._ui, self._inspect.display
         shown = display.modes.present.mapName if display.mode == "map" else ""
         wanted = self._wanted if self._inspect.job.busy else shown
@@ -52,14 +52,14 @@ class InspectMaps:
             widget.visible = bool(shown)
 
     def forget(self):
-        """Another transform was chosen."""
+        """Clear the selection, when another transform is selected."""
         self._wanted = ""
 
     def cleanup(self):
-        """There is nothing to stop."""
+        """Nothing to stop."""
 
     def have(self, names, sentence, onDone):
-        """Make those of these maps that the transform does not have yet, then call `onDone` with all that it has."""
+        """Compute those of the named maps that are missing, then call `onDone` with all maps of the transform."""
         display, transform = self._inspect.display, self._inspect.transform
         if transform is None:
             return
@@ -105,7 +105,7 @@ class InspectMaps:
         from GenRegLogic.mrml.views.comparison import MapOverlay
 
         pair = self._inspect.pair
-        if pair is not None and pair.transformNode is transform and name in made:  # else another one is selected by now
+        if pair is not None and pair.transformNode is transform and name in made:  # else another one has been selected
             self._inspect.display.enter(MapOverlay(pair, made[name], name, self._inspect.parameters.mapOpacity))
 
     def _onOpacity(self, value):

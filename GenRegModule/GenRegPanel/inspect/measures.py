@@ -1,22 +1,23 @@
-"""Measures: landmark errors and segments in a table, where a click goes to the place; saved as CSV."""
+"""Measures: landmark errors and segments in a table, in which a click shows the position; saved as CSV."""
 
 import math
 
 import qt
 from slicer.i18n import tr as _
 
-from ..inputs.parameters import inScene
+from GenRegLogic.mrml.nodes.parents import inScene
+
 from ..text import errorsShown
 from .actions import askForFile
 
 __all__ = ["InspectMeasures"]
 
 PLACE_COLUMNS = 3
-"""The last columns of a table tell the place of a row; they are not shown."""
+"""The last columns of a table hold the position of a row (RAS mm); they are not shown."""
 
 
 class InspectMeasures:
-    """Selectors, the button Measure and the table.
+    """The selectors, the Measure buttons and the table.
 
     Args:
         ui: The panel's widgets.
@@ -32,7 +33,7 @@ class InspectMeasures:
         ui.measuresTable.connect("cellClicked(int,int)", self.onCell)
 
     def update(self):
-        """Enable what can be measured; a table that is gone is no longer shown."""
+        """Enable what can be measured, and hide a table whose node was removed."""
         ui, free = self._ui, self._inspect.free
         chosen = self._chosen
         ui.measureLandmarksButton.enabled = free and None not in (
@@ -46,7 +47,7 @@ class InspectMeasures:
             widget.visible = self._table is not None
 
     def cleanup(self):
-        """Forget the table."""
+        """Release the table."""
         self._table = None
 
     def onLandmarks(self, _checked=False):
@@ -62,7 +63,7 @@ class InspectMeasures:
         self._measure(segmentTable, "fixedSegmentation", "movingSegmentation")
 
     def onCell(self, row, _column):
-        """Go to the place of a row."""
+        """Center the views on the position of a row."""
         from GenRegLogic.mrml.nodes.tables import pointsOf
         from GenRegLogic.mrml.views.worstplaces import goTo
 
@@ -120,7 +121,7 @@ class InspectMeasures:
 
 
 def fileName(table):
-    """What to call a table's file: not by the transform's name, which may tell who the patient is."""
+    """The suggested file name of a table; without the transform's name, which may identify the patient."""
     from GenRegLogic.mrml.nodes.tables import MEASURE_ATTRIBUTE
 
     return f"registration {table.GetAttribute(MEASURE_ATTRIBUTE) or 'table'}.csv"

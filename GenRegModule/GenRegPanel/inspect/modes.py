@@ -1,4 +1,4 @@
-"""The deformation drawn, and the two scans compared: checkerboard, flicker, color fusion, side by side."""
+"""Buttons for the deformation (grid, arrows) and the comparison modes: checkerboard, flicker, fusion, side by side."""
 
 from ..text import errorsShown
 from ..timing import Later, repeating
@@ -6,11 +6,11 @@ from ..timing import Later, repeating
 __all__ = ["InspectModes"]
 
 QUIET_MS = 60
-"""A checkerboard is drawn again once the slider has rested for so long."""
+"""Time without a movement of the slider before the checkerboard is drawn again."""
 
 
 class InspectModes:
-    """One button for each mode; pressed again, it leaves it.
+    """One button for each mode; a second click leaves the mode.
 
     Args:
         ui: The panel's widgets.
@@ -37,7 +37,7 @@ class InspectModes:
         ui.flickerFixedCheckBox.connect("toggled(bool)", self._onOther)
 
     def update(self, *_):
-        """Show which mode is on, and only the sliders that belong to it."""
+        """Show which mode is on, and the sliders that belong to it."""
         ui, display = self._ui, self._inspect.display
         possible = self._inspect.pair is not None and not display.running
         for kind, button in self._drawings.items():

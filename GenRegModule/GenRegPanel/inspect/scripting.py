@@ -1,23 +1,23 @@
-"""What scripts can do with a result: maps, measures, local repair, the report. Part of the module's logic class."""
+"""Functions for scripts on a result: maps, measures, local repair, report. A base of the module's logic class."""
 
 __all__ = ["InspectLogic"]
 
 
 class InspectLogic:
-    """Needs `runner`; each method waits for its result. Errors are `GenRegLogic.errors.GenRegError`s, one sentence.
+    """Methods on a result; each waits until it is done. Subclasses have a `runner`.
 
     `transformNode` is always the transform of a run, in this scene or an earlier one, with its references to the fixed
-    and the moving volume.
+    and the moving volume. Errors are `GenRegLogic.errors.GenRegError`s with one sentence.
     """
 
     def maps(self, transformNode, want=None, *, saved=False, device="auto"):
-        """Volume nodes of maps by name; those that are there and still fit are not made again.
+        """Volume nodes of maps by name; existing maps of the unchanged transform are not computed again.
 
         Args:
-            transformNode: What they are of.
-            want: Names out of `GenRegLogic.mrml.views.maps.MAPS`; None: all.
-            saved: They go with the scene.
-            device: What computes.
+            transformNode: The transform.
+            want: Names of `GenRegLogic.mrml.views.maps.MAPS`; None: all.
+            saved: Save the maps with the scene.
+            device: Device that computes: "auto", "cpu", ...
         """
         from GenRegLogic.mrml.views.maps import MAPS
 
@@ -29,7 +29,7 @@ class InspectLogic:
         return {name: node for name, node in nodes.nodes(transformNode).items() if name in want}
 
     def worstPlaces(self, transformNode):
-        """The places where the result is least sure (`GenRegLogic.mrml.views.maps.Place`, RAS mm), the worst first."""
+        """The places with the largest expected error (`GenRegLogic.mrml.views.maps.Place`, RAS mm), worst first."""
         self.maps(transformNode, ["confidence"])
         return self._mapNodes().worst(transformNode)
 
@@ -40,7 +40,7 @@ class InspectLogic:
         return landmarkTable(transformNode, fixedLandmarks, movingLandmarks)
 
     def measureSegments(self, transformNode, fixedSegmentation, movingSegmentation=None):
-        """Table node of overlap, distance of surfaces and change of volume, segment by segment."""
+        """Table node of overlap, surface distance and volume change of each segment."""
         from GenRegLogic.mrml.nodes.tables import segmentTable
 
         return segmentTable(transformNode, fixedSegmentation, movingSegmentation)
@@ -52,10 +52,10 @@ class InspectLogic:
         saveCsv(tableNode, path)
 
     def repair(self, transformNode, *, region=None, fixedLandmarks=None, movingLandmarks=None, **options):
-        """Let the optimization go on in a region, or around landmarks, and return the `RunResult`.
+        """Repair a transform in a region or around landmarks, and return the `RunResult`.
 
         Args:
-            transformNode: Is overwritten; the result's `undo` brings it back.
+            transformNode: The transform, which is overwritten; the result's `undo` restores it.
             region: Markups ROI, segmentation or label map.
             fixedLandmarks: Markups node.
             movingLandmarks: Markups node, matched by order.
@@ -71,7 +71,7 @@ class InspectLogic:
         )
 
     def saveReport(self, transformNode, path, *, names=False, device="auto"):
-        """Write the report as one HTML page; `names` lets it name the two volumes."""
+        """Write the report as one HTML page; with `names` it contains the names of the two volumes."""
         from GenRegLogic.mrml.runs.transformjobs import savePage
 
         self.maps(transformNode, ["confidence"], device=device)

@@ -1,4 +1,4 @@
-"""The section Inspect, closed until somebody wants more than the verdict: its parts, and what they have in common."""
+"""The section Inspect, collapsed at first: its parts, and their common state."""
 
 from ..result.selection import pairOrNone, selectedResult
 from .actions import InspectPlaces, InspectRepair, InspectReport
@@ -11,13 +11,13 @@ __all__ = ["InspectPart"]
 
 
 class InspectPart:
-    """Everything below the title Inspect.
+    """The section Inspect.
 
     Args:
         ui: The panel's widgets.
         display: `ResultDisplay`, shared with ResultButtons.
-        runner: Does the jobs.
-        runControl: `RunControl`: does local repairs.
+        runner: `Runner`.
+        runControl: `RunControl`, which runs local repairs.
         needs: See `RunControl`.
     """
 
@@ -58,7 +58,7 @@ class InspectPart:
 
     @property
     def free(self):
-        """Whether there is something to look at and nothing is computed."""
+        """Whether there is a result to inspect and nothing is being computed."""
         return self.pair is not None and not self._runner.running and not self._display.running and not self.job.busy
 
     def setParameters(self, parameters):
@@ -69,7 +69,7 @@ class InspectPart:
         self.update()
 
     def update(self):
-        """Bring everything up to date."""
+        """Update all parts."""
         if self._closed:
             return
         transform = self.transform
@@ -85,7 +85,7 @@ class InspectPart:
         self._ui.inspectBackButton.visible = self._display.active or bool(self._display.drawing)
 
     def cleanup(self):
-        """Stop timers and listening."""
+        """Stop timers and jobs."""
         self._closed = True
         self.job.cleanup()
         for part in self._parts:
@@ -93,5 +93,5 @@ class InspectPart:
         self._parameters = None
 
     def onBack(self, _checked=False):
-        """Leave whatever the views are in."""
+        """Leave the mode and remove the drawing."""
         self._display.clear()

@@ -1,1 +1,1 @@
-"""The verdict on a result, and what is shown of it: grid, before and after, undo."""
+"""The verdict on a result, its display (grid, before and after), and Undo."""

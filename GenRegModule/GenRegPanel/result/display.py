@@ -1,4 +1,4 @@
-"""The buttons below the figures (grid, before and after, checkerboard, undo), and what the views show of the result.
+"""The buttons below the figures (grid, before and after, checkerboard, undo), and the display of a result in the views.
 
 The section Inspect shares `ResultDisplay`, so that both have the same grid, the same mode and the same maps.
 """
@@ -6,7 +6,8 @@ The section Inspect shares `ResultDisplay`, so that both have the same grid, the
 import slicer
 from slicer.i18n import tr as _
 
-from ..inputs.parameters import inScene
+from GenRegLogic.mrml.nodes.parents import inScene
+
 from ..text import errorsShown
 from ..timing import Later
 from .selection import pairOrNone, scanOf, selectedResult
@@ -14,14 +15,14 @@ from .selection import pairOrNone, scanOf, selectedResult
 __all__ = ["ResultButtons", "ResultDisplay"]
 
 SETTLE_MS = 100
-"""After a change of the layout the views have their sizes back by then."""
+"""Time after which the views have their final sizes after a change of the layout."""
 
 
 class ResultDisplay:
-    """The grid or the arrows over the views, the mode that the views are in, and the maps.
+    """The drawn deformation, the comparison mode of the views, and the maps.
 
     Attributes:
-        running: A registration is under way: nothing to look at.
+        running: Whether a registration is under way, during which nothing is displayed.
     """
 
     def __init__(self):
@@ -41,11 +42,11 @@ class ResultDisplay:
         self._token = self._tokenOf(result.transformNode) if result is not None else None
 
     def listen(self, function):
-        """Have a function called after every change."""
+        """Register a function that is called after every change."""
         self._listeners.append(function)
 
     def changed(self):
-        """Tell that something has changed."""
+        """Call the registered functions."""
         for function in self._listeners:
             function()
 
@@ -75,17 +76,17 @@ class ResultDisplay:
 
     @property
     def active(self):
-        """Whether leaving would change the views."""
+        """Whether `leave` would change the views."""
         return self._modes is not None and self._modes.active
 
     @property
     def drawing(self):
-        """ "grid", "arrows" or empty."""
+        """The kind of the drawing: "grid", "arrows" or empty."""
         drawn = self._deformation
         return drawn.kind if drawn is not None and drawn.shown else ""
 
     def draw(self, kind, transformNode):
-        """Draw the deformation as "grid" or "arrows", or take it away (empty)."""
+        """Draw the deformation as "grid" or "arrows", or remove the drawing (empty)."""
         if self._deformation is not None:
             self._deformation.hide()
             self._deformation = None
@@ -98,40 +99,40 @@ class ResultDisplay:
         self.changed()
 
     def enter(self, mode):
-        """Switch a mode on in place of the present one."""
+        """Switch a mode on instead of the present one."""
         try:
             self.modes.enter(mode)
         finally:
             self.changed()
 
     def leave(self):
-        """Leave the mode; the views become what they were."""
+        """Leave the mode, and restore the views."""
         if self.active:
             self.modes.leave()
             self._settle.ask()
         self.changed()
 
     def clear(self):
-        """Leave the mode and take the drawing away."""
+        """Leave the mode and remove the drawing."""
         self.draw("", None)
         self.leave()
 
     def dropOrphans(self):
-        """Remove the maps of transforms that are gone."""
+        """Remove the maps of transforms that were removed."""
         if self._maps is not None:
             self._maps.dropOrphans()
 
     def warped(self, transformNode):
-        """(k, j, i) moving scan on the fixed grid, if the latest run has left it and it still fits; else None."""
+        """(k, j, i) moving scan on the fixed grid from the latest run, if the transform is unchanged; else None."""
         warped = self.result.warped if self._fits(transformNode) else None
         return warped[0] if warped is not None else None
 
     def confidence(self, transformNode):
-        """(array, Geometry) of the expected error, if the latest run has left it and it still fits; else None."""
+        """(array, Geometry) of the expected error from the latest run, if the transform is unchanged; else None."""
         return getattr(self.result, "confidence", None) if self._fits(transformNode) else None
 
     def forget(self):
-        """The scene has closed or is about to: put back what still can be, and forget the nodes."""
+        """Restore the views as far as possible and release all nodes, when the scene closes."""
         self._settle.stop()
         if self._deformation is not None:
             self._deformation.hide()
@@ -140,7 +141,7 @@ class ResultDisplay:
         self._modes = self._deformation = self._maps = self.result = None
 
     def end(self):
-        """The module ends: views and scene become what they were before inspection."""
+        """Restore views and scene to their state before inspection, when the module ends."""
         self.forget()
         from GenRegLogic.mrml.views.colors import dropColors
         from GenRegLogic.mrml.views.maps import MapNodes
@@ -149,7 +150,7 @@ class ResultDisplay:
         dropColors(slicer.mrmlScene)
 
     def _fits(self, transformNode):
-        """Whether a transform is the latest run's, and still as that run has left it."""
+        """Whether a transform is the result of the latest run and unchanged since."""
         result = self.result
         return (
             result is not None and result.transformNode is transformNode and self._token == self._tokenOf(transformNode)
@@ -167,9 +168,9 @@ class ResultDisplay:
 
 
 class ResultButtons:
-    """The buttons below the figures, each enabled only where it makes sense.
+    """The buttons below the figures, each enabled only if it applies.
 
-    After a run everything can be done; for a transform from a saved scene there is no undo.
+    After a run all apply; for a transform from a saved scene there is no Undo.
 
     Args:
         ui: The panel's widgets.
@@ -188,7 +189,7 @@ class ResultButtons:
 
     @property
     def canUndo(self):
-        """Whether the latest run can be taken back."""
+        """Whether the latest run can be undone."""
         return bool(self._runs) and self._runs[-1][0].undo.valid
 
     @property
@@ -196,7 +197,7 @@ class ResultButtons:
         return self._runs[-1][0] if self._runs else None
 
     def setParameters(self, parameters):
-        """Use another parameter node, or None while the scene closes: then the latest run is forgotten."""
+        """Use another parameter node, or None while the scene closes, which also releases the latest run."""
         self._parameters = parameters
         if parameters is None:
             self._runs = []
@@ -204,21 +205,21 @@ class ResultButtons:
         self.update()
 
     def leave(self):
-        """Put the views back before a run remembers them."""
+        """Restore the views, before a run stores their state."""
         self._display.leave()
 
     def began(self):
-        """A run has begun: nothing to look at until it has ended."""
+        """Disable the buttons, when a run has started."""
         self._display.running = True
         self._display.changed()
 
     def ended(self, result=None, kept=(), *, repaired=False):
-        """A run has ended.
+        """Enable the buttons, when a run has ended.
 
         Args:
-            result: Its `RunResult`; None: it failed, and the earlier one stays.
-            kept: Further nodes that the panel made for it; Undo takes them away too.
-            repaired: It went on from the result before it, which can still be undone after it.
+            result: Its `RunResult`; None: it failed, and the earlier result remains.
+            kept: Further nodes that the panel created for it; Undo removes them too.
+            repaired: It was a local repair of the earlier result, which can still be undone after it.
         """
         self._display.running = False
         if result is not None:
@@ -228,12 +229,12 @@ class ResultButtons:
         self._display.changed()
 
     def cleanup(self):
-        """Take away what is only for display."""
+        """Remove everything that is only for display."""
         self._display.end()
         self._parameters, self._runs = None, []
 
     def update(self):
-        """Enable the buttons that make sense, and say what a click would do."""
+        """Enable the buttons that apply, and update their texts."""
         ui, display, transform = self._ui, self._display, selectedResult(self._parameters)
         moving, fixed = scanOf(transform, "moving"), scanOf(transform, "fixed")
         shown = transform is not None and not display.running
@@ -249,13 +250,13 @@ class ResultButtons:
         ui.undoButton.enabled = not display.running and self.canUndo
 
     def onShowGrid(self, checked=True):
-        """Draw the deformation grid, or take it away."""
+        """Draw the deformation grid, or remove it."""
         with errorsShown():
             self._display.draw("grid" if checked else "", selectedResult(self._parameters))
         self.update()
 
     def onBeforeAfter(self, _checked=False):
-        """Flip the moving volume between its old place and its new one."""
+        """Switch the moving volume between its position before and after registration."""
         transform = selectedResult(self._parameters)
         moving = scanOf(transform, "moving")
         with errorsShown():
@@ -265,7 +266,7 @@ class ResultButtons:
         self.update()
 
     def onCheckerboard(self, checked=True):
-        """Show fixed and moving in alternate squares, or what was shown before."""
+        """Enter or leave the checkerboard mode."""
         transform = selectedResult(self._parameters)
         pair = pairOrNone(transform)
         with errorsShown():
@@ -279,7 +280,7 @@ class ResultButtons:
         self.update()
 
     def onUndo(self, _checked=False):
-        """Put everything back as it was before the run."""
+        """Undo the latest run."""
         with errorsShown():
             if self.canUndo:
                 self._display.clear()
@@ -309,6 +310,6 @@ class ResultButtons:
             else:
                 result.showAfter()
             return
-        # From a saved scene: the transform lies in the world, right above the moving volume's own transforms.
+        # From a saved scene: the transform has no parent and is directly above the moving volume's own transforms.
         above = chain(moving, ignoring=transform)
         (above[-1] if above else moving).SetAndObserveTransformNodeID(None if applied else transform.GetID())

@@ -1,13 +1,13 @@
-"""The verdict on the selected output transform and its figures; they travel with the transform in a saved scene."""
+"""The verdict on the selected output transform and its figures, which are saved with the transform."""
 
 import slicer
 import vtk
 from slicer.i18n import tr as _
 
+from GenRegLogic.mrml.nodes.parents import inScene
 from GenRegLogic.mrml.nodes.transforms import reportOf
 
 from .. import text as words
-from ..inputs.parameters import inScene
 from ..timing import Later
 from .selection import scanOf
 
@@ -15,7 +15,7 @@ __all__ = ["ResultPart"]
 
 
 class ResultPart:
-    """Shows what the report on the selected output transform says.
+    """Shows verdict and figures from the report of the selected output transform.
 
     Args:
         ui: The panel's widgets.
@@ -33,13 +33,13 @@ class ResultPart:
         self.update()
 
     def cleanup(self):
-        """Stop listening."""
+        """Remove the observers."""
         self._soon.stop()
         self._parameters = None
         self._listenTo(None)
 
     def update(self):
-        """Show the selected transform's verdict, or that there is none."""
+        """Show the verdict of the selected transform, or why there is none."""
         node = inScene(self._parameters.outputTransform) if self._parameters is not None else None
         isNew = node is not self._node
         self._listenTo(node)
@@ -70,20 +70,20 @@ class ResultPart:
             ui.figuresLabel.text = ""
 
     def show(self):
-        """Open the section, after a run."""
+        """Expand the section and update it, after a run."""
         self._ui.resultCollapsibleButton.collapsed = False
         self.update()
 
     @staticmethod
     def _stillHolds(node):
-        """Whether the report is about the transform as it is now."""
+        """Whether the transform is unchanged since its report was made."""
         from GenRegLogic.mrml.nodes.transforms import isAsReported
 
         return isAsReported(node)
 
     @staticmethod
     def _pairRows(node):
-        """Which volume was brought onto which, as far as they are still in the scene."""
+        """The row with the names of the two volumes, if both are still in the scene."""
         fixed, moving = scanOf(node, "fixed"), scanOf(node, "moving")
         if fixed is None or moving is None:
             return []

@@ -1,10 +1,9 @@
-"""The result that is selected in the panel: its transform, and the two scans that it was made of."""
+"""The result that is selected in the panel: its transform and its two scans."""
 
 import slicer
 
+from GenRegLogic.mrml.nodes.parents import inScene
 from GenRegLogic.mrml.nodes.transforms import reportOf
-
-from ..inputs.parameters import inScene
 
 __all__ = ["pairOrNone", "scanOf", "selectedResult"]
 
@@ -20,7 +19,7 @@ def selectedResult(parameters):
 
 
 def scanOf(transformNode, role):
-    """The "fixed" or the "moving" volume that a transform was made of, if it is still there; else None."""
+    """The "fixed" or "moving" volume of a transform, if it is still in the scene; else None."""
     if transformNode is None:
         return None
     kind = slicer.vtkMRMLTransformNode
@@ -29,7 +28,7 @@ def scanOf(transformNode, role):
 
 
 def pairOrNone(transformNode):
-    """The `Pair` of a transform, or None where it or one of its scans is missing."""
+    """The `Pair` of a transform; None if the transform or one of its scans is missing."""
     from GenRegLogic.errors import InputError
     from GenRegLogic.mrml.nodes.pair import pairOf
 

@@ -1,1 +1,1 @@
-"""Run, Cancel and Stop and keep: the buttons, the progress, and the runner of the worker process."""
+"""Run, Cancel and Stop and keep: the buttons, the progress, and the worker process."""

@@ -1,42 +1,43 @@
-"""Run, Cancel, Stop and keep; progress, the objective's curve and the log of a run."""
+"""Run, Cancel, and Stop and keep; progress, the objective plot and the log of a run."""
 
 import slicer
 from slicer.i18n import tr as _
 
 from GenRegLogic.errors import GenRegError
+from GenRegLogic.mrml.nodes.parents import inScene
 
 from .. import text as words
 from ..dependencies import ensureTorch
-from ..inputs.parameters import inputsOf, inScene, outputsOf, settingsOf
+from ..inputs.parameters import inputsOf, outputsOf, settingsOf
 from ..text import asGenRegError, errorsShown, showError
 from ..timing import Later, repeating
-from .progressview import CurvePart, LogPart
+from .progressview import LogPart, ObjectivePlotPart
 
 __all__ = ["RunControl"]
 
 SHOW_MS = 150
-"""Between two updates of what is shown of a run: often enough to look alive, seldom enough to cost nothing."""
+"""Time between two updates of the progress: short enough to appear continuous, long enough to cost little."""
 
 OVERLAY_OPACITY = 0.5
 
 
 class RunControl:
-    """Starts runs and shows how they go.
+    """Starts runs and shows their progress.
 
     Args:
         ui: The panel's widgets.
-        runner: Does the work.
-        inputs: `InputsPart`: what the Run button says while nothing runs.
-        buttons: `ResultButtons`: what can be done with the result.
-        result: `ResultPart`: shows the verdict.
-        devices: `DevicesList`: learns how long runs take.
-        needs: Returns when everything a run needs is installed, or raises (`dependencies.ensureTorch`).
+        runner: `Runner`.
+        inputs: `InputsPart`, which updates the Run button while nothing runs.
+        buttons: `ResultButtons`, which are given the result.
+        result: `ResultPart`, which shows the verdict.
+        devices: `DevicesList`, which stores how long runs take.
+        needs: Returns when all requirements of a run are installed, or raises (`dependencies.ensureTorch`).
     """
 
     def __init__(self, ui, runner, inputs, buttons, result, devices, needs=ensureTorch):
         self._ui, self._runner, self._needs = ui, runner, needs
         self._inputs, self._buttons, self._result, self._devices = inputs, buttons, result, devices
-        self._curve, self._log = CurvePart(ui), LogPart(ui)
+        self._plot, self._log = ObjectivePlotPart(ui), LogPart(ui)
         self._parameters = None
         self._latest = self._run = self._expected = None
         self._starting = self._running = self._stopping = self._closed = self._sceneClosed = False
@@ -58,22 +59,22 @@ class RunControl:
         """Use another parameter node, or None while the scene closes."""
         self._parameters = parameters
         if parameters is None:
-            self._curve.remove()
+            self._plot.remove()
             self._run = None
             self._starting = False
             self._sceneClosed = True
             self._showState()
 
     def cleanup(self):
-        """Stop the timer and take away the curve; the runner ends the run."""
+        """Stop the timers and remove the objective plot; the runner ends the run."""
         self._closed = True
         self._shower.stop()
         self._message.stop()
-        self._curve.remove()
+        self._plot.remove()
         self._parameters = self._run = None
 
     def onRun(self, _checked=False):
-        """Check, ask what has to be asked, and begin."""
+        """Check the requirements, ask the user if necessary, and start a registration."""
         if self.busy or self._parameters is None:
             return
         try:
@@ -85,15 +86,15 @@ class RunControl:
             options = self._options()
             shown = inputs if options["preview"] else None
             self._beginWhenFree("register", inputs, outputs, shown=shown, **options)
-        except Exception as error:  # whatever it is, the buttons come back and the user is told
+        except Exception as error:  # after any error the buttons are restored and the error is shown
             self._refuse(error)
 
     def repair(self, transform, what):
-        """Let the optimization go on where it is wrong (Refine here).
+        """Start a local repair (Refine here).
 
         Args:
-            transform: The result to be repaired.
-            what: "region", "fixedLandmarks" and "movingLandmarks": nodes or None.
+            transform: Transform node to be repaired.
+            what: {"region", "fixedLandmarks", "movingLandmarks"}: nodes or None.
         """
         if self.busy or self._parameters is None:
             return
@@ -106,24 +107,24 @@ class RunControl:
             self._refuse(error)
 
     def onCancel(self, _checked=False):
-        """Give the run up."""
+        """Cancel the run."""
         self._stop(_("Canceling …"), self._runner.cancel)
 
     def onKeep(self, _checked=False):
-        """End the run with the best so far."""
+        """Stop the run and keep the best alignment so far."""
         self._stop(_("Stopping, and keeping the best so far …"), self._runner.stopAndKeep)
 
     def onPreviewToggled(self, checked):
-        """Switch the preview of the present run."""
+        """Switch the preview of the present run on or off."""
         with errorsShown():
             self._runner.setPreview(bool(checked))
 
     def _agreeToHarden(self, inputs, outputs):
-        """Ask before hardening non-linear transforms above the volumes; False if the user would rather not."""
+        """Ask before hardening non-linear transforms above the volumes; False if the user declines."""
         from GenRegLogic.mrml.runs.inputs import nonLinearParents
 
         if inputs.fixed is None or inputs.moving is None:
-            return True  # the run itself says what is missing
+            return True  # the run itself reports what is missing
         nodes = nonLinearParents(inputs, outputs)
         if not nodes:
             return True
@@ -139,7 +140,7 @@ class RunControl:
         return agreed
 
     def _options(self):
-        """What registrations and repairs have in common."""
+        """The options that registrations and repairs have in common."""
         return {
             "preview": self._parameters.preview,
             "keepWarm": self._parameters.keepWarm,
@@ -153,7 +154,7 @@ class RunControl:
         self._runner.whenFree(lambda: self._begin(kind, arguments, options, shown))
 
     def _begin(self, kind, arguments, options, shown):
-        """Start a run; the two volumes of `shown` come into the views for the preview."""
+        """Start a run; the two volumes of `shown` are put into the views for the preview."""
         if not self._starting or self._closed:  # the scene was closed in between
             return
         self._starting, self._repairing = False, kind == "repair"
@@ -170,10 +171,10 @@ class RunControl:
         self._shower.start()
 
     def _reset(self):
-        """Empty what was shown of the last run, and leave the mode that the views are in."""
+        """Clear the progress of the last run, and leave the comparison mode of the views."""
         self._run = None
         self._expected = None if self._repairing else self._inputs.expectedSeconds()
-        self._curve.clear()
+        self._plot.clear()
         self._log.clear()
         self._latest, self._stopping, self._sceneClosed = None, False, False
         self._buttons.leave()
@@ -188,7 +189,7 @@ class RunControl:
             showLayers(slicer.mrmlScene, shown.fixed, shown.moving, OVERLAY_OPACITY)
 
     def _refuse(self, error):
-        """Nothing has begun: the buttons come back, and the user is told why."""
+        """Restore the buttons after a run that could not start, and show the error."""
         self._starting = False
         self._showOutcome(asGenRegError(error))
 
@@ -201,15 +202,15 @@ class RunControl:
                 how()
 
     def _onProgress(self, stage, fraction, secondsLeft, objective):
-        if self._sceneClosed:  # its scene was closed, and what still comes of it is not for the next one
+        if self._sceneClosed:  # progress of a run whose scene was closed does not belong to the next scene
             return
         self._latest = (stage, fraction, secondsLeft)
         if objective is not None:
-            self._curve.add(objective)
+            self._plot.add(objective)
 
     def _show(self):
-        """Bring what is shown of the run up to date; called a few times a second, not with every event."""
-        self._curve.show()
+        """Update the displayed progress; called by a timer, not for every event."""
+        self._plot.show()
         self._log.show()
         if self._latest is None or self._stopping:
             return
@@ -242,14 +243,14 @@ class RunControl:
         self._inputs.update()
 
     def _takeOver(self, result):
-        """Select and show what the run has made, and remember how long it took."""
+        """Select and show the result, and store how long the run took."""
         from GenRegLogic.mrml.views.layers import showLayers
 
         parameters, kept = self._parameters, []
         if parameters is not None:
             parameters.outputTransform = result.transformNode
             if self._repairing:
-                pass  # the views show what they showed
+                pass  # the views are not changed
             elif parameters.applyToMoving:
                 showLayers(slicer.mrmlScene, parameters.fixedVolume, parameters.movingVolume, OVERLAY_OPACITY)
             elif inScene(result.warpedNode) is not None:
@@ -262,7 +263,7 @@ class RunControl:
         self._result.show()
 
     def _showOutcome(self, outcome):
-        """How the run ended: in the line below the progress bar, and as a message if something went wrong."""
+        """Show how the run ended: in the line below the progress bar, and an error also as a message."""
         if isinstance(outcome, GenRegError):
             sentence = str(outcome)
         elif outcome.report.get("stopped_early"):
@@ -273,7 +274,7 @@ class RunControl:
         self._ui.progressLabel.text = sentence
         self._ui.progressLabel.visible = True
         if isinstance(outcome, GenRegError):
-            # Later: this may be called from within the worker's poll, and a message lets timers go on.
+            # Delayed: this may be called from within the worker's poll, and timers run while a message is open.
             self._error = outcome
             self._message.ask()
 
@@ -283,7 +284,7 @@ class RunControl:
             showError(error)
 
     def _showState(self):
-        """Show the buttons that make sense now."""
+        """Show and enable the widgets that apply to the present state."""
         ui, busy = self._ui, self.busy
         ui.runButton.visible = not busy
         ui.cancelButton.visible = busy
@@ -292,6 +293,6 @@ class RunControl:
         ui.keepButton.enabled = self._running and not self._stopping
         ui.progressBar.visible = busy
         ui.progressLabel.visible = busy or bool(ui.progressLabel.text)
-        ui.curveFrame.visible = not self._curve.empty
+        ui.objectivePlotFrame.visible = not self._plot.empty
         for section in (ui.inputsCollapsibleButton, ui.outputCollapsibleButton, ui.advancedCollapsibleButton):
             section.enabled = not busy

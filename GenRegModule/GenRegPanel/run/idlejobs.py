@@ -1,7 +1,6 @@
-"""Small jobs for the worker while nothing runs: which devices there are, how the contrasts of two volumes relate.
+"""Small jobs for the worker while nothing runs: listing the devices, comparing the contrasts of two volumes.
 
-They never hold up a run: a run ends them, and their failures go to the log, and unexpected ones
-to the status bar.
+They do not delay a run, which ends them. Their errors are logged; unexpected ones are shown in the status bar.
 """
 
 import logging
@@ -19,11 +18,11 @@ __all__ = ["IdleJobs"]
 POLL_MS = 50
 STATUS_MS = 5000
 END_S = 0.6
-"""An abandoned job ends within half a second; the worker sees to that."""
+"""Longest wait for an abandoned job; the worker ends it within half a second."""
 
 
 class _Listener:
-    """Receives one job's end."""
+    """The listener of one job, which only receives its end."""
 
     def __init__(self, ended):
         self.ended = ended
@@ -39,10 +38,10 @@ class _Listener:
 
 
 class IdleJobs:
-    """Does one small job after the other.
+    """Runs small jobs one after the other.
 
     Args:
-        runner: Whose worker does them, and whose runs come first.
+        runner: `Runner`, whose worker is used and whose runs have priority.
     """
 
     def __init__(self, runner):
@@ -54,28 +53,28 @@ class IdleJobs:
 
     @property
     def busy(self):
-        """Whether the worker is at an idle job."""
+        """Whether an idle job is running."""
         return self._present is not None
 
     def ask(self, name, job, prepare, onDone):
-        """Have a job done as soon as the worker is free.
+        """Request a job, which is run as soon as the worker is free.
 
         Args:
-            name: A later request of the same name takes the place of an earlier one that still waits.
+            name: A request replaces an earlier one of the same name that has not started.
             job: The worker's name of the job.
-            prepare: Returns (parameters, arrays) when the turn has come.
-            onDone: Receives the report; not called if the job fails or is abandoned.
+            prepare: Returns (parameters, arrays); called when the job starts.
+            onDone: Called with the report; not called if the job fails or is abandoned.
         """
         self._waiting[name] = (job, prepare, onDone)
         self._timer.start()
 
     def drop(self, name):
-        """Forget a request that still waits."""
+        """Remove a request that has not started."""
         self._waiting.pop(name, None)
 
     def abandon(self, then):
-        """Give up what is under way and what waits, and call `then` once the worker is free: at once, or within half a
-        second. Nothing blocks."""
+        """Abort the running job, remove all requests, and call `then` when the worker is free: immediately, or within
+        half a second without blocking."""
         self._waiting.clear()
         if not self.busy:
             then()
@@ -86,7 +85,7 @@ class IdleJobs:
         self._timer.start()
 
     def end(self):
-        """Give everything up and wait for it, half a second at most; for callers who cannot come back later."""
+        """Abort the running job, remove all requests, and wait until the worker is free, at most `END_S` seconds."""
         self._waiting.clear()
         if not self.busy:
             return
@@ -98,7 +97,7 @@ class IdleJobs:
                 worker.wait(0.02)
 
     def forget(self):
-        """Forget all jobs without telling their owners, as the worker is about to be closed."""
+        """Remove all jobs without calling their receivers, before the worker is closed."""
         self._timer.stop()
         self._waiting.clear()
         self._present = self._then = None
@@ -117,12 +116,12 @@ class IdleJobs:
             else:
                 self._timer.stop()
         except Exception as error:
-            # The worker may be in any state: the next job or run gets a new one.
+            # The worker may be in any state, so the next job or run gets a new one.
             self._failed(error)
             self._runner.dropWorker()
 
     def _failed(self, error):
-        """Whatever it is, the next job's turn comes; it is not worth a window that has to be clicked away."""
+        """Show an error in the status bar, not as a message to be closed, and continue with the next job."""
         self._present = None
         slicer.util.showStatusMessage(str(asGenRegError(error)), STATUS_MS)
 
@@ -141,7 +140,7 @@ class IdleJobs:
         onDone, self._present = self._present, None
         if isinstance(outcome, GenRegError):
             logging.info("GenReg: %s", outcome)
-        elif onDone is not None:  # None: forgotten in the meantime
+        elif onDone is not None:  # None: removed by `forget`
             try:
                 onDone(outcome["report"])
             except Exception as error:
@@ -149,4 +148,4 @@ class IdleJobs:
 
 
 def _discard(_report):
-    """The receiver of the report of a job that was abandoned."""
+    """The receiver of the report of an aborted job."""

@@ -1,20 +1,20 @@
-"""The objective's curve below the progress bar (Slicer's own plot, made when the first value comes), and the log."""
+"""The objective plot below the progress bar (Slicer's own plot view, created with the first value), and the log."""
 
 import slicer
 from slicer.i18n import tr as _
 
-from ..inputs.parameters import inScene
+from GenRegLogic.mrml.nodes.parents import inScene
 
-__all__ = ["CurvePart", "LogPart", "Shares"]
+__all__ = ["LogPart", "ObjectivePlotPart", "Shares"]
 
 VIEW_NAME = "GenRegObjective"
 
 
 class Shares:
-    """Makes one falling curve of the objectives of several levels, each of which has a scale of its own.
+    """Converts the objectives of several levels, each with its own scale, to one decreasing sequence.
 
-    The curve begins at 1, a level begins where the one before it ended, and the best so far is what counts, as it does
-    for the result.
+    The first value is 1, each level starts with the last value of the level before it, and the best value so far is
+    used, as it is for the result.
     """
 
     def __init__(self):
@@ -22,10 +22,10 @@ class Shares:
         self._start, self._factor, self._best = 0.0, 1.0, 1.0
 
     def next(self, level, objective):
-        """The curve's next value.
+        """The next value of the sequence.
 
         Args:
-            level: Number of the level; a new one begins a new scale.
+            level: Number of the level; a new level starts a new scale.
             objective: Positive, lower is better.
         """
         if level != self._level:
@@ -35,69 +35,69 @@ class Shares:
         return self._best
 
 
-class CurvePart:
-    """Plots the objective of a run.
+class ObjectivePlotPart:
+    """Shows the objective plot of a run.
 
-    The view is made late: a plot needs OpenGL, which a Slicer without a window may lack, and a panel that never runs
-    needs none.
+    The plot view is created with the first value, because it needs OpenGL, which may be missing in a Slicer without a
+    main window.
 
     Args:
         ui: The panel's widgets.
     """
 
     def __init__(self, ui):
-        self._frame, self._layout = ui.curveFrame, ui.curveFrame.layout()
-        self._curve = self._view = self._viewNode = self._ownerNode = None
+        self._frame, self._layout = ui.objectivePlotFrame, ui.objectivePlotFrame.layout()
+        self._plot = self._view = self._viewNode = self._ownerNode = None
         self._count, self._shares = 0, Shares()
 
     @property
     def empty(self):
-        """Whether there is nothing to show."""
+        """Whether there are no values."""
         return self._count == 0
 
     def add(self, objective):
-        """Note a value; it appears with the next `show`.
+        """Store a value; it is shown by the next `show`.
 
         Args:
             objective: {"level", "iteration", "objective"}.
         """
-        if self._curve is None or inScene(self._curve.plotChartNode) is None:
+        if self._plot is None or inScene(self._plot.plotChartNode) is None:
             self._make()
         self._count += 1
         share = self._shares.next(objective["level"], objective["objective"])
-        self._curve.add(objective["level"], objective["iteration"], share)
+        self._plot.add(objective["level"], objective["iteration"], share)
 
     def show(self):
-        """Bring the values noted since the last time into the plot."""
-        if self._curve is not None and self._count and inScene(self._curve.plotChartNode) is not None:
+        """Add the values stored since the last call to the plot."""
+        if self._plot is not None and self._count and inScene(self._plot.plotChartNode) is not None:
             self._frame.visible = True
-            self._curve.show()
+            self._plot.show()
 
     def clear(self):
-        """Begin again."""
+        """Remove all values, and hide the plot."""
         self._count, self._shares = 0, Shares()
         self._frame.visible = False
-        if self._curve is not None and inScene(self._curve.plotChartNode) is not None:
-            self._curve.clear()
+        if self._plot is not None and inScene(self._plot.plotChartNode) is not None:
+            self._plot.clear()
 
     def remove(self):
-        """Take the curve out of the scene, as the panel ends or the scene closes, which would leave the view's node."""
+        """Remove the plot's nodes, when the panel ends or the scene closes; closing would keep the view node."""
         self._count = 0
         self._frame.visible = False
         if self._view is not None:
             self._view.setMRMLPlotViewNode(None)
-        if self._curve is not None:
-            self._curve.remove()
+        if self._plot is not None:
+            self._plot.remove()
         for node in (self._viewNode, self._ownerNode):
             if inScene(node) is not None:
                 slicer.mrmlScene.RemoveNode(node)
-        self._curve = self._viewNode = self._ownerNode = None
+        self._plot = self._viewNode = self._ownerNode = None
 
     def _make(self):
-        from GenRegLogic.mrml.views.objectiveplot import ObjectiveCurve
+        from GenRegLogic.mrml.views.objectiveplot import ObjectivePlot
 
         scene = slicer.mrmlScene
-        self._curve = ObjectiveCurve(scene)
+        self._plot = ObjectivePlot(scene)
         if self._view is None:
             self._view = slicer.qMRMLPlotView()
             self._view.objectName = "plotWidget"
@@ -105,13 +105,13 @@ class CurvePart:
         self._view.setMRMLScene(scene)
         if inScene(self._viewNode) is None:
             self._viewNode = self._makeViewNode(scene)
-        self._viewNode.SetPlotChartNodeID(self._curve.plotChartNode.GetID())
+        self._viewNode.SetPlotChartNodeID(self._plot.plotChartNode.GetID())
         self._view.setMRMLPlotViewNode(self._viewNode)
 
     def _makeViewNode(self, scene):
-        """A view node that the layout leaves alone, as another node owns it."""
+        """A plot view node that the layout ignores, because it has an owner node."""
         owner = slicer.vtkMRMLScriptedModuleNode()
-        owner.SetName("GenReg curve owner")
+        owner.SetName("GenReg objective plot owner")
         owner.SetSaveWithScene(False)
         owner.SetHideFromEditors(True)
         self._ownerNode = scene.AddNode(owner)
@@ -124,7 +124,7 @@ class CurvePart:
 
 
 class LogPart:
-    """Collects a run's lines and shows them a few at a time.
+    """Collects the log lines of a run, and shows them in batches.
 
     Args:
         ui: The panel's widgets.
@@ -135,17 +135,17 @@ class LogPart:
         self._lines, self._shown = [], 0
 
     def add(self, line):
-        """Note a line; it appears with the next `show`."""
+        """Store a line; it is shown by the next `show`."""
         self._lines.append(line.rstrip())
 
     def show(self):
-        """Show the lines noted since the last time."""
+        """Show the lines stored since the last call."""
         if self._shown < len(self._lines):
             self._text.appendPlainText("\n".join(self._lines[self._shown :]))
             self._shown = len(self._lines)
 
     def clear(self):
-        """Begin again."""
+        """Remove all lines."""
         self._lines, self._shown = [], 0
         self._text.clear()
 

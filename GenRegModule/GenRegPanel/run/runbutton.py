@@ -1,7 +1,7 @@
-"""What the Run button says, and when it can be clicked.
+"""The text and the state of the Run button.
 
-Below Inputs is checked what the user chose (`GenRegLogic.mrml.runs.inputs.understand`); this is what follows from it
-for the button. While a run is under way the button is hidden (`RunControl`).
+They follow from the check of the inputs (`GenRegLogic.mrml.runs.inputs.understand`). During a run the button is hidden
+(`RunControl`).
 """
 
 from slicer.i18n import tr as _
@@ -10,15 +10,15 @@ __all__ = ["showRunButton"]
 
 
 def showRunButton(button, understanding, refused=False):
-    """Set the text of the Run button, and whether it can be clicked.
+    """Set the text of the Run button, and whether it is enabled.
 
     Args:
         button: The Run button.
         understanding: `GenRegLogic.mrml.runs.inputs.Understanding` of the inputs; None without a scene.
-        refused: The inputs cannot be used; the line below them says why.
+        refused: The inputs cannot be used; the line below them states the reason.
 
     Returns:
-        Whether a run can begin.
+        Whether a run can start.
     """
     ready = not refused and understanding is not None and understanding.ready
     if refused:

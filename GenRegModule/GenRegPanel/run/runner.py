@@ -1,7 +1,7 @@
-"""The worker process, one run at a time, and the timer that polls it: what the module's logic is made of.
+"""The worker process with one run at a time, and the timer that polls it; used by the module's logic.
 
-Everything happens on Slicer's own thread in small steps, so that the window stays live. A run itself notices when the
-scene is closed or one of its nodes removed; the end of the module leads through `cleanup`.
+Everything is done on Slicer's main thread in small steps, so that the window remains responsive. A run itself detects
+that the scene is closed or one of its nodes is removed; the end of the module calls `cleanup`.
 """
 
 import shutil
@@ -20,17 +20,17 @@ from .idlejobs import IdleJobs
 __all__ = ["Runner", "makeJob", "makeWorker", "pythonCommand"]
 
 POLL_MS, BUSY_POLL_MS = 30, 2
-"""Between two looks at the worker: while nothing waits, and while volumes are on their way."""
+"""Time between two polls of the worker: without waiting data, and while volumes are transferred."""
 
 WAIT_S = 0.05
-"""A blocking caller looks up this often, so that Ctrl+C gets through."""
+"""Longest wait in a blocking call, so that Ctrl+C is handled."""
 
 END_WAIT_S = 1.0
-"""How long the end of the module waits for a run to put the scene back; the worker itself is ended at once."""
+"""Longest wait for a run to restore the scene when the module ends; the worker itself is ended immediately."""
 
 
 def pythonCommand():
-    """The Python to run the worker with: Slicer's launcher where there is one, which knows the libraries' places."""
+    """The command of the worker's Python: Slicer's launcher if it exists, because it sets the library paths."""
     return [shutil.which("PythonSlicer") or sys.executable]
 
 
@@ -46,8 +46,8 @@ def makeJob(kind, *arguments, **keywords):
 
     Args:
         kind: "register", "repair", "maps" or "html".
-        arguments: Scene, worker, and what the kind takes.
-        keywords: What the kind takes.
+        arguments: Scene, worker, and further arguments of that kind of job.
+        keywords: Keyword arguments of that kind of job.
     """
     from GenRegLogic.mrml.runs.localrepair import RepairRun
     from GenRegLogic.mrml.runs.registration import RegistrationRun
@@ -61,9 +61,9 @@ class Runner:
     """One worker, one job at a time: a registration, a repair, maps or a report.
 
     Args:
-        jobFactory: Makes a job; called as `makeJob` is.
+        jobFactory: Makes a job, with the arguments of `makeJob`.
         workerFactory: Makes the worker.
-        clock: Seconds.
+        clock: Returns seconds.
 
     Attributes:
         idle: Small jobs for the same worker while nothing runs.
@@ -78,7 +78,7 @@ class Runner:
 
     @property
     def run(self):
-        """The present job, or None; a job is over once it is `finished`, and then tells its owner itself."""
+        """The present job, or None; a job that is `finished` has already called its `onEnded`."""
         return self._run if self._run is not None and not self._run.finished else None
 
     @property
@@ -99,21 +99,21 @@ class Runner:
         return self._worker
 
     def whenFree(self, then):
-        """Give up the idle jobs and call `then` once the worker is free: at once, or within half a second."""
+        """Abort the idle jobs and call `then` when the worker is free: immediately, or within half a second."""
         self.idle.abandon(then)
 
     def begin(self, kind, *arguments, onEnded=None, timed=True, **options):
-        """Begin a job and return it at once.
+        """Start a job and return it immediately.
 
         Args:
             kind: See `makeJob`.
-            arguments: What the kind takes: for "register" `RunInputs` and `RunOutputs`, else the transform's node.
-            onEnded: Receives the result or a `GenRegError`, once; the job itself calls it (`Job.ended`).
-            timed: A timer polls; False: the caller does.
-            options: What the kind takes: preview, keepWarm, onProgress, onPreview, onLog, ...
+            arguments: For "register" `RunInputs` and `RunOutputs`, else the transform node.
+            onEnded: Called once with the result or a `GenRegError`, by the job itself (`Job.ended`).
+            timed: Poll with a timer; False: the caller polls.
+            options: Options of that kind of job: preview, keepWarm, onProgress, onPreview, onLog, ...
 
         Raises:
-            InputError: Another job is under way, or a node cannot be used; the scene is untouched.
+            InputError: Another job is under way, or a node cannot be used; the scene is unchanged.
         """
         self.checkFree()
         self.idle.end()
@@ -130,10 +130,10 @@ class Runner:
         return run
 
     def wait(self, kind, *arguments, **options):
-        """Begin a job as `begin` does, wait for its end, and return the result; the window stands still meanwhile.
+        """Start a job as `begin` does, wait for its end, and return the result; the window is blocked meanwhile.
 
         Raises:
-            GenRegError: What it ended with.
+            GenRegError: The job failed or was canceled.
         """
         run = self.begin(kind, *arguments, timed=False, **options)
         try:
@@ -149,22 +149,22 @@ class Runner:
         return run.outcome
 
     def cancel(self):
-        """Give the present run up, if there is one; the scene becomes what it was."""
+        """Cancel the present run, if any; the scene is restored."""
         if self.run is not None:
             self.run.cancel()
 
     def stopAndKeep(self):
-        """End the present run, if there is one, with the best alignment so far."""
+        """Stop the present run, if any, and keep the best alignment so far."""
         if self.run is not None:
             self.run.stopAndKeep()
 
     def setPreview(self, on):
-        """Switch the preview of the present run, if there is one."""
+        """Switch the preview of the present run, if any."""
         if self.run is not None:
             self.run.setPreview(on)
 
     def cleanup(self):
-        """End everything: the run, the timer, the worker. Can be called twice; a later start makes a new worker."""
+        """End the run, the timer and the worker. It can be called repeatedly; a later job gets a new worker."""
         self._timer.stop()
         self.idle.forget()
         run = self.run
@@ -175,7 +175,7 @@ class Runner:
             run.ended(Cancelled(_("The registration was given up.")))  # unless it has ended by now
 
     def dropWorker(self):
-        """End the worker's process; what comes next starts a new one."""
+        """End the worker process; the next job starts a new one."""
         worker, self._worker = self._worker, None
         if worker is not None:
             worker.close()
@@ -187,7 +187,7 @@ class Runner:
             while not run.finished and self._clock() < deadline:
                 if not run.poll() and not run.finished:
                     self.worker.wait(WAIT_S)
-        except Exception as error:  # nobody is left to be told
+        except Exception as error:  # only logged: the panel is gone
             asGenRegError(error)
 
     def _tick(self):
@@ -198,7 +198,7 @@ class Runner:
             return
         try:
             more = run.poll()
-        except Exception as error:  # a fault must not come back with every tick of the timer
+        except Exception as error:  # a fault must not be repeated at every timeout
             error = asGenRegError(error)
             if self.run is run:
                 self._abandon(run, error)
@@ -211,7 +211,7 @@ class Runner:
         self._timer.stop()
         try:
             run.cancel()
-        except Exception as another:  # it is broken already
+        except Exception as another:  # only logged: the run has failed already
             asGenRegError(another)
         if self._worker is not None:
             self._worker.close()

@@ -1,1 +1,1 @@
-"""Tests that run in Slicer, and the scans they use."""
+"""Tests that run in Slicer, and the scans that they use."""

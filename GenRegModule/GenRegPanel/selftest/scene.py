@@ -1,6 +1,6 @@
 """Scans with a known deformation between them, made with NumPy, for the self-tests.
 
-The moving scan shows a made-up body; the fixed scan shows it at x where the moving one has it at `KnownDeformation(x)`.
+The moving scan shows a synthetic body; the fixed scan at x shows what the moving scan shows at `knownDeformation(x)`.
 Both are sampled from the same formula, so the truth is exact. Points are (n, 3), RAS mm, in the world.
 """
 
@@ -12,7 +12,7 @@ __all__ = ["addScan", "bodyPoints", "knownDeformation", "linearParent", "mapBelo
 
 FIXED_SIZE, MOVING_SIZE = (44, 40, 34), (38, 46, 36)
 
-BUMPS = (  # center, width, displacement: mm; its gradient stays under 0.6, so nothing folds
+BUMPS = (  # center, width, displacement: mm; the gradient is below 0.6, so there is no folding
     ((-20.0, 10.0, 5.0), 32.0, (7.0, -3.0, 4.0)),
     ((25.0, -15.0, -10.0), 28.0, (-4.0, 6.0, -5.0)),
     ((5.0, 25.0, 20.0), 26.0, (3.0, 4.0, 5.0)),
@@ -27,7 +27,7 @@ ORGANS = (  # center, radii: mm; brightness
     ((-14.0, -12.0, -26.0), (12.0, 14.0, 11.0), -60.0),
 )
 EDGE = 0.06
-"""Width of an organ's soft edge, in radii: about one voxel, so that the sampled formula has no steps."""
+"""Width of an organ's soft edge, in radii: about one voxel, so that sampling causes no steps."""
 
 
 def frame(angles, spacing, size, shift, flip=1.0):
@@ -49,7 +49,7 @@ MOVING_FRAME = frame((-10.0, 6.0, -9.0), (3.6, 3.0, 3.5), MOVING_SIZE, (-3.0, 2.
 
 
 def knownDeformation(points):
-    """Where the moving scan has what the fixed scan has at these points."""
+    """Points of the fixed scan to the corresponding points of the moving scan."""
     points = np.asarray(points, float)
     moved = points.copy()
     for center, width, displacement in BUMPS:
@@ -59,7 +59,7 @@ def knownDeformation(points):
 
 
 def brightness(points):
-    """What the moving scan shows at these points; 0 outside the body."""
+    """(n,) intensities of the moving scan at these points; 0 outside the body."""
     total = np.zeros(len(points))
     for center, radii, value in ORGANS:
         depth = 1.0 - np.linalg.norm((points - np.array(center)) / radii, axis=1)
@@ -70,7 +70,7 @@ def brightness(points):
 
 
 def bodyPoints(count=200, seed=0):
-    """Points well inside the body and both scans."""
+    """Random points well inside the body and both scans."""
     generator = np.random.default_rng(seed)
     points = generator.uniform(-1, 1, (20 * count, 3)) * 40.0
     return points[np.linalg.norm(points / 40.0, axis=1) < 1.0][:count]
@@ -80,9 +80,9 @@ def addScan(name, *, moving=False, parent=None):
     """Put one of the two scans into the scene.
 
     Args:
-        name: Of the node.
-        moving: The body as it is, rather than as the deformation makes it.
-        parent: A linear transform node to put the scan under. The scan lies in the world where it lies without it.
+        name: Name of the node.
+        moving: The moving scan instead of the fixed one.
+        parent: Linear transform node above the scan; the scan's position in the world is the same without it.
 
     Returns:
         vtkMRMLScalarVolumeNode.
@@ -114,14 +114,14 @@ def linearParent(name="Table position"):
 
 
 def mapToNode(points, node):
-    """Points of the world to where the node's own coordinates have them, through all transforms above it."""
+    """World points in the node's own coordinates, through all transforms above it."""
     transform = vtk.vtkGeneralTransform()
     slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(None, node.GetParentTransformNode(), transform)
     return np.array([transform.TransformPoint(point) for point in points])
 
 
 def mapBelow(points, node):
-    """Points that the scan had in the world where `addScan` put it, in the scan's own coordinates."""
+    """World points in the scan's own coordinates, with only the linear parent that `addScan` set."""
     parent = node.GetParentTransformNode()
     if parent is None or not parent.IsLinear():
         return np.asarray(points)

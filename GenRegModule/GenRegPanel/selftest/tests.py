@@ -1,7 +1,7 @@
-"""The module's self-tests: a known deformation between two made-up scans is found, and lands where it belongs.
+"""The module's self-tests: a known deformation between two synthetic scans is recovered and applied correctly.
 
 They run in Slicer (Reload and Test, or ctest), with or without a window, without a GPU and without a network, and on
-the project's test host. Those that compute are skipped, with the reason, where torch is missing and cannot be had.
+the project's test host. Those that compute are skipped, with the reason, if torch is missing and cannot be installed.
 """
 # ruff: noqa: PT009, PT027  (Slicer has unittest, not pytest)
 
@@ -19,17 +19,17 @@ __all__ = ["SelfTests"]
 
 ITERATIONS = 20
 MEAN_ERROR_MM, LARGEST_ERROR_MM = 1.2, 4.0
-"""At 200 points, by voxels of 3 to 4 mm; without registration the mean is 5.7 mm."""
+"""Limits at 200 points, with voxels of 3 to 4 mm; without registration the mean is 5.7 mm."""
 
 FLOAT_ERROR_MM = 1e-3
-"""What saving may change: fields are in single precision."""
+"""Largest change by saving, because fields are in single precision."""
 
 
 class SelfTests(ScriptedLoadableModuleTest):
     """See the module's docstring. Every test starts from an empty scene."""
 
     def newLogic(self):
-        """The logic to be tested; the module file says which."""
+        """The logic to be tested; defined in the module file."""
         raise NotImplementedError
 
     def setUp(self):
@@ -44,7 +44,7 @@ class SelfTests(ScriptedLoadableModuleTest):
         slicer.mrmlScene.Clear()
 
     def runTest(self, **options):
-        """All tests, for Slicer's Reload-and-Test button; a skipped one is noted, and the next one runs."""
+        """Run all tests, for Slicer's button Reload and Test; a skipped test is logged."""
         self.setUpClass()
         for name in (name for name in dir(self) if name.startswith("test_")):
             logging.info("GenReg self-test %s", name)
@@ -58,7 +58,7 @@ class SelfTests(ScriptedLoadableModuleTest):
         self.tearDownClass()
         self.delayDisplay("The self-tests of GenReg passed.")
 
-    # The result's place
+    # The position of the result
 
     def test_KnownDeformationIsFound(self):
         """Two oblique scans, one of them left-handed, no parents."""
@@ -70,7 +70,7 @@ class SelfTests(ScriptedLoadableModuleTest):
         self.assertEqual(result.report["jacobian"]["folds_pct"], 0)
 
     def test_KnownDeformationIsFoundUnderLinearParents(self):
-        """Both scans lie where their parents put them; the result belongs above the moving scan's."""
+        """The result is put above the linear parent of the moving scan."""
         fixed, moving = self._scans(parents=True)
         parent = moving.GetParentTransformNode()
         result = self._process(fixed, moving)
@@ -79,7 +79,7 @@ class SelfTests(ScriptedLoadableModuleTest):
         self.assertEqual(parent.GetTransformNodeID(), result.transformNode.GetID())
 
     def test_WarpedVolumeLandsOnTheFixedGrid(self):
-        """And looks more like the fixed scan than the moving one did."""
+        """The warped volume has the fixed grid and correlates with the fixed scan."""
         import numpy as np
 
         fixed, moving = self._scans(parents=True)
@@ -92,8 +92,8 @@ class SelfTests(ScriptedLoadableModuleTest):
         self.assertGreater(np.corrcoef(warped.ravel(), target.ravel())[0, 1], 0.98)
         self._assertSamePlace(result.warpedNode, fixed)
 
-    def test_InverseTransformLeadsBack(self):
-        """Map points from fixed to moving and back: they return to where they were."""
+    def test_InverseTransformInvertsTheMapping(self):
+        """Points that are mapped from fixed to moving and by the inverse return to their positions."""
         import numpy as np
 
         from .scene import bodyPoints
@@ -107,7 +107,7 @@ class SelfTests(ScriptedLoadableModuleTest):
     # Saving
 
     def test_TransformSurvivesFiles(self):
-        """The same mapping after saving and loading, in every format that holds a displacement field."""
+        """The mapping is the same after saving and loading, in every file format of displacement fields."""
         import numpy as np
 
         from .scene import bodyPoints
@@ -122,7 +122,7 @@ class SelfTests(ScriptedLoadableModuleTest):
                 self.assertLess(difference, FLOAT_ERROR_MM, f"after saving as {ending}")
 
     def test_SceneSurvivesSaving(self):
-        """Nodes, parents, mapping and provenance after saving the scene as .mrb and opening it again."""
+        """Nodes, parents, mapping and provenance are the same after saving the scene as .mrb and loading it."""
         import numpy as np
 
         from .scene import bodyPoints, mapToNode
@@ -144,10 +144,10 @@ class SelfTests(ScriptedLoadableModuleTest):
         self.assertLessEqual(attributes.items(), {n: transform.GetAttribute(n) for n in attributes}.items())
         self.assertTrue(any(n.startswith("GenReg.") for n in attributes))
 
-    # Taking it back
+    # Undo and Cancel
 
-    def test_UndoBringsTheSceneBack(self):
-        """Nodes and parents as before the run."""
+    def test_UndoRestoresTheScene(self):
+        """Nodes and parents are the same as before the run."""
         fixed, moving = self._scans(parents=True)
         before = self._nodes()
         parents = moving.GetTransformNodeID(), moving.GetParentTransformNode().GetTransformNodeID()
@@ -157,8 +157,8 @@ class SelfTests(ScriptedLoadableModuleTest):
         self.assertEqual((moving.GetTransformNodeID(), moving.GetParentTransformNode().GetTransformNodeID()), parents)
         self.assertEqual(self._nodes(), before)
 
-    def test_CancelLeavesTheSceneAsItWas(self):
-        """Whatever had been shown of the alignment is gone again."""
+    def test_CancelLeavesTheSceneUnchanged(self):
+        """A canceled run leaves no preview or other node."""
         from GenRegLogic.errors import Cancelled
 
         self._requireTorch()
@@ -173,10 +173,10 @@ class SelfTests(ScriptedLoadableModuleTest):
         self.assertEqual(self._nodes(), before)
         self.assertIsNone(moving.GetTransformNodeID())
 
-    # What cannot be registered
+    # Invalid input
 
     def test_BadInputIsRefusedWithOneSentence(self):
-        """The same volume twice, no volume, a label map: the scene stays as it was."""
+        """The same volume twice, no volume, and a label map are refused; the scene is unchanged."""
         from GenRegLogic.errors import InputError
 
         fixed, moving = self._scans()
@@ -210,7 +210,7 @@ class SelfTests(ScriptedLoadableModuleTest):
         return self._newLogic().process(fixed, moving, iterations=ITERATIONS, device="cpu", **options)
 
     def _requireTorch(self):
-        """Slicer's testing mode answers the question whether to install torch with yes."""
+        """Skip the test without torch; Slicer's testing mode agrees to its installation."""
         from GenRegLogic.errors import GenRegError
 
         from ..dependencies import ensureTorch
@@ -222,7 +222,7 @@ class SelfTests(ScriptedLoadableModuleTest):
 
     @staticmethod
     def _pollUntil(run, done, polls=2000):
-        """Poll a run until something has happened, for at most a minute."""
+        """Poll a run until a condition is true, for at most a minute."""
         import time
 
         for _ in range(polls):
@@ -233,13 +233,13 @@ class SelfTests(ScriptedLoadableModuleTest):
 
     @staticmethod
     def _nodes():
-        """The scene's own nodes: neither views and other singletons nor what is never saved."""
+        """IDs of the scene's nodes, without singletons and nodes that are not saved."""
         nodes = slicer.util.getNodesByClass("vtkMRMLStorableNode") + slicer.util.getNodesByClass("vtkMRMLTransformNode")
         return sorted({node.GetID() for node in nodes if node.GetSaveWithScene() and not node.GetSingletonTag()})
 
     @staticmethod
     def _mapped(node, points):
-        """What the transform node makes of points, in the direction of resampling: fixed to moving."""
+        """Points mapped by the transform node, fixed to moving."""
         import numpy as np
 
         transform = node.GetTransformFromParent()
@@ -262,7 +262,7 @@ class SelfTests(ScriptedLoadableModuleTest):
         return loaded
 
     def _assertFound(self, moving):
-        """The moving scan's own coordinates of points of the fixed scan are those that the formula gives."""
+        """Check that points of the fixed scan are mapped to the moving scan's coordinates as by the formula."""
         import numpy as np
 
         from .scene import bodyPoints, knownDeformation, mapBelow, mapToNode
@@ -274,7 +274,7 @@ class SelfTests(ScriptedLoadableModuleTest):
         self.assertLess(errors.max(), LARGEST_ERROR_MM)
 
     def _assertSamePlace(self, node, other):
-        """Two volumes' corners fall on the same points of the world."""
+        """Check that the corners of two volumes have the same world coordinates."""
         import numpy as np
         import vtk
 

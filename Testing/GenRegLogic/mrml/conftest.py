@@ -1,4 +1,4 @@
-"""A genuine MRML scene for each test, and a stand-in for the worker process that answers with a known field."""
+"""A real MRML scene for each test, and a stand-in for the worker process that answers with a known field."""
 
 from __future__ import annotations
 
@@ -106,20 +106,20 @@ def field(geometry: Geometry, displacement=waves) -> np.ndarray:
 
 
 class FakeWorker:
-    """Answers a registration with `waves` at once, or when told; has the methods of the worker's client."""
+    """Answers a registration with `waves` at the first poll, or when told to; replaces the worker's client."""
 
     def __init__(self, answers: bool = True) -> None:
-        self.answers, self.words, self.listener, self.jobs, self.previews = answers, [], None, [], []
+        self.answers, self.commands, self.listener, self.jobs, self.previews = answers, [], None, [], []
 
     def submit(self, job, parameters, arrays, listener) -> None:
         self.jobs.append((job, parameters, arrays))
         self.listener = listener
 
-    def answer(self, word) -> None:
+    def answer(self, command) -> None:
         from GenRegLogic.errors import Cancelled
 
-        self.words.append(word)
-        if word == "abort":
+        self.commands.append(command)
+        if command == "abort":
             self.end(Cancelled("The registration was given up; nothing was changed."))
 
     def preview(self, wanted) -> None:
@@ -173,12 +173,12 @@ def worker():
 
 @pytest.fixture
 def waiting():
-    """A worker that goes on until it is told to stop."""
+    """A worker that does not answer until it is told to."""
     return FakeWorker(answers=False)
 
 
 FIXED, MOVING = GEOMETRIES["oblique"], GEOMETRIES["anisotropic"]
-"""Of the scans of `transform`."""
+"""Geometries of the scans of `transform`."""
 
 
 @pytest.fixture
@@ -220,20 +220,20 @@ def transform(scene, scans):
 
 
 def stateOf(scene) -> tuple:
-    """All that a mode may have changed."""
+    """Everything that a mode may change: layers, slices, layout, crosshair and nodes."""
     from GenRegLogic.mrml.views.layers import ViewsState
 
     views = ViewsState(scene)
     slices = {
         key: ([m.GetElement(r, c) for r in range(4) for c in range(4)], *rest)
-        for key, (m, *rest) in views._slices.items()
+        for key, (m, *rest) in views.slices.items()
     }
     nodes = sorted(
         scene.GetNthNode(n).GetID()
         for n in range(scene.GetNumberOfNodes())
         if not scene.GetNthNode(n).GetAttribute("GenReg.Colors")
     )
-    return views._layers, slices, views._layout, views._crosshair, nodes
+    return views.layers, slices, views.layout, views.crosshair, nodes
 
 
 class MapsWorker:
@@ -273,7 +273,7 @@ class MapsWorker:
 
 
 def makeMaps(scene, transform, **options):
-    """Have the maps of a transform made: (`MapNodes`, worker, {name: node})."""
+    """Compute the maps of a transform: (`MapNodes`, worker, {name: node})."""
     from GenRegLogic.mrml.runs.transformjobs import MapsRun
     from GenRegLogic.mrml.views.maps import MapNodes
 

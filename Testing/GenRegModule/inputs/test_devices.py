@@ -1,4 +1,4 @@
-"""Devices by their names, and what is remembered of their speed."""
+"""The list of devices, and their stored speeds."""
 
 import pytest
 
@@ -22,11 +22,11 @@ def offered(panel):
 
 
 class TestTheList:
-    def test_at_first_it_is_automatic_or_the_cpu(self, panel):
+    def test_at_first_automatic_and_the_cpu_are_offered(self, panel):
         assert offered(panel) == [("Automatic", "auto"), ("CPU", "cpu")]
 
-    def test_every_gpu_is_offered_by_its_name(self, panel, devices):
-        devices._onFound(FOUND)
+    def test_every_gpu_is_offered_with_its_name(self, panel, devices):
+        devices.found(FOUND)
         assert offered(panel) == [
             ("Automatic", "auto"),
             ("First card", "cuda:0"),
@@ -34,21 +34,21 @@ class TestTheList:
             ("CPU", "cpu"),
         ]
 
-    def test_a_choice_is_kept_in_the_scene(self, panel, devices):
-        devices._onFound(FOUND)
+    def test_a_selected_device_is_stored_in_the_parameters(self, panel, devices):
+        devices.found(FOUND)
         panel.ui.deviceComboBox.setCurrentIndex(2)
         assert panel.parameters.device == "cuda:1"
 
-    def test_a_choice_outlives_the_arrival_of_names(self, panel, devices):
+    def test_a_selected_device_stays_selected_when_names_arrive(self, panel, devices):
         panel.parameters.device = "cuda:1"
         panel.settle()
         assert panel.ui.deviceComboBox.currentText == "cuda:1"
-        devices._onFound(FOUND)
+        devices.found(FOUND)
         assert panel.ui.deviceComboBox.currentText == "Second card"
         assert panel.parameters.device == "cuda:1"
 
-    def test_a_device_of_another_machine_is_said_to_be_missing(self, panel, devices):
-        devices._onFound(FOUND)
+    def test_a_device_of_another_machine_is_shown_as_not_found(self, panel, devices):
+        devices.found(FOUND)
         panel.parameters.device = "cuda:7"
         panel.settle()
         assert panel.ui.deviceComboBox.currentText == "cuda:7 (not found here)"
@@ -63,15 +63,15 @@ class TestTheList:
 
 
 class TestTheDeviceChosen:
-    def test_automatic_is_the_cpu_as_long_as_nothing_else_is_known(self, devices):
+    def test_automatic_is_the_cpu_while_no_device_is_known(self, devices):
         assert (devices.chosen().id, devices.chosen().memory) == ("cpu", None)
 
-    def test_automatic_is_the_first_gpu_as_the_engine_has_it(self, devices):
-        devices._onFound(FOUND)
+    def test_automatic_is_the_first_cuda_device(self, devices):
+        devices.found(FOUND)
         assert (devices.chosen().id, devices.chosen().memory) == ("cuda:0", 24_000_000_000)
 
-    def test_an_apple_gpu_is_only_used_when_asked_for(self, devices, panel):
-        devices._onFound(
+    def test_an_apple_gpu_is_used_only_when_selected(self, devices, panel):
+        devices.found(
             {
                 "devices": [
                     {"id": "cpu", "name": "CPU", "memory_bytes": 1},
@@ -85,25 +85,25 @@ class TestTheDeviceChosen:
 
 
 class TestSpeed:
-    def test_a_cpu_is_as_fast_as_the_estimate_until_it_has_run(self, devices):
+    def test_the_speed_of_a_cpu_without_a_run_is_one(self, devices):
         assert devices.speed(devices.chosen()) == 1.0
 
-    def test_nothing_is_known_of_a_gpu_until_it_has_run(self, devices):
-        devices._onFound(FOUND)
+    def test_the_speed_of_a_gpu_without_a_run_is_unknown(self, devices):
+        devices.found(FOUND)
         assert devices.speed(devices.chosen()) is None
 
-    def test_the_first_run_tells(self, devices):
+    def test_the_first_run_sets_the_speed(self, devices):
         devices.learn(30.0, 10.0)
         assert devices.speed(devices.chosen()) == pytest.approx(3.0)
 
-    def test_later_runs_correct_it(self, devices):
+    def test_later_runs_are_averaged_with_the_stored_speed(self, devices):
         devices.learn(30.0, 10.0)
         devices.learn(10.0, 10.0)
         assert devices.speed(devices.chosen()) == pytest.approx(2.0)
 
-    def test_each_device_has_its_own(self, devices, panel):
+    def test_each_device_has_its_own_speed(self, devices, panel):
         devices.learn(30.0, 10.0)
-        devices._onFound(FOUND)
+        devices.found(FOUND)
         devices.learn(1.0, 10.0)
         assert devices.speed(devices.chosen()) == pytest.approx(0.1)
         panel.parameters.device = "cpu"
@@ -114,6 +114,6 @@ class TestSpeed:
         assert devices.speed(devices.chosen()) == 1.0
 
     @pytest.mark.parametrize(("measured", "estimated"), [(0.0, 5.0), (5.0, 0.0)])
-    def test_times_that_say_nothing_are_not_learned(self, devices, panel, measured, estimated):
+    def test_times_of_zero_are_ignored(self, devices, panel, measured, estimated):
         devices.learn(measured, estimated)
         assert panel.settings == {}

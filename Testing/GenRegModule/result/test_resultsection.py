@@ -26,22 +26,22 @@ class TestTheSelectedTransform:
         assert "1.050 before, 1.210 after" in ui.figuresLabel.text
         assert "8.1 mm before, 1.3 mm after" in ui.figuresLabel.text
 
-    def test_warnings_are_told(self, ready, scene):
+    def test_warnings_are_shown(self, ready, scene):
         result = makeResult(scene, ready.fixed, ready.moving, report=REPORT | {"warnings": ["The scan is cut off."]})
         ready.ui.transformSelector.setCurrentNode(result.transformNode)
         ready.settle()
         assert "The scan is cut off." in ready.ui.figuresLabel.text
 
-    def test_without_a_transform_nothing_is_registered_yet(self, ready):
+    def test_without_a_transform_the_section_says_that_nothing_is_registered(self, ready):
         assert ready.ui.verdictLabel.text == "Nothing registered yet."
         assert not ready.ui.figuresLabel.visible
 
-    def test_a_transform_without_a_result_says_so(self, ready, scene):
+    def test_a_transform_without_a_report_has_no_result(self, ready, scene):
         ready.ui.transformSelector.setCurrentNode(scene.AddNewNodeByClass("vtkMRMLTransformNode"))
         ready.settle()
         assert "no result yet" in ready.ui.verdictLabel.text
 
-    def test_a_new_report_on_the_same_transform_is_noticed(self, withResult):
+    def test_a_new_report_of_the_same_transform_is_shown(self, withResult):
         node = withResult.result.transformNode
         node.SetAttribute("GenReg.Report", json.dumps(REPORT | {"verdict": {"status": "failed", "reasons": []}}))
         node.Modified()
@@ -49,7 +49,7 @@ class TestTheSelectedTransform:
         assert "Do not use" in withResult.ui.verdictLabel.text
 
     @pytest.mark.parametrize("text", ["{", "[1]", '{"similarity": 3}', '{"verdict": 3}'])
-    def test_an_invalid_report_breaks_nothing(self, ready, scene, text):
+    def test_an_invalid_report_is_described_without_an_error(self, ready, scene, text):
         node = scene.AddNewNodeByClass("vtkMRMLTransformNode")
         node.SetAttribute("GenReg.Report", text)
         ready.ui.transformSelector.setCurrentNode(node)
@@ -57,7 +57,7 @@ class TestTheSelectedTransform:
         assert ready.texts() == []
         assert "no result" in ready.ui.verdictLabel.text or "cannot be read" in ready.ui.verdictLabel.text
 
-    def test_the_verdict_of_a_transform_that_was_changed_since_is_not_shown(self, withResult):
+    def test_the_verdict_of_a_changed_transform_is_not_shown(self, withResult):
         from GenRegLogic.mrml.nodes.transforms import fieldOfNode, setField, setProvenance
 
         node = withResult.result.transformNode
@@ -71,13 +71,13 @@ class TestTheSelectedTransform:
         assert "no longer holds" in withResult.ui.verdictLabel.text
         assert withResult.ui.figuresLabel.text == ""
 
-    def test_volumes_that_are_gone_are_left_out(self, withResult, scene):
+    def test_removed_volumes_are_not_named(self, withResult, scene):
         scene.RemoveNode(withResult.moving)
         withResult.panel.update()
         assert "onto" not in withResult.ui.figuresLabel.text
         assert "Folded voxels" in withResult.ui.figuresLabel.text
 
-    def test_a_transform_that_is_removed_takes_its_verdict_along(self, withResult, scene):
+    def test_the_verdict_is_removed_with_its_transform(self, withResult, scene):
         scene.RemoveNode(withResult.result.transformNode)
         withResult.settle()
         assert withResult.ui.verdictLabel.text == "Nothing registered yet."

@@ -1,4 +1,4 @@
-"""Run, Cancel, Stop and keep, and what is shown of a run."""
+"""Run, Cancel, Stop and keep, and the display of a run."""
 
 import pytest
 
@@ -12,7 +12,7 @@ def value(number):
 
 
 class TestRun:
-    def test_the_choices_reach_the_run(self, ready):
+    def test_the_parameters_are_passed_to_the_run(self, ready):
         ready.ui.iterationsSlider.value = 7
         ready.ui.keepWarmCheckBox.checked = True
         ready.press("runButton")
@@ -22,22 +22,22 @@ class TestRun:
         assert ready.run.keepWarm
         assert ready.run.preview
 
-    def test_cancel_and_keep_take_the_place_of_run(self, running):
+    def test_during_a_run_cancel_and_keep_replace_run(self, running):
         ui = running.ui
         assert not ui.runButton.visible
         assert ui.cancelButton.visible
         assert ui.keepButton.visible
         assert ui.progressBar.visible
 
-    def test_before_a_run_there_is_only_run(self, ready):
+    def test_before_a_run_only_run_is_visible(self, ready):
         ui = ready.ui
         assert ui.runButton.visible
         assert not ui.cancelButton.visible
         assert not ui.keepButton.visible
         assert not ui.progressBar.visible
-        assert not ui.curveFrame.visible
+        assert not ui.objectivePlotFrame.visible
 
-    def test_the_choices_cannot_be_changed_during_a_run(self, running):
+    def test_the_inputs_are_disabled_during_a_run(self, running):
         assert not running.ui.fixedSelector.enabled
         assert not running.ui.transformSelector.enabled
         assert not running.ui.deviceComboBox.enabled
@@ -47,7 +47,7 @@ class TestRun:
         running.panel.runControl.onRun()
         assert len(running.fakes.runs) == 1
 
-    def test_a_refusal_is_one_sentence_and_leaves_the_panel_ready(self, ready):
+    def test_a_refused_run_shows_one_sentence_and_leaves_the_panel_ready(self, ready):
         from GenRegLogic.errors import InputError
 
         ready.fakes.refuse(InputError("The output is above the fixed volume; select another one."))
@@ -59,7 +59,7 @@ class TestRun:
     @pytest.mark.parametrize(
         "error", [MemoryError(), RuntimeError("ITK ERROR: Image(0x1): Failed to allocate memory for image.")]
     )
-    def test_an_unexpected_error_at_the_start_is_one_sentence_and_run_comes_back(self, ready, error):
+    def test_an_unexpected_error_at_the_start_shows_one_sentence_and_run_is_possible_again(self, ready, error):
         ready.fakes.refuse(error)
         ready.press("runButton")
         assert len(ready.texts()) == 1
@@ -68,7 +68,7 @@ class TestRun:
         ready.press("runButton")
         assert ready.ui.cancelButton.enabled
 
-    def test_an_unexpected_error_before_the_start_is_one_sentence(self, ready):
+    def test_an_unexpected_error_before_the_start_shows_one_sentence(self, ready):
         def lack():
             raise OSError("torch: cannot open shared object file")
 
@@ -78,7 +78,7 @@ class TestRun:
         assert ready.ui.runButton.visible
         assert ready.fakes.runs == []
 
-    def test_an_error_after_an_idle_job_was_given_up_is_one_sentence(self, ready):
+    def test_an_error_after_aborting_an_idle_job_shows_one_sentence(self, ready):
         ready.settle(5, until=lambda: ready.fakes.worker.submitted)
         ready.fakes.refuse(MemoryError())
         ready.press("runButton")
@@ -86,14 +86,14 @@ class TestRun:
         assert len(ready.texts()) == 1
         assert ready.ui.runButton.visible
 
-    def test_what_is_under_way_in_the_worker_is_given_up_first(self, ready):
+    def test_an_idle_job_is_aborted_before_the_run(self, ready):
         ready.settle(5, until=lambda: ready.fakes.worker.submitted)
         ready.press("runButton")
         ready.settle(5, until=lambda: ready.fakes.runs)
         assert ready.fakes.worker.answers == ["abort"]
         assert not ready.fakes.worker.busy
 
-    def test_a_run_that_a_script_has_begun_is_reported(self, ready):
+    def test_a_run_of_a_script_is_reported(self, ready):
         ready.fakes.runner.begin("register", object(), object())
         ready.press("runButton")
         assert len(ready.fakes.runs) == 1
@@ -116,13 +116,13 @@ class TestNonLinearParents:
         assert bent.host.messages[0].kind == "question"
         assert bent.run.inputs.nonLinearParents == "harden"
 
-    def test_no_starts_nothing(self, bent):
+    def test_the_answer_no_starts_nothing(self, bent):
         bent.host.answers.append("No")
         bent.press("runButton")
         assert bent.fakes.runs == []
         assert bent.ui.runButton.visible
 
-    def test_without_them_there_is_no_question(self, running):
+    def test_without_non_linear_parents_there_is_no_question(self, running):
         assert running.host.messages == []
 
 
@@ -133,62 +133,63 @@ class TestProgress:
         assert running.ui.progressBar.value == 42
         assert running.ui.progressLabel.text == "Refining on this pair, about 12 s left"
 
-    def test_without_a_time_only_the_stage_is_told(self, running):
+    def test_without_a_time_only_the_stage_is_shown(self, running):
         progress(running, "prepare", 0.01, None)
         running.settle(2, until=lambda: "Reading" in running.ui.progressLabel.text)
         assert running.ui.progressLabel.text == "Reading the scans"
 
     def test_a_thousand_events_do_not_update_the_window_each_time(self, running, monkeypatch, part):
         shown = []
-        monkeypatch.setattr(part("run.progressview").CurvePart, "show", lambda self: shown.append(True))
+        monkeypatch.setattr(part("run.progressview").ObjectivePlotPart, "show", lambda self: shown.append(True))
         for number in range(1000):
             progress(running, objective=value(number))
         assert len(shown) == 0
         running.settle(2, until=lambda: shown)
-        assert len(shown) < 10
+        assert 0 < len(shown) < 10
 
-    def test_the_curve_appears_with_its_first_value(self, running):
+    def test_the_objective_plot_appears_with_its_first_value(self, running):
+        import slicer
+
         for number in range(5):
             progress(running, objective=value(number))
-        running.settle(2, until=lambda: running.ui.curveFrame.visible)
-        view = running.panel.runControl._curve._view
-        assert view.objectName == "plotWidget"
+        running.settle(2, until=lambda: running.ui.objectivePlotFrame.visible)
+        view = slicer.util.findChild(running.ui.objectivePlotFrame, "plotWidget")
         assert [len(points) for _, points in view.curves()] == [5]
 
-    def test_a_level_of_another_scale_goes_on_where_the_last_one_ended(self, part):
+    def test_a_level_starts_with_the_last_value_of_the_level_before(self, part):
         shares = part("run.progressview").Shares()
         told = [(0, 0.4), (0, 0.2), (1, 6.0), (1, 3.0)]
         assert [shares.next(*one) for one in told] == pytest.approx([1.0, 0.5, 0.5, 0.25])
 
-    def test_the_best_so_far_counts(self, part):
+    def test_the_best_value_so_far_is_used(self, part):
         shares = part("run.progressview").Shares()
         assert [shares.next(0, value) for value in (2.0, 3.0, 1.0, 4.0)] == [1.0, 1.0, 0.5, 0.5]
 
-    def test_an_objective_of_zero_breaks_nothing(self, part):
+    def test_an_objective_of_zero_is_accepted(self, part):
         shares = part("run.progressview").Shares()
         assert [shares.next(0, value) for value in (0.0, 0.0)] == [1.0, 1.0]
 
-    def test_the_curve_begins_again_with_the_next_run(self, running):
+    def test_the_objective_plot_is_cleared_for_the_next_run(self, running):
         progress(running, objective=value(0))
-        running.settle(2, until=lambda: running.ui.curveFrame.visible)
+        running.settle(2, until=lambda: running.ui.objectivePlotFrame.visible)
         running.run.succeed()
         running.settle()
-        assert running.ui.curveFrame.visible
+        assert running.ui.objectivePlotFrame.visible
         running.press("runButton")
-        assert not running.ui.curveFrame.visible
+        assert not running.ui.objectivePlotFrame.visible
 
-    def test_the_curve_is_not_saved_with_the_scene(self, running, scene):
+    def test_the_objective_plot_is_not_saved_with_the_scene(self, running, scene):
         progress(running, objective=value(0))
-        running.settle(2, until=lambda: running.ui.curveFrame.visible)
+        running.settle(2, until=lambda: running.ui.objectivePlotFrame.visible)
         kinds = ("vtkMRMLPlotViewNode", "vtkMRMLPlotChartNode", "vtkMRMLPlotSeriesNode", "vtkMRMLTableNode")
         nodes = [scene.GetNthNodeByClass(n, kind) for kind in kinds for n in range(scene.GetNumberOfNodesByClass(kind))]
         mine = [node for node in nodes if "GenReg" in node.GetName() or node.GetName() == "objective"]
         assert len(mine) == 4
         assert not any(node.GetSaveWithScene() for node in mine)
 
-    def test_closing_the_scene_leaves_no_view_of_the_curve(self, running, scene):
+    def test_closing_the_scene_removes_the_view_of_the_objective_plot(self, running, scene):
         progress(running, objective=value(0))
-        running.settle(2, until=lambda: running.ui.curveFrame.visible)
+        running.settle(2, until=lambda: running.ui.objectivePlotFrame.visible)
         scene.Clear(False)
         assert scene.GetSingletonNode("GenRegObjective", "vtkMRMLPlotViewNode") is None
         progress(running, objective=value(1))
@@ -197,12 +198,12 @@ class TestProgress:
 
 
 class TestLog:
-    def test_lines_appear(self, running):
+    def test_log_lines_are_shown(self, running):
         running.run.log("Level 1 of 4")
         running.settle(2, until=lambda: "Level 1" in running.ui.logText.plainText)
         assert "Level 1 of 4" in running.ui.logText.plainText
 
-    def test_it_is_kept_in_the_scene_only_if_wanted(self, running, scene):
+    def test_the_log_is_stored_only_if_selected(self, running, scene):
         running.run.log("a line")
         running.run.succeed()
         assert scene.GetNumberOfNodesByClass("vtkMRMLTextNode") == 0
@@ -213,7 +214,7 @@ class TestLog:
         running.run.succeed()
         assert scene.GetFirstNodeByName("GenReg transform log").GetText() == "another line"
 
-    def test_undo_takes_a_kept_log_away(self, ready, scene):
+    def test_undo_removes_a_stored_log(self, ready, scene):
         ready.ui.keepLogCheckBox.checked = True
         ready.press("runButton")
         ready.run.log("a line")
@@ -225,18 +226,18 @@ class TestLog:
 
 
 class TestPreview:
-    def test_it_is_switched_during_a_run(self, running):
+    def test_the_preview_can_be_switched_during_a_run(self, running):
         running.ui.previewCheckBox.click()
         assert running.run.calls == [("preview", False)]
         assert running.parameters.preview is False
 
-    def test_the_views_show_both_volumes_while_it_runs(self, ready, scene):
+    def test_with_preview_the_views_show_both_volumes(self, ready, scene):
         composite = scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
         ready.press("runButton")
         assert composite.GetBackgroundVolumeID() == ready.fixed.GetID()
         assert composite.GetForegroundVolumeID() == ready.moving.GetID()
 
-    def test_without_preview_the_views_stay_as_they_are(self, ready, scene):
+    def test_without_preview_the_views_are_not_changed(self, ready, scene):
         composite = scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
         ready.ui.previewCheckBox.checked = False
         ready.press("runButton")
@@ -256,7 +257,7 @@ class TestTheEndOfARun:
         assert not ui.progressBar.visible
         assert ui.fixedSelector.enabled
 
-    def test_stop_and_keep_keeps(self, running):
+    def test_stop_and_keep_keeps_the_best_alignment(self, running):
         running.press("keepButton")
         assert running.run.calls == ["keep"]
         assert not running.ui.keepButton.enabled
@@ -267,13 +268,13 @@ class TestTheEndOfARun:
         running.settle()
         assert "best alignment so far was kept" in running.ui.progressLabel.text
 
-    def test_what_is_said_on_stopping_is_not_overwritten(self, running):
+    def test_progress_does_not_overwrite_the_text_on_stopping(self, running):
         running.press("keepButton")
         progress(running)
         running.settle(0.4)
         assert running.ui.progressLabel.text.startswith("Stopping")
 
-    def test_cancel_brings_everything_back_without_a_message(self, ready, scene):
+    def test_cancel_restores_the_views_without_a_message(self, ready, scene):
         composite = scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
         composite.SetBackgroundVolumeID(ready.moving.GetID())
         ready.press("runButton")
@@ -286,7 +287,7 @@ class TestTheEndOfARun:
         assert "given up" in ready.ui.progressLabel.text
         assert ready.ui.runButton.enabled
 
-    def test_a_crash_is_one_sentence_and_the_next_run_is_possible(self, running):
+    def test_a_crash_shows_one_sentence_and_the_next_run_is_possible(self, running):
         from GenRegLogic.errors import WorkerError
 
         running.run.end(WorkerError("The process that registers ended; run again."))
@@ -297,18 +298,18 @@ class TestTheEndOfARun:
         running.press("runButton")
         assert len(running.fakes.runs) == 2
 
-    def test_a_fault_in_showing_the_result_leaves_the_panel_usable(self, running, monkeypatch):
+    def test_an_error_in_showing_the_result_leaves_the_panel_usable(self, running, monkeypatch):
         monkeypatch.setattr(running.panel.result, "show", lambda: 1 / 0)
         running.run.succeed()
         running.settle()
         assert "unexpected" in running.texts()[0]
         assert running.ui.runButton.visible
 
-    def test_its_time_is_learned(self, running):
+    def test_the_time_of_a_run_is_stored(self, running):
         running.run.succeed()
         assert "GenReg/Speed/cpu" in running.settings
 
-    def test_the_time_of_a_run_that_was_stopped_teaches_nothing(self, running):
+    def test_the_time_of_a_stopped_run_is_not_stored(self, running):
         from ..conftest import REPORT
 
         running.run.succeed(REPORT | {"stopped_early": True})
@@ -316,7 +317,7 @@ class TestTheEndOfARun:
 
 
 class TestTheSceneIsClosed:
-    def test_during_a_run_nothing_breaks(self, running, scene):
+    def test_closing_during_a_run_shows_no_error(self, running, scene):
         scene.Clear(False)
         running.settle()
         from GenRegLogic.errors import Cancelled
@@ -327,14 +328,14 @@ class TestTheSceneIsClosed:
         assert running.ui.runButton.visible
         assert running.ui.runButton.text == "Select the fixed and moving volumes"
 
-    def test_during_a_run_progress_that_still_comes_is_harmless(self, running, scene):
+    def test_progress_after_closing_is_ignored(self, running, scene):
         scene.Clear(False)
         progress(running, objective=value(1))
         running.run.log("late")
         running.settle(0.4)
         assert running.texts() == []
 
-    def test_a_result_that_still_comes_is_harmless(self, running, scene, addVolume):
+    def test_a_result_after_closing_shows_no_error(self, running, scene, addVolume):
         from ..conftest import makeResult
 
         scene.Clear(False)
@@ -342,7 +343,7 @@ class TestTheSceneIsClosed:
         running.settle()
         assert running.texts() == []
 
-    def test_between_click_and_start_nothing_starts(self, ready, scene):
+    def test_closing_between_click_and_start_starts_nothing(self, ready, scene):
         ready.settle(5, until=lambda: ready.fakes.worker.submitted)
         ready.ui.runButton.click()
         scene.Clear(False)

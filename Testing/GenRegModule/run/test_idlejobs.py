@@ -1,4 +1,4 @@
-"""Small jobs are done while nothing runs, and never stand in a run's way."""
+"""Small jobs are run while nothing else runs, and do not delay a run."""
 
 import pytest
 
@@ -13,7 +13,7 @@ def ask(idle, name="inspect", heard=None):
 
 
 class TestAsk:
-    def test_a_job_is_done_and_its_report_delivered(self, host, idle, fakes):
+    def test_the_report_of_a_job_is_delivered(self, host, idle, fakes):
         heard = []
         ask(idle, "devices", heard)
         host.processEvents(5, until=lambda: fakes.worker.submitted)
@@ -22,7 +22,7 @@ class TestAsk:
         assert heard == [{"devices": []}]
         assert fakes.worker.submitted[0][:2] == ("devices", {"a": 1})
 
-    def test_one_job_follows_the_other(self, host, idle, fakes):
+    def test_jobs_run_one_after_the_other(self, host, idle, fakes):
         ask(idle, "devices")
         ask(idle, "inspect")
         host.processEvents(5, until=lambda: fakes.worker.submitted)
@@ -32,7 +32,7 @@ class TestAsk:
         host.processEvents(5, until=lambda: len(fakes.worker.submitted) == 2)
         assert [job for job, _, _ in fakes.worker.submitted] == ["devices", "inspect"]
 
-    def test_a_later_request_takes_an_earlier_ones_place(self, host, idle, fakes):
+    def test_a_later_request_replaces_an_earlier_one(self, host, idle, fakes):
         first, second = [], []
         ask(idle, "inspect", first)
         ask(idle, "inspect", second)
@@ -59,7 +59,7 @@ class TestAsk:
         assert fakes.worker.submitted == []
         assert host.messages == []
 
-    def test_the_next_job_has_its_turn_after_one_that_cannot_be_prepared(self, host, idle, fakes):
+    def test_a_job_after_one_that_cannot_be_prepared_is_run(self, host, idle, fakes):
         def prepare():
             raise MemoryError
 
@@ -68,7 +68,7 @@ class TestAsk:
         host.processEvents(5, until=lambda: fakes.worker.submitted)
         assert [job for job, _, _ in fakes.worker.submitted] == ["devices"]
 
-    def test_an_unexpected_error_is_a_sentence_in_the_status_bar(self, host, idle, monkeypatch):
+    def test_an_unexpected_error_is_shown_in_the_status_bar(self, host, idle, monkeypatch):
         import slicer
 
         def prepare():
@@ -80,7 +80,7 @@ class TestAsk:
         host.processEvents(5, until=lambda: shown)
         assert "memory" in shown[0]
 
-    def test_a_run_starts_after_the_worker_has_failed_in_the_middle_of_a_job(self, host, idle, fakes, monkeypatch):
+    def test_a_run_starts_after_the_worker_has_failed_during_a_job(self, host, idle, fakes, monkeypatch):
         def fail(budget_s=0.02):
             raise MemoryError
 
@@ -93,7 +93,7 @@ class TestAsk:
         assert called == [True]
         assert not idle.busy
 
-    def test_nothing_is_begun_during_a_run(self, host, idle, fakes):
+    def test_no_job_starts_during_a_run(self, host, idle, fakes):
         fakes.runner.begin("register", object(), object())
         ask(idle)
         host.processEvents(0.2)
@@ -101,12 +101,12 @@ class TestAsk:
 
 
 class TestARunComesFirst:
-    def test_with_nothing_under_way_it_starts_at_once(self, idle):
+    def test_without_a_running_job_the_run_starts_immediately(self, idle):
         called = []
         idle.abandon(lambda: called.append(True))
         assert called == [True]
 
-    def test_what_is_under_way_is_given_up_first(self, host, idle, fakes):
+    def test_a_running_job_is_aborted_before_the_run(self, host, idle, fakes):
         called, heard = [], []
         ask(idle, "inspect", heard)
         host.processEvents(5, until=lambda: fakes.worker.submitted)
@@ -117,13 +117,13 @@ class TestARunComesFirst:
         assert called == [False]
         assert heard == []
 
-    def test_what_waits_is_forgotten(self, host, idle, fakes):
+    def test_requests_that_have_not_started_are_removed(self, host, idle, fakes):
         ask(idle)
         idle.abandon(lambda: None)
         host.processEvents(0.2)
         assert fakes.worker.submitted == []
 
-    def test_a_run_that_begins_at_once_waits_for_it(self, host, idle, fakes):
+    def test_a_blocking_start_waits_for_the_end_of_the_job(self, host, idle, fakes):
         ask(idle)
         host.processEvents(5, until=lambda: fakes.worker.submitted)
         fakes.runner.begin("register", object(), object())

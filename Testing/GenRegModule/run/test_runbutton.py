@@ -1,4 +1,4 @@
-"""What the Run button says."""
+"""The text and the state of the Run button."""
 
 from types import SimpleNamespace
 
@@ -18,11 +18,11 @@ def show(part):
     return show
 
 
-def test_with_everything_there_it_says_run(show):
+def test_with_complete_inputs_it_is_enabled(show):
     assert show(READY) == (True, "Run", True)
 
 
-def test_it_says_what_is_missing(show):
+def test_it_shows_what_is_missing(show):
     assert show(INCOMPLETE) == (False, "Select the volume", False)
 
 
@@ -30,5 +30,5 @@ def test_without_a_scene_it_asks_for_both_volumes(show):
     assert show(None) == (False, "Select the fixed and moving volumes", False)
 
 
-def test_inputs_that_cannot_be_used_are_to_be_checked(show):
+def test_for_refused_inputs_it_asks_to_check_them(show):
     assert show(None, refused=True) == (False, "Check the inputs", False)

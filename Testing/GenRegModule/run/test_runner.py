@@ -1,4 +1,4 @@
-"""One run at a time, on a timer or waiting for it, and ended for certain."""
+"""One run at a time, polled by a timer or by a blocking call, and its end in all cases."""
 
 import pytest
 
@@ -17,12 +17,12 @@ def start(runner, **options):
 
 
 class TestStart:
-    def test_the_timer_carries_the_run_on(self, host, runner, fakes):
+    def test_the_timer_polls_the_run(self, host, runner, fakes):
         run = start(runner)
         host.processEvents(5, until=lambda: run.polls > 2)
         assert run.polls > 2
 
-    def test_the_outcome_arrives_once_and_the_timer_rests(self, host, runner):
+    def test_the_outcome_is_delivered_once_and_the_timer_stops(self, host, runner):
         outcomes = []
         run = start(runner, onEnded=outcomes.append)
         run.later(run.end, "the result")
@@ -33,7 +33,7 @@ class TestStart:
         assert run.polls == polls
         assert not runner.running
 
-    def test_two_runs_at_once_are_refused_in_one_sentence(self, runner):
+    def test_a_second_run_at_the_same_time_is_refused(self, runner):
         from GenRegLogic.errors import InputError
 
         start(runner)
@@ -47,7 +47,7 @@ class TestStart:
         start(runner)
         assert runner.running
 
-    def test_after_a_run_that_is_refused_another_can_start(self, runner, fakes):
+    def test_another_run_can_start_after_a_refused_one(self, runner, fakes):
         from GenRegLogic.errors import InputError
 
         fakes.refuse(InputError("No."))
@@ -55,8 +55,9 @@ class TestStart:
             start(runner)
         assert not runner.running
         start(runner)
+        assert runner.running
 
-    def test_options_reach_the_run(self, runner):
+    def test_options_are_passed_to_the_run(self, runner):
         run = start(runner, preview=False, keepWarm=True)
         assert (run.preview, run.keepWarm) == (False, True)
 
@@ -69,12 +70,13 @@ class TestWhileItRuns:
         runner.cancel()
         assert run.calls == [("preview", False), "keep", "cancel"]
 
-    def test_without_a_run_they_do_nothing(self, runner):
+    def test_without_a_run_preview_keep_and_cancel_do_nothing(self, runner, fakes):
         runner.setPreview(False)
         runner.stopAndKeep()
         runner.cancel()
+        assert (fakes.worker.answers, fakes.worker.previews) == ([], [])
 
-    def test_an_unforeseen_fault_ends_the_run_with_one_sentence(self, host, runner, fakes):
+    def test_an_unexpected_error_ends_the_run_with_one_sentence(self, host, runner, fakes):
         from GenRegLogic.errors import GenRegError
 
         outcomes = []
@@ -92,6 +94,7 @@ class TestWhileItRuns:
         host.processEvents(5, until=lambda: not runner.running)
         assert not fakes.worker.closed
         start(runner)
+        assert runner.running
 
 
 class TestWait:
@@ -121,7 +124,7 @@ class TestWait:
             runner.wait("register", Request(), Request())
         assert not runner.running
 
-    def test_an_interruption_gives_the_run_up(self, runner, fakes, monkeypatch):
+    def test_an_interruption_cancels_the_run(self, runner, fakes, monkeypatch):
         monkeypatch.setattr(fakes.worker, "wait", lambda seconds: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             runner.wait("register", Request(), Request())
@@ -131,7 +134,7 @@ class TestWait:
 
 
 class TestCleanup:
-    def test_a_run_is_cancelled_and_the_worker_closed(self, runner, fakes):
+    def test_a_run_is_canceled_and_the_worker_closed(self, runner, fakes):
         outcomes = []
         run = start(runner, onEnded=outcomes.append)
         runner.cleanup()
@@ -153,12 +156,12 @@ class TestCleanup:
         host.processEvents(0.1)
         assert run.polls == polls
 
-    def test_a_second_call_does_nothing(self, runner, fakes):
+    def test_a_second_cleanup_does_nothing(self, runner, fakes):
         runner.cleanup()
         runner.cleanup()
         assert fakes.worker.closed == 0
 
-    def test_a_run_after_it_has_a_new_worker(self, runner):
+    def test_a_run_can_start_after_cleanup(self, runner):
         start(runner)
         runner.cleanup()
         start(runner)
@@ -166,11 +169,11 @@ class TestCleanup:
 
 
 class TestPython:
-    def test_slicers_launcher_goes_before_the_interpreter(self, part, monkeypatch):
+    def test_slicers_launcher_is_preferred_to_the_interpreter(self, part, monkeypatch):
         monkeypatch.setattr(part("run.runner").shutil, "which", lambda name: f"/slicer/bin/{name}")
         assert part("run.runner").pythonCommand() == ["/slicer/bin/PythonSlicer"]
 
-    def test_without_it_the_interpreter_is_used(self, part, monkeypatch):
+    def test_without_slicers_launcher_the_interpreter_is_used(self, part, monkeypatch):
         import sys
 
         monkeypatch.setattr(part("run.runner").shutil, "which", lambda name: None)

@@ -31,17 +31,17 @@ def label_map(scans):
 
 
 class TestLabelMaps:
-    def test_nonzero_becomes_one_on_the_label_maps_own_grid(self, scans, label_map):
+    def test_a_label_map_becomes_a_binary_mask_on_its_own_grid(self, scans, label_map):
         mask = maskFromNode(label_map, "fixed")
         assert np.array_equal(mask.array, (box() > 0).astype(np.uint8))
         assert mask.geometry.is_close(GRID)
 
-    def test_an_empty_one_is_refused(self, scans, label_map):
+    def test_an_empty_label_map_is_refused(self, scans, label_map):
         slicer.util.updateVolumeFromArray(label_map, 0 * box())
         with pytest.raises(InputError, match="empty"):
             maskFromNode(label_map, "fixed")
 
-    def test_what_is_no_mask_is_refused(self, scans):
+    def test_another_kind_of_node_is_refused(self, scans):
         with pytest.raises(InputError, match="neither a label map nor a segmentation"):
             maskFromNode(scans.linear("matrix", rigid()), "fixed")
 
@@ -65,13 +65,13 @@ def on_grid(mask) -> np.ndarray:
 
 
 class TestSegmentations:
-    def test_visible_segments_lie_where_they_were_drawn(self, segmentation):
+    def test_visible_segments_keep_their_position(self, segmentation):
         mask = maskFromNode(segmentation, "fixed")
         assert np.array_equal(on_grid(mask), (box() > 0).astype(np.uint8))
         assert np.allclose(mask.geometry.direction, GRID.direction)
 
     @pytest.mark.parametrize("matrix", [rigid(), np.diag([-1.0, 1, 1, 1]), np.diag([2.0, 2, 2, 1])])
-    def test_under_a_parent_of_its_own_no_part_is_lost(self, scans, segmentation, label_map, matrix):
+    def test_a_segmentation_under_a_linear_transform_loses_no_voxel(self, scans, segmentation, label_map, matrix):
         for node in (segmentation, label_map):
             node.SetAndObserveTransformNodeID(scans.linear("above", matrix).GetID())
         mask, same = maskFromNode(segmentation, "fixed"), maskFromNode(label_map, "fixed")
@@ -79,7 +79,7 @@ class TestSegmentations:
         inside = [each.geometry.to_world(np.argwhere(each.array)[:, ::-1]) for each in (mask, same)]
         assert np.allclose(inside[0], inside[1])
 
-    def test_an_earlier_result_above_the_scan_does_not_warp_it(self, scene, scans, segmentation, worker):
+    def test_an_earlier_result_above_the_scan_does_not_warp_the_segmentation(self, scene, scans, segmentation, worker):
         fixed, moving = scans.volume("fixed", GRID), scans.volume("moving", GRID, seed=1)
         node = None
         for _ in range(2):
@@ -89,31 +89,31 @@ class TestSegmentations:
         masks = [arrays["moving_mask"] for _, _, arrays in worker.jobs]
         assert np.array_equal(*masks)
 
-    def test_a_non_linear_parent_is_refused(self, scans, segmentation):
+    def test_a_segmentation_under_a_non_linear_transform_is_refused(self, scans, segmentation):
         segmentation.SetAndObserveTransformNodeID(scans.grid("warp", GRID).GetID())
         with pytest.raises(InputError, match="fixed mask 'organs' lies under a non-linear"):
             maskFromNode(segmentation, "fixed")
 
-    def test_nothing_is_left_in_the_scene(self, scene, segmentation):
+    def test_conversion_adds_no_node_to_the_scene(self, scene, segmentation):
         count = scene.GetNumberOfNodes()
         maskFromNode(segmentation, "fixed")
         assert scene.GetNumberOfNodes() == count
 
-    def test_without_a_visible_segment_it_is_refused(self, scene, scans):
+    def test_a_segmentation_without_a_visible_segment_is_refused(self, scene, scans):
         node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "organs")
         with pytest.raises(InputError, match="no visible segment"):
             maskFromNode(node, "fixed")
 
 
 class TestLandmarks:
-    def test_points_come_in_order_in_lps(self, scene):
+    def test_points_are_returned_in_order_in_lps(self, scene):
         node = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "points")
         ras = np.array([[1.0, 2.0, 3.0], [-4.0, 5.0, 6.0], [7.0, -8.0, 9.0]])
         for point in ras:
             node.AddControlPoint(*point)
         assert np.allclose(landmarksFromNode(node, "fixed"), ras * FLIP)
 
-    def test_a_parent_moves_them(self, scene, scans):
+    def test_a_linear_parent_transforms_the_points(self, scene, scans):
         node = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "points")
         node.AddControlPoint(1.0, 2.0, 3.0)
         node.SetAndObserveTransformNodeID(scans.linear("above", rigid()).GetID())
@@ -139,7 +139,7 @@ class TestLandmarks:
         assert np.allclose(fixed[:, 2], [2, 4])
         assert np.array_equal(fixed, moving)
 
-    def test_a_non_linear_parent_is_refused(self, scene, scans):
+    def test_points_under_a_non_linear_transform_are_refused(self, scene, scans):
         node = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "points")
         node.SetAndObserveTransformNodeID(scans.grid("warp", GRID).GetID())
         with pytest.raises(InputError, match="landmarks 'points' lie under a non-linear"):

@@ -1,4 +1,4 @@
-"""A transform with its two scans: its field in the world, and what is resampled by it."""
+"""A transform with its two scans: its displacement field in the world, and resampling by it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from ..conftest import FIXED, field, rigid, waves
 
 
 class TestPair:
-    def test_the_field_is_the_transforms_own(self, transform):
+    def test_a_grid_transform_is_returned_as_its_own_field(self, transform):
         array, grid = fieldInWorld(transform, FIXED)
         sampled = DisplacementField(array, grid)(FIXED.center[None])
         assert np.abs(sampled - FIXED.center - waves(FIXED.center[None])).max() < 0.3
 
-    def test_a_linear_transform_becomes_a_field_that_says_the_same(self, scene, scans):
+    def test_a_linear_transform_becomes_an_equivalent_field(self, scene, scans):
         matrix = np.eye(4)
         matrix[:3, :3] = [[1.1, 0.1, 0.0], [0.0, 0.9, 0.0], [0.0, 0.1, 1.0]]
         matrix[:3, 3] = (3.0, -4.0, 5.0)
@@ -32,7 +32,7 @@ class TestPair:
         there = np.array(node.GetTransformFromParent().TransformPoint(*(FIXED.center * LPS_TO_RAS))) * LPS_TO_RAS
         assert DisplacementField(array, grid)(FIXED.center[None])[0] == pytest.approx(there, abs=1e-3)
 
-    def test_resampling_is_the_engines(self, transform):
+    def test_resampling_agrees_with_the_engine(self, transform):
         pair = pairOf(transform)
         expected = warp_image(pair.moving(), DisplacementField(field(FIXED), FIXED), FIXED).array
         found = warpedOnto(pair.moving(), transform, FIXED)
@@ -48,13 +48,13 @@ class TestPair:
         setField(transform, *withMargin(2 * field(FIXED), FIXED))
         assert changeToken(transform) != before
 
-    def test_a_missing_scan_is_one_sentence(self, scene, transform):
+    def test_a_missing_scan_is_refused_and_named(self, scene, transform):
         scene.RemoveNode(pairOf(transform).movingNode)
         with pytest.raises(InputError, match="moving volume"):
             pairOf(transform)
 
     @pytest.mark.parametrize("pose", [rigid(), rigid((0, 0, 180), (3, 0, 0)) @ np.diag([1.1, 1.1, 1.1, 1])])
-    def test_below_a_linear_transform_no_detail_of_the_field_is_lost(self, scene, transform, scans, monkeypatch, pose):
+    def test_a_field_below_a_linear_transform_keeps_its_resolution(self, scene, transform, scans, monkeypatch, pose):
         monkeypatch.setattr("GenRegLogic.mrml.nodes.transforms.INITIAL_VOXELS", 100)
         transform.SetAndObserveTransformNodeID(scans.linear("pose", pose).GetID())
         array, grid = fieldInWorld(transform, FIXED)

@@ -1,4 +1,4 @@
-"""Hanging a scan below a transform, with what is above it."""
+"""Nodes in a scene, the transforms above a node, and placing a scan below a transform."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import vtk
 from slicer import vtkMRMLTransformNode
 
-from GenRegLogic.mrml.nodes.parents import Placement, chain, worldMatrix
+from GenRegLogic.mrml.nodes.parents import Placement, chain, inScene, worldMatrix
 
 from ..conftest import GEOMETRIES, rigid
 
@@ -14,20 +14,37 @@ GRID = GEOMETRIES["oblique"]
 
 
 def world_of(node) -> list:
-    """Where the node's own points come to lie in the world, by the scene (linear chains)."""
+    """The matrix from the node's own RAS to the world, computed by MRML (linear chains)."""
     matrix = vtk.vtkMatrix4x4()
     vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(node.GetParentTransformNode(), None, matrix)
     return [matrix.GetElement(i, j) for i in range(4) for j in range(4)]
 
 
+class TestInScene:
+    def test_a_node_in_the_scene_is_returned(self, scans):
+        node = scans.volume("scan", GRID)
+        assert inScene(node) is node
+
+    def test_a_removed_node_is_none(self, scene, scans):
+        node = scans.volume("scan", GRID)
+        scene.RemoveNode(node)
+        assert inScene(node) is None
+
+    def test_a_node_of_a_closed_scene_is_none_even_if_its_id_is_in_use_again(self, scene, scans):
+        node = scans.volume("scan", GRID)
+        scene.Clear(False)
+        assert scans.volume("scan", GRID).GetID() == node.GetID()
+        assert inScene(node) is None
+
+
 class TestWorldMatrix:
-    def test_a_chain_multiplies_from_the_nearest_outward(self, scans):
+    def test_the_matrices_of_a_chain_are_multiplied_from_the_nearest_outward(self, scans):
         node, near, far = scans.volume("scan", GRID), scans.linear("near", rigid()), scans.linear("far", 2 * np.eye(4))
         node.SetAndObserveTransformNodeID(near.GetID())
         near.SetAndObserveTransformNodeID(far.GetID())
         assert np.allclose(worldMatrix(node, "fixed").ravel(), world_of(node))
 
-    def test_what_is_replaced_does_not_count(self, scans):
+    def test_the_ignored_transform_is_left_out(self, scans):
         node, near, warp = scans.volume("scan", GRID), scans.linear("near", rigid()), scans.grid("old result", GRID)
         node.SetAndObserveTransformNodeID(near.GetID())
         near.SetAndObserveTransformNodeID(warp.GetID())
@@ -35,12 +52,12 @@ class TestWorldMatrix:
 
 
 class TestPlacement:
-    def test_a_scan_without_parents_hangs_below_the_transform_itself(self, scans):
+    def test_a_scan_without_parents_is_put_directly_below_the_transform(self, scans):
         node, result = scans.volume("scan", GRID), scans.grid("result", GRID)
         Placement(node).put(result)
         assert chain(node) == [result]
 
-    def test_the_topmost_parent_goes_below_the_transform(self, scans):
+    def test_the_topmost_parent_is_put_below_the_transform(self, scans):
         node, near, far = scans.volume("scan", GRID), scans.linear("near", rigid()), scans.linear("far", rigid())
         node.SetAndObserveTransformNodeID(near.GetID())
         near.SetAndObserveTransformNodeID(far.GetID())
@@ -59,7 +76,7 @@ class TestPlacement:
         assert parent.GetTransformNodeID() is None
         assert np.allclose(worldMatrix(node, "moving", ignoring=result), rigid())
 
-    def test_taking_off_brings_every_parent_back_and_leaves_no_node_behind(self, scene, scans):
+    def test_taking_off_restores_every_parent_and_leaves_no_node_behind(self, scene, scans):
         node, other, parent = scans.volume("scan", GRID), scans.volume("other", GRID), scans.linear("both", rigid())
         for each in (node, other):
             each.SetAndObserveTransformNodeID(parent.GetID())
@@ -73,7 +90,7 @@ class TestPlacement:
         assert parent.GetTransformNodeID() is None
         assert scene.GetNumberOfNodes() == count
 
-    def test_it_notices_that_a_parent_was_turned(self, scans):
+    def test_a_changed_parent_matrix_is_detected(self, scans):
         node, parent = scans.volume("scan", GRID), scans.linear("above", rigid())
         node.SetAndObserveTransformNodeID(parent.GetID())
         placement = Placement(node)
@@ -81,7 +98,7 @@ class TestPlacement:
         parent.SetMatrixTransformToParent(vtk.vtkMatrix4x4())
         assert placement.moved
 
-    def test_it_notices_that_the_scan_was_hung_elsewhere(self, scans):
+    def test_a_changed_parent_of_the_scan_is_detected(self, scans):
         node = scans.volume("scan", GRID)
         placement = Placement(node)
         node.SetAndObserveTransformNodeID(scans.linear("new", np.eye(4)).GetID())

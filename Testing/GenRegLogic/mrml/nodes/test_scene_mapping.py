@@ -1,6 +1,6 @@
-"""The mapping that the scene has after a run, against SimpleITK on the very file that Slicer saves.
+"""The mapping of the scene after a run, compared with SimpleITK on the file that Slicer saves.
 
-Every kind of grid, with and without linear parents above the scans, in memory and after each kind of file.
+For every kind of grid, with and without linear parents above the scans, in memory and after each file format.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def points_in(fixed, above: np.ndarray, count: int = 200) -> np.ndarray:
 
 
 def from_world(node, points: np.ndarray) -> np.ndarray:
-    """Where the scene says world points lie in a volume node's own RAS."""
+    """World points in a volume node's own RAS, computed by MRML."""
     transform = vtk.vtkGeneralTransform()
     slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(None, node.GetParentTransformNode(), transform)
     return np.array([transform.TransformPoint(*point) for point in points])
@@ -78,7 +78,7 @@ def save(node, path) -> None:
 
 
 class TestInMemory:
-    def test_the_scene_maps_as_simpleitk_does_with_the_saved_file(self, registered, tmp_path):
+    def test_the_scene_maps_as_simpleitk_with_the_saved_file(self, registered, tmp_path):
         fixed, moving, node, above = registered
         save(node, tmp_path / "transform.h5")
         points = points_in(fixed, above["fixed"])
@@ -94,7 +94,7 @@ class TestInMemory:
         moved = waves(points * FLIP) * FLIP
         assert np.abs(there - points - moved).max() < 0.1  # linear between voxels of 2 to 4.5 mm
 
-    def test_points_outside_the_fixed_scan_map_as_simpleitk_says(self, registered, tmp_path):
+    def test_points_outside_the_fixed_scan_map_as_in_simpleitk(self, registered, tmp_path):
         fixed, _, node, above = registered
         save(node, tmp_path / "transform.h5")
         points = points_in(fixed, above["fixed"])
@@ -107,7 +107,7 @@ class TestInMemory:
 
 class TestAfterAFile:
     @pytest.mark.parametrize("ending", [".h5", ".nrrd", ".nii.gz"])
-    def test_the_reloaded_transform_maps_as_simpleitk_does(self, registered, scene, tmp_path, ending):
+    def test_the_reloaded_transform_maps_as_in_simpleitk(self, registered, scene, tmp_path, ending):
         fixed, _, node, above = registered
         path = tmp_path / f"transform{ending}"
         save(node, path)

@@ -1,4 +1,4 @@
-"""Segments by their names."""
+"""Segments and labels by their names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..conftest import FIXED
 
 
 class TestSegments:
-    def test_segments_of_one_name_are_all_measured(self, scene):
+    def test_segments_with_equal_names_are_numbered(self, scene):
         node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "nodules")
         for count in (1, 2):
             image = slicer.vtkOrientedImageData()
@@ -30,7 +30,7 @@ class TestSegments:
             "Nodule (2)": 2,
         }
 
-    def test_a_name_that_labels_share_is_given_to_none_of_them(self, scene):
+    def test_labels_with_equal_names_are_named_by_their_values(self, scene):
         colors = colorNode(scene, "displacement")
         for value in (1, 2):
             colors.SetColorName(value, "lesion")

@@ -27,7 +27,7 @@ def landmarks(scene, positions, parent=None):
 
 class TestTables:
     @pytest.mark.parametrize("applied", [False, True])
-    def test_landmarks_that_belong_together_have_no_error_after(self, scene, transform, applied):
+    def test_landmarks_that_the_transform_maps_exactly_have_no_error_after(self, scene, transform, applied):
         fixed = FIXED.center + np.array([[0, 0, 0], [6, 0, 0], [0, 6, 4.0]])
         path = transform.GetTransformFromParent()
         moving = [path.TransformPoint(*point) for point in fixed * LPS_TO_RAS]
@@ -39,11 +39,11 @@ class TestTables:
         assert [row[1] for row in rows] == pytest.approx(np.linalg.norm(moving - fixed * LPS_TO_RAS, axis=1), abs=1e-4)
         assert np.array(pointsOf(table)) == pytest.approx(fixed * LPS_TO_RAS)
 
-    def test_unequal_lists_are_refused(self, scene, transform):
+    def test_lists_of_unequal_length_are_refused(self, scene, transform):
         with pytest.raises(InputError, match="same points"):
             landmarkTable(transform, landmarks(scene, [(0, 0, 0)]), landmarks(scene, [(0, 0, 0), (1, 1, 1)]))
 
-    def test_segments_are_compared_label_by_label(self, scene, transform):
+    def test_overlap_and_surface_distance_of_a_label_improve(self, scene, transform):
         pair = pairOf(transform)
         moving = np.zeros(MOVING.shape, np.int16)
         moving[3:7, 6:14, 7:17] = 2
@@ -62,13 +62,15 @@ class TestTables:
         voxel = np.prod(MOVING.spacing) / 1000
         assert found["Moving volume (ml)"] == pytest.approx((moving > 0).sum() * voxel, rel=0.15)
 
-    def test_without_a_partner_there_are_volumes(self, scene, transform):
+    def test_without_a_moving_segmentation_only_volumes_are_measured(self, scene, transform):
         node = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode")
         setVolume(node, (np.indices(FIXED.shape)[0] > 5).astype(np.uint8), FIXED)
         titles, row = rowsOf(segmentTable(transform, node))
-        assert np.isnan(dict(zip(titles, row))["Dice after"])
+        found = dict(zip(titles, row))
+        assert np.isnan(found["Dice after"])
+        assert found["Fixed volume (ml)"] == pytest.approx((FIXED.shape[0] - 6) * 20 * 22 * 8 / 1000)
 
-    def test_a_table_becomes_csv(self, scene, transform, tmp_path):
+    def test_a_table_is_saved_as_csv_without_temporary_files(self, scene, transform, tmp_path):
         table = landmarkTable(transform, landmarks(scene, [(0, 0, 0)]), landmarks(scene, [(3, 0, 0)]))
         saveCsv(table, tmp_path / "errors.csv")
         rows = list(csv.reader((tmp_path / "errors.csv").open(encoding="utf-8")))
@@ -76,6 +78,6 @@ class TestTables:
         assert float(rows[1][1]) == pytest.approx(3.0)
         assert [path.name for path in tmp_path.iterdir()] == ["errors.csv"]
 
-    def test_measuring_again_fills_the_same_table(self, scene, transform):
+    def test_measuring_again_reuses_the_table(self, scene, transform):
         lists = landmarks(scene, [(0, 0, 0)]), landmarks(scene, [(3, 0, 0)])
         assert landmarkTable(transform, *lists) is landmarkTable(transform, *lists)

@@ -1,4 +1,4 @@
-"""Transform nodes."""
+"""Transform nodes: fields, recognition, provenance, and initial transforms."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FLIP = np.array([-1.0, -1.0, 1.0])
 
 @pytest.mark.parametrize("geometry", GEOMETRIES.values(), ids=GEOMETRIES)
 class TestFields:
-    def test_a_node_gives_back_the_field_it_was_given(self, scene, geometry):
+    def test_the_field_of_a_node_is_returned_unchanged(self, scene, geometry):
         node = scene.AddNewNodeByClass("vtkMRMLTransformNode")
         array = field(geometry) * np.float32(FLIP)
         setField(node, array, geometry)
@@ -34,7 +34,7 @@ class TestFields:
         assert np.array_equal(again, array)
         assert grid.is_close(geometry, 1e-6)
 
-    def test_a_voxel_center_moves_by_its_own_displacement(self, scene, geometry):
+    def test_a_voxel_center_is_mapped_by_its_own_displacement(self, scene, geometry):
         node = scene.AddNewNodeByClass("vtkMRMLTransformNode")
         array = field(geometry) * np.float32(FLIP)
         setField(node, array, geometry)
@@ -45,7 +45,7 @@ class TestFields:
 
 
 class TestRecognition:
-    def test_a_field_of_genreg_is_known_and_a_foreign_one_is_left_cubic(self, scene):
+    def test_only_fields_of_genreg_are_set_to_linear_interpolation(self, scene):
         geometry = GEOMETRIES["oblique"]
         ours, foreign = (scene.AddNewNodeByClass("vtkMRMLTransformNode") for _ in range(2))
         setField(ours, field(geometry), geometry)
@@ -62,7 +62,7 @@ class TestRecognition:
 
 
 class TestProvenance:
-    def test_report_and_references_stand_on_the_node(self, scene, scans):
+    def test_report_and_references_are_stored_on_the_node(self, scene, scans):
         fixed, moving = (scans.volume(name, GEOMETRIES["oblique"]) for name in ("fixed", "moving"))
         node = scene.AddNewNodeByClass("vtkMRMLTransformNode")
         report = {"versions": {"genreg": "1.2"}, "seed": 7, "verdict": {"status": "check"}, "settings": {"seed": 7}}
@@ -82,7 +82,7 @@ class TestInitial:
         assert array is None
         assert np.abs(there[:3] * FLIP - node.GetTransformFromParent().TransformPoint(*point)).max() < 1e-9
 
-    def test_transforms_above_it_count(self, scans):
+    def test_transforms_above_the_initial_one_are_included(self, scans):
         above, node = scans.linear("above", rigid((0, 0, 40), (1, 2, 3))), scans.linear("start", rigid())
         node.SetAndObserveTransformNodeID(above.GetID())
         values, _ = initialFromNode(node, GEOMETRIES["oblique"])
@@ -98,7 +98,7 @@ class TestInitial:
         assert values["geometry"]["size"] == list(geometry.size)
         assert np.abs(array - field(geometry)).max() < 1e-4
 
-    def test_the_inverse_of_a_field_can_start_too(self, scene):
+    def test_the_inverse_of_a_field_is_sampled(self, scene):
         geometry = GEOMETRIES["axis-aligned"]
         node = scene.AddNewNodeByClass("vtkMRMLTransformNode")
         setField(node, field(geometry) * np.float32(FLIP), geometry)

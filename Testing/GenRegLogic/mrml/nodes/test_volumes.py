@@ -1,4 +1,4 @@
-"""Volume nodes and what the engine gets of them."""
+"""Volume nodes and the engine's volumes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..conftest import GEOMETRIES, rigid
 
 @pytest.mark.parametrize("geometry", GEOMETRIES.values(), ids=GEOMETRIES)
 class TestRoundTrip:
-    def test_a_volume_comes_back_with_its_geometry(self, scene, geometry):
+    def test_voxels_and_geometry_of_a_node_are_returned_unchanged(self, scene, geometry):
         node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "scan")
         array = np.arange(np.prod(geometry.size), dtype=np.int16).reshape(geometry.shape)
         setVolume(node, array, geometry)
@@ -25,7 +25,7 @@ class TestRoundTrip:
         assert np.array_equal(volume.array, array)
         assert volume.geometry.is_close(geometry, 1e-6)
 
-    def test_a_saved_volume_lies_where_simpleitk_finds_it(self, scene, scans, geometry, tmp_path):
+    def test_a_saved_volume_has_the_same_geometry_in_simpleitk(self, scene, scans, geometry, tmp_path):
         node = scans.volume("scan", geometry)
         storage = node.CreateDefaultStorageNode()
         storage.SetFileName(str(tmp_path / "scan.nrrd"))
@@ -35,14 +35,14 @@ class TestRoundTrip:
         assert volume.geometry.is_close(Geometry.from_sitk(image), 1e-5)
         assert np.allclose(sitk.GetArrayFromImage(image), volume.array)
 
-    def test_a_rigid_parent_moves_the_volume_in_the_world(self, scans, geometry):
+    def test_a_rigid_parent_transforms_the_geometry(self, scans, geometry):
         node = scans.volume("scan", geometry)
         node.SetAndObserveTransformNodeID(scans.linear("above", rigid()).GetID())
         flip = np.diag([-1.0, -1.0, 1.0, 1.0])
         expected = flip @ rigid() @ flip @ geometry.index_to_world
         assert np.abs(volumeFromNode(node, "moving").geometry.index_to_world - expected).max() < 1e-9
 
-    def test_a_shearing_parent_leads_to_a_resampled_volume_with_the_same_picture(self, scene, geometry):
+    def test_under_a_shearing_parent_the_volume_is_resampled_with_a_warning(self, scene, geometry):
         node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "scan")
         k, j, i = np.meshgrid(*(np.arange(n) for n in geometry.shape), indexing="ij")
         array = (i + 2 * j + 3 * k).astype(np.float32)  # linear, so that interpolation is exact
@@ -80,7 +80,7 @@ class TestRefusals:
         with pytest.raises(InputError, match="not a scalar volume"):
             volumeFromNode(node, "fixed")
 
-    def test_a_scalar_volume_with_color_in_it_is_refused(self, scene):
+    def test_a_scalar_volume_with_three_components_is_refused(self, scene):
         node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "photo")
         slicer.util.updateVolumeFromArray(node, np.zeros((4, 5, 6), np.uint8))
         colors = numpy_to_vtk(np.zeros((120, 3), np.uint8), deep=True)
@@ -88,7 +88,7 @@ class TestRefusals:
         with pytest.raises(InputError, match="3 values per voxel"):
             volumeFromNode(node, "fixed")
 
-    def test_a_non_linear_parent_is_named(self, scans):
+    def test_a_non_linear_parent_is_refused_and_named(self, scans):
         node = scans.volume("scan", GEOMETRIES["oblique"])
         node.SetAndObserveTransformNodeID(scans.grid("warp", GEOMETRIES["oblique"]).GetID())
         with pytest.raises(InputError, match="non-linear transform 'warp'"):

@@ -1,4 +1,4 @@
-"""Refine here: from nodes to the worker, and the repaired transform back, undone if need be."""
+"""Local repair (Refine here): the request to the worker, and the repaired transform in the scene."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ class TestRegion:
     CENTER = FIXED.center * FLIP
 
     @pytest.mark.parametrize("turned", [None, rigid((20, -30, 10))[:3, :3]], ids=["straight", "turned"])
-    def test_a_box_is_painted_where_it_lies(self, scene, turned):
+    def test_the_voxels_inside_a_box_are_set(self, scene, turned):
         size = np.array([14.0, 18.0, 10.0])
         region = regionFromNode(roi(scene, self.CENTER, size, turned), FIXED)
         local = (centers(FIXED) - self.CENTER) @ (np.eye(3) if turned is None else turned)
         np.testing.assert_array_equal(region.array > 0, (np.abs(local) <= size / 2).all(axis=-1))
         assert region.array.any()
 
-    def test_linear_transforms_above_a_box_count(self, scene, scans):
+    def test_linear_transforms_above_a_box_are_applied(self, scene, scans):
         node = roi(scene, (0, 0, 0), (12, 12, 12))
         matrix = np.eye(4)
         matrix[:3, 3] = self.CENTER
@@ -82,7 +82,7 @@ class TestRegion:
             regionFromNode(node, FIXED).array, regionFromNode(roi(scene, self.CENTER, (12, 12, 12)), FIXED).array
         )
 
-    def test_a_label_map_stays_on_its_own_voxels(self, scene):
+    def test_a_label_map_keeps_its_own_grid(self, scene):
         node = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "L")
         array = np.zeros((5, 6, 7), np.int16)
         array[1:4, 1:5, 2:6] = 3
@@ -92,7 +92,7 @@ class TestRegion:
         np.testing.assert_array_equal(region.array, array > 0)
         assert region.geometry.is_close(grid)
 
-    def test_a_box_beside_the_scan_is_refused(self, scene):
+    def test_a_box_outside_the_scan_is_refused(self, scene):
         with pytest.raises(InputError, match="does not lie over"):
             regionFromNode(roi(scene, (900, 0, 0), (10, 10, 10)), FIXED)
 
@@ -100,7 +100,7 @@ class TestRegion:
         with pytest.raises(InputError, match="ROI 'R'"):
             regionFromNode(scene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "R"), FIXED)
 
-    def test_a_point_list_is_no_region(self, scene):
+    def test_a_point_list_as_region_is_refused(self, scene):
         with pytest.raises(InputError, match="not a region"):
             regionFromNode(points(scene, (0, 0, 0)), FIXED)
 
@@ -111,7 +111,7 @@ class TestRequest:
         run.start()
         return worker.jobs[-1]
 
-    def test_the_worker_gets_the_present_field(self, scene, made, waiting):
+    def test_the_worker_receives_the_present_field(self, scene, made, waiting):
         name, parameters, arrays = self.job(scene, made, waiting, region=roi(scene, TestRegion.CENTER, (12, 12, 12)))
         assert name == "repair"
         assert parameters["settings"]["iterations"] == 5
@@ -119,12 +119,12 @@ class TestRequest:
         np.testing.assert_array_equal(sent.array, field(FIXED))
         assert arrays["region"].sum() > 0
 
-    def test_the_moving_scan_counts_without_the_transform_above_it(self, scene, made, waiting):
+    def test_the_moving_scan_is_sent_without_the_transform_above_it(self, scene, made, waiting):
         _, parameters, _ = self.job(scene, made, waiting, region=roi(scene, TestRegion.CENTER, (12, 12, 12)))
         assert Geometry.from_dict(parameters["moving"]).is_close(GEOMETRIES["anisotropic"])
         assert "initial" not in parameters
 
-    def test_landmarks_alone_say_where(self, scene, made, waiting):
+    def test_landmarks_alone_define_the_region(self, scene, made, waiting):
         place = TestRegion.CENTER
         _, parameters, arrays = self.job(
             scene, made, waiting, fixedLandmarks=points(scene, place), movingLandmarks=points(scene, place + 2)
@@ -133,17 +133,17 @@ class TestRequest:
         np.testing.assert_allclose(parameters["fixed_landmarks"], [place * FLIP])
         np.testing.assert_allclose(parameters["moving_landmarks"], [(place + 2) * FLIP])
 
-    def test_nothing_to_say_where_is_refused(self, scene, made, waiting):
+    def test_neither_region_nor_landmarks_is_refused(self, scene, made, waiting):
         with pytest.raises(InputError, match="where to refine"):
             self.job(scene, made, waiting)
         assert not waiting.jobs
 
-    def test_a_transform_whose_scan_is_gone_is_refused(self, scene, made, waiting):
+    def test_a_transform_whose_scan_was_removed_is_refused(self, scene, made, waiting):
         scene.RemoveNode(made[0])
         with pytest.raises(InputError, match="fixed volume"):
             self.job(scene, made, waiting, region=roi(scene, TestRegion.CENTER, (12, 12, 12)))
 
-    def test_a_linear_transform_can_be_repaired_too(self, scene, scans, made, waiting):
+    def test_a_linear_transform_is_sent_as_a_field(self, scene, scans, made, waiting):
         fixed, moving, _ = made
         matrix = rigid((5, 0, 0), (1, 2, 3))
         linear = scans.linear("Rigid", matrix)
@@ -157,7 +157,7 @@ class TestRequest:
 
 
 class TestKeepRigid:
-    def test_labels_go_to_the_worker_as_they_are(self, scene, made, waiting):
+    def test_labels_are_sent_to_the_worker_unchanged(self, scene, made, waiting):
         node = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "Bones")
         array = np.zeros(FIXED.shape, np.uint8)
         array[3:6, 3:6, 3:6], array[10:13, 10:13, 10:13] = 2, 9
@@ -176,10 +176,12 @@ class TestScene:
         run.start()
         return run
 
-    def test_the_transform_itself_gets_the_new_field_and_the_report(self, scene, made, worker):
+    def test_the_transform_gets_the_new_field_and_report_and_undo_restores_both(self, scene, made, worker):
+        setField(made[2], *withMargin(field(FIXED) / 2, FIXED))
         before = fieldOfNode(made[2])[0].copy()
         result = self.run(scene, made, worker).runToEnd()
         assert result.transformNode is made[2]
+        assert not np.array_equal(fieldOfNode(made[2])[0], before)
         assert "trustworthy" in made[2].GetAttribute("GenReg.Report")
         assert made[1].GetTransformNodeID() == made[2].GetID()
         result.undo.undo()
@@ -187,12 +189,12 @@ class TestScene:
         assert made[1].GetTransformNodeID() == made[2].GetID()
         assert "check" in made[2].GetAttribute("GenReg.Report")
 
-    def test_a_moving_scan_below_another_transform_stays_there(self, scene, made, worker):
+    def test_a_moving_scan_that_is_not_below_the_transform_stays_where_it_is(self, scene, made, worker):
         made[1].SetAndObserveTransformNodeID(None)
         self.run(scene, made, worker).runToEnd()
         assert made[1].GetTransformNodeID() is None
 
-    def test_cancel_leaves_the_scene_as_it_was(self, scene, made, waiting):
+    def test_cancel_leaves_the_scene_unchanged(self, scene, made, waiting):
         before = fieldOfNode(made[2])[0].copy()
         run = self.run(scene, made, waiting)
         run.cancel()
@@ -200,7 +202,7 @@ class TestScene:
         np.testing.assert_array_equal(fieldOfNode(made[2])[0], before)
         assert made[1].GetTransformNodeID() == made[2].GetID()
 
-    def test_a_transform_changed_meanwhile_is_not_overwritten(self, scene, made, waiting):
+    def test_a_transform_that_changed_during_the_run_is_not_overwritten(self, scene, made, waiting):
         run = self.run(scene, made, waiting)
         setField(made[2], *withMargin(field(FIXED) * 0, FIXED))
         waiting.end(waiting.result())

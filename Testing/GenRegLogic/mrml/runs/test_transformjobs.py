@@ -1,4 +1,4 @@
-"""The jobs about a transform: what they send, and what they refuse."""
+"""Jobs about a transform: their requests, and what they refuse."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..conftest import FIXED, MapsWorker, field, rigid
 
 
 class TestMaps:
-    def test_a_transform_that_changes_meanwhile_is_refused(self, scene, transform):
+    def test_maps_of_a_transform_that_changed_during_the_job_are_refused(self, scene, transform):
         worker = MapsWorker()
         run = MapsRun(scene, worker, transform, mapNodes=MapNodes(scene))
         run.start()
@@ -29,7 +29,7 @@ class TestMaps:
 
 
 class TestReport:
-    def test_names_go_along_only_when_asked_for(self, scene, transform):
+    def test_volume_names_are_sent_only_on_request(self, scene, transform):
         for names in (False, True):
             worker = MapsWorker()
             run = HtmlRun(scene, worker, transform, names=names)
@@ -38,7 +38,7 @@ class TestReport:
             assert worker.jobs[0][1].get("names") == (["CT", "MR"] if names else None)
 
     @pytest.mark.parametrize("how", ["values", "parent"])
-    def test_the_verdict_of_a_run_is_not_shown_for_a_transform_changed_since(self, scene, transform, scans, how):
+    def test_the_report_of_a_transform_that_changed_since_is_not_sent(self, scene, transform, scans, how):
         pair, worker = pairOf(transform), MapsWorker()
         setProvenance(transform, {"verdict": {"status": "trust"}}, pair.fixedNode, pair.movingNode)
         HtmlRun(scene, worker, transform).start()

@@ -1,4 +1,4 @@
-"""Runs with the real worker process: the same field as the engine's, the known deformation found again."""
+"""Runs with the real worker process: the same field as the engine's, and recovery of a known deformation."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FLIP = np.array([-1.0, -1.0, 1.0])
 
 @pytest.fixture(scope="module")
 def process():
-    """The worker, warm for all tests of this file."""
+    """One worker process for all tests of this file."""
     worker = Worker()
     worker.start()
     yield worker
@@ -41,7 +41,7 @@ def process():
 
 
 def blobs(geometry: Geometry) -> Volume:
-    """A made-up organ with structure at several scales."""
+    """A synthetic scan with structure at several scales."""
     k, j, i = np.meshgrid(*(np.arange(n) for n in geometry.shape), indexing="ij")
     points = geometry.to_world(np.stack([i, j, k], axis=-1).reshape(-1, 3))
     rng = np.random.default_rng(3)
@@ -79,17 +79,17 @@ def field_on(node, geometry: Geometry) -> np.ndarray:
 
 
 class TestField:
-    def test_it_is_the_engines_own(self, scene, process, pair):
+    def test_the_field_equals_the_engines(self, scene, process, pair):
         run = RegistrationRun(scene, process, RunInputs(*nodes(scene, *pair), settings=SHORT), RunOutputs())
         run.start()
         node = run.runToEnd().transformNode
         expected = register(*pair, SHORT).forward
         difference = np.abs(field_on(node, pair[0].geometry) - expected.array)
-        # A node's matrix gives the oblique axes back to 16 digits only, so a value may be rounded the other way.
+        # A node's matrix stores oblique axes to 16 digits only, so a value may be rounded the other way.
         assert difference.max() <= 1 / 1024
         assert difference.mean() < 1e-5
 
-    def test_a_known_deformation_is_found_under_parents_of_both(self, scene, process, pair):
+    def test_a_known_deformation_is_recovered_with_parents_above_both_scans(self, scene, process, pair):
         fixed, moving = nodes(scene, *pair)
         for node, matrix in ((fixed, rigid((5, 3, -9), (8, -6, 4))), (moving, rigid((5, 3, -9), (8, -6, 4)))):
             parent = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "above")
@@ -109,7 +109,7 @@ class TestField:
         still = np.linalg.norm(waves(local), axis=1)
         assert error.mean() < 0.35 * still.mean()
 
-    def test_masks_landmarks_and_a_start_reach_the_engine(self, scene, process, pair):
+    def test_masks_landmarks_and_an_initial_transform_reach_the_engine(self, scene, process, pair):
         fixed, moving = nodes(scene, *pair)
         mask = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "mask")
         setVolume(mask, np.ones(pair[0].array.shape, np.uint8), pair[0].geometry)
@@ -144,11 +144,11 @@ class TestField:
         ).warped()
         assert result.warpedNode.GetImageData().GetDimensions() == pair[0].geometry.size
         assert np.abs(slicer.util.arrayFromVolume(result.warpedNode).astype(float) - expected.array).mean() < 5
-        assert result.inverseNode is not None
+        assert fieldOfNode(result.inverseNode)[0].any()
 
 
 class TestSteering:
-    def test_previews_come_and_go(self, scene, process, pair):
+    def test_previews_are_shown_and_removed_at_the_end(self, scene, process, pair):
         fixed, moving = nodes(scene, *pair)
         shown = []
         run = RegistrationRun(
@@ -169,7 +169,7 @@ class TestSteering:
         assert moving.GetTransformNodeID() == result.transformNode.GetID()
         assert scene.GetFirstNodeByName("GenReg preview") is None
 
-    def test_cancel_leaves_the_scene_as_it_was(self, scene, process, pair):
+    def test_cancel_leaves_the_scene_unchanged(self, scene, process, pair):
         fixed, moving = nodes(scene, *pair)
         count = scene.GetNumberOfNodes()
         run = RegistrationRun(scene, process, RunInputs(fixed, moving), RunOutputs())

@@ -1,4 +1,4 @@
-"""The modes of the slice views: what they show, and that they leave no trace."""
+"""The comparison modes of the slice views: what they show, and that leaving restores the views."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def modes(views):
 
 class TestModes:
     @pytest.mark.parametrize("name", MODES)
-    def test_leaving_puts_everything_back_exactly(self, modes, views, transform, name):
+    def test_leaving_restores_the_views_exactly(self, modes, views, transform, name):
         pair = pairOf(transform)
         before = stateOf(views)
         modes.enter(MODES[name](pair))
@@ -40,7 +40,7 @@ class TestModes:
         modes.leave()
         assert stateOf(views) == before
 
-    def test_leaving_after_all_modes_in_turn_puts_everything_back(self, modes, views, transform):
+    def test_leaving_after_all_modes_in_turn_restores_the_views(self, modes, views, transform):
         pair = pairOf(transform)
         before = stateOf(views)
         for kind in (*MODES.values(), *reversed(MODES.values())):
@@ -48,7 +48,7 @@ class TestModes:
         modes.leave()
         assert stateOf(views) == before
 
-    def test_planes_turned_by_side_by_side_do_not_stay_for_the_next_mode(self, modes, views, transform):
+    def test_the_mode_after_side_by_side_has_the_original_planes(self, modes, views, transform):
         modes.enter(SideBySide(pairOf(transform)))
         modes.enter(Fusion(pairOf(transform)))
         assert views.GetNodeByID("vtkMRMLSliceNodeYellow").GetOrientation() == "Sagittal"
@@ -61,7 +61,7 @@ class TestModes:
         assert all(node.GetHotLinkedControl() for node in composites)
         assert len({node.GetBackgroundVolumeID() for node in composites}) == 3
 
-    def test_a_mode_is_left_when_another_scene_is_added(self, modes, views, transform):
+    def test_a_mode_is_left_when_another_scene_is_imported(self, modes, views, transform):
         before = stateOf(views)
         modes.enter(SideBySide(pairOf(transform)))
         views.StartState(slicer.vtkMRMLScene.ImportState)
@@ -69,7 +69,7 @@ class TestModes:
         assert modes.present is None
         assert stateOf(views)[:4] == before[:4]
 
-    def test_the_flicker_changes_the_upper_picture(self, modes, views, transform):
+    def test_the_flicker_toggles_the_upper_layer(self, modes, views, transform):
         mode = Flicker(pairOf(transform))
         modes.enter(mode)
         composite = views.GetFirstNodeByClass("vtkMRMLSliceCompositeNode")
@@ -79,7 +79,7 @@ class TestModes:
             seen.append(composite.GetForegroundOpacity())
         assert seen == [0.0, 1.0, 0.0, 1.0]
 
-    def test_neighboring_squares_of_the_checkerboard_show_the_two_scans_in_turn(self, modes, views, transform):
+    def test_checkerboard_squares_alternate_between_the_two_scans(self, modes, views, transform):
         pair = pairOf(transform)
         for node, value in ((pair.fixedNode, 0.0), (pair.movingNode, 100.0)):
             slicer.util.arrayFromVolume(node)[:] = value
@@ -90,10 +90,13 @@ class TestModes:
         board = slicer.util.arrayFromVolume(slicer.util.getNode("GenReg checkerboard"))
         assert set(np.unique(board)) == {0, 255}
         assert 0.4 < (board == 255).mean() < 0.6
+        fixedSquare = board[0, :5, :5].copy()
         mode.setSquares(2)
-        assert board[0, 0, 0] == 0
+        board = slicer.util.arrayFromVolume(slicer.util.getNode("GenReg checkerboard"))
+        assert not fixedSquare.any()
+        assert not board[0, :10, :10].any()
 
-    def test_a_map_brings_its_legend_and_takes_it_away(self, modes, views, transform):
+    def test_a_map_overlay_shows_and_hides_its_legend(self, modes, views, transform):
         _, _, made = makeMaps(views, transform)
         legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(made["magnitude"])
         modes.enter(MapOverlay(pairOf(transform), made["magnitude"], "magnitude", 0.5))
@@ -102,12 +105,12 @@ class TestModes:
         assert not legend.GetVisibility()
 
     @pytest.mark.parametrize("name", MODES)
-    def test_the_scene_can_be_closed_in_a_mode(self, modes, views, transform, name):
+    def test_closing_the_scene_leaves_the_mode(self, modes, views, transform, name):
         modes.enter(MODES[name](pairOf(transform)))
         views.Clear(False)
         assert modes.present is None
 
-    def test_a_layout_that_another_slicer_does_not_know_is_not_saved(self, modes, views, transform):
+    def test_the_side_by_side_layout_is_not_saved_with_the_scene(self, modes, views, transform):
         layout = views.GetFirstNodeByClass("vtkMRMLLayoutNode")
         modes.enter(SideBySide(pairOf(transform)))
         assert not layout.GetSaveWithScene()

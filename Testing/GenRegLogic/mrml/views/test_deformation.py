@@ -1,4 +1,4 @@
-"""The deformation drawn as a grid or as arrows."""
+"""The deformation drawn in the slice views as a grid or as arrows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..conftest import FIXED, stateOf
 
 class TestDeformation:
     @pytest.mark.parametrize("kind", [GRID, ARROWS])
-    def test_it_is_drawn_in_each_view_and_leaves_nothing(self, views, transform, kind):
+    def test_it_is_drawn_in_each_view_and_removed_completely(self, views, transform, kind):
         for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
             node.JumpSliceByCentering(*(FIXED.center * LPS_TO_RAS))
         before = stateOf(views)
@@ -29,19 +29,20 @@ class TestDeformation:
         assert stateOf(views) == before
         assert transform.GetNumberOfDisplayNodes() == 0
 
-    def test_lines_are_closer_where_the_view_is_closer(self, views, transform):
+    def test_zooming_in_reduces_the_distance_between_lines(self, views, transform):
         drawn, node = Deformation(views, pairOf(transform)), views.GetNodeByID("vtkMRMLSliceNodeRed")
         wide = drawn.spacing(node)
         node.SetFieldOfView(20, 15, 1)
         assert drawn.spacing(node) < wide
 
-    def test_where_nothing_moves_nothing_is_drawn(self, views, transform):
+    def test_nothing_is_drawn_without_a_displacement(self, views, transform):
         setField(transform, *withMargin(np.zeros((*FIXED.shape, 3), np.float32), FIXED))
         drawn = Deformation(views, pairOf(transform))
         drawn.show()
-        assert all(m.GetPolyData().GetNumberOfCells() == 0 for m in slicer.util.getNodesByClass("vtkMRMLModelNode"))
+        models = slicer.util.getNodesByClass("vtkMRMLModelNode")
+        assert [model.GetPolyData().GetNumberOfCells() for model in models] == [0, 0, 0]
 
-    def test_it_goes_with_its_transform(self, views, transform):
+    def test_it_is_removed_with_its_transform(self, views, transform):
         drawn = Deformation(views, pairOf(transform), GRID)
         drawn.show()
         views.RemoveNode(transform)
@@ -49,3 +50,4 @@ class TestDeformation:
         assert views.GetFirstNodeByClass("vtkMRMLModelNode") is None
         assert views.GetFirstNodeByClass("vtkMRMLTransformDisplayNode") is None
         views.GetFirstNodeByClass("vtkMRMLSliceNode").SetFieldOfView(50, 40, 1)
+        assert views.GetFirstNodeByClass("vtkMRMLModelNode") is None  # not drawn again

@@ -1,4 +1,4 @@
-"""What the slice views show."""
+"""The layers of the slice views, and the objective plot."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import slicer
 
 from GenRegLogic.mrml.views.layers import SliceViewState, ViewsState, setLayers, showLayers
-from GenRegLogic.mrml.views.objectiveplot import ObjectiveCurve
+from GenRegLogic.mrml.views.objectiveplot import ObjectivePlot
 
 from ..conftest import GEOMETRIES
 
@@ -33,7 +33,7 @@ class TestLayers:
             assert (node.GetBackgroundVolumeID(), node.GetForegroundVolumeID()) == (fixed.GetID(), moving.GetID())
             assert node.GetForegroundOpacity() == pytest.approx(0.3)
 
-    def test_they_come_back_with_their_opacity(self, scene, scans, composites):
+    def test_restoring_brings_back_volumes_and_opacity(self, scene, scans, composites):
         fixed, moving = scans.volume("fixed", GRID), scans.volume("moving", GRID)
         showLayers(scene, moving, None, 0.0)
         state = SliceViewState(scene)
@@ -44,7 +44,7 @@ class TestLayers:
             assert node.GetForegroundVolumeID() is None
             assert node.GetForegroundOpacity() == 0.0
 
-    def test_a_volume_that_is_gone_is_not_asked_for(self, scene, scans, composites):
+    def test_restoring_skips_a_volume_that_was_removed(self, scene, scans, composites):
         fixed, moving = scans.volume("fixed", GRID), scans.volume("moving", GRID)
         showLayers(scene, moving)
         state = SliceViewState(scene)
@@ -53,7 +53,7 @@ class TestLayers:
         state.restore()
         assert composites[0].GetBackgroundVolumeID() is None
 
-    def test_position_and_zoom_come_back(self, scene):
+    def test_restoring_brings_back_position_and_zoom(self, scene):
         slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene, True)
         node = scene.AddNewNodeByClass("vtkMRMLSliceNode")
         node.SetOrientation("Coronal")
@@ -69,8 +69,8 @@ class TestLayers:
         assert node.GetSliceOffset() == pytest.approx(17.0)
 
 
-class TestEverything:
-    def test_links_layout_and_crosshair_come_back(self, scene, scans, composites):
+class TestViewsState:
+    def test_restoring_brings_back_links_layout_and_crosshair(self, scene, scans, composites):
         layout = scene.AddNewNodeByClass("vtkMRMLLayoutNode")
         layout.SetViewArrangement(layout.SlicerLayoutFourUpView)
         crosshair = slicer.vtkMRMLCrosshairNode()
@@ -94,33 +94,35 @@ class TestEverything:
         assert composites[1].GetClipToBackgroundVolume()
 
 
-class TestCurve:
-    def test_values_come_into_the_table_when_shown(self, scene):
-        curve = ObjectiveCurve(scene)
+class TestObjectivePlot:
+    def test_values_are_added_to_the_table_when_shown(self, scene):
+        plot = ObjectivePlot(scene)
         for iteration, value in enumerate((0.9, 0.7, 0.6)):
-            curve.add(0, iteration, value)
-        curve.show()
-        curve.add(1, 0, 0.8)
-        curve.show()
-        series = scene.GetNodeByID(curve.plotChartNode.GetNthPlotSeriesNodeID(0))
+            plot.add(0, iteration, value)
+        plot.show()
+        plot.add(1, 0, 0.8)
+        plot.show()
+        series = scene.GetNodeByID(plot.plotChartNode.GetNthPlotSeriesNodeID(0))
         table = series.GetTableNode().GetTable()
         assert [table.GetColumn(1).GetValue(row) for row in range(table.GetNumberOfRows())] == pytest.approx(
             [0.9, 0.7, 0.6, 0.8]
         )
         assert [table.GetColumn(0).GetValue(row) for row in range(4)] == [0, 1, 2, 3]
 
-    def test_nothing_is_left_after_removal(self, scene):
+    def test_removal_leaves_no_node_behind(self, scene):
         count = scene.GetNumberOfNodes()
-        curve = ObjectiveCurve(scene)
-        curve.add(0, 0, 1.0)
-        curve.show()
-        curve.remove()
+        plot = ObjectivePlot(scene)
+        plot.add(0, 0, 1.0)
+        plot.show()
+        plot.remove()
         assert scene.GetNumberOfNodes() == count
 
-    def test_it_survives_a_closed_scene(self, scene):
-        curve = ObjectiveCurve(scene)
+    def test_it_can_be_used_after_the_scene_was_closed(self, scene):
+        plot = ObjectivePlot(scene)
         scene.Clear(False)
-        curve.add(0, 0, 1.0)
-        curve.show()
-        curve.clear()
-        assert curve.values == []
+        plot.add(0, 0, 1.0)
+        plot.show()
+        assert plot.values == [(0, 1.0)]
+        plot.clear()
+        assert plot.values == []
+        assert scene.GetFirstNodeByClass("vtkMRMLPlotChartNode") is None

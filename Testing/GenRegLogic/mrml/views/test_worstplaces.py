@@ -1,4 +1,4 @@
-"""Going to the places where the result is least sure."""
+"""Stepping through the places with the largest expected error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..conftest import makeMaps, stateOf
 
 
 class TestPlaces:
-    def test_the_views_and_the_crosshair_go_there_and_stop_at_the_ends(self, views, transform):
+    def test_steps_move_views_and_crosshair_and_stop_at_both_ends(self, views, transform):
         store, _, _ = makeMaps(views, transform)
         tour = PlacesTour(store.worst(transform))
         modes, before = ViewModes(views), stateOf(views)
