@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from ..errors import InputError
+
 __all__ = [
     "BAD_INPUT",
     "DONE",
@@ -13,9 +15,10 @@ __all__ = [
     "INTERRUPTED",
     "NOT_TRUSTWORTHY",
     "UNEXPECTED",
-    "add_reading_option",
+    "add_reading_options",
     "help_end",
     "read_scan",
+    "series_option",
 ]
 
 DONE = 0
@@ -41,17 +44,40 @@ def help_end(*examples: str, exit_codes: bool = False) -> str:
     return (f"{EXIT_CODES_HELP}\n" if exit_codes else "") + f"{heading}:\n{lines}"
 
 
-def add_reading_option(parser) -> None:
-    """Add the option that lets DICOM series with missing slices pass."""
+def add_reading_options(parser, *roles: str) -> None:
+    """Add the options that say how a DICOM scan is read.
+
+    Args:
+        parser: Or a group of its arguments.
+        roles: Names of the arguments that are scans: "fixed" gets the option `--fixed-series`, "image" plain
+            `--series`.
+    """
+    for role in roles:
+        parser.add_argument(
+            series_option(role),
+            dest=f"{role}_series",
+            metavar="N|UID",
+            help=f"which DICOM series of the {role}{'' if role in ('image', 'reference') else ' scan'}",
+        )
     parser.add_argument(
         "--allow-missing-slices",
         action="store_true",
-        help="read a DICOM series in which slices are missing, as if its slices were evenly spaced",
+        help="interpolate where slices of a DICOM series are missing",
     )
 
 
-def read_scan(path: Path | None, args: argparse.Namespace):
+def series_option(role: str) -> str:
+    """The option that chooses among the DICOM series of an argument."""
+    return "--series" if role == "image" else f"--{role}-series"
+
+
+def read_scan(path: Path | None, args: argparse.Namespace, role: str | None = None):
     """Read a `Volume` and print its warnings, on standard error; None where no path is given.
+
+    Args:
+        path: Of the scan.
+        args: Of the command.
+        role: Which of the roles of `add_reading_options` the scan has; None if it has none.
 
     Raises:
         InputError: As `files.images.read_volume`; slices of a DICOM series are missing and the option is not given.
@@ -60,7 +86,16 @@ def read_scan(path: Path | None, args: argparse.Namespace):
 
     if path is None:
         return None
-    volume = read_volume(path, allow_missing_slices=args.allow_missing_slices)
+    series = None if role is None else getattr(args, f"{role}_series")
+    try:
+        volume = read_volume(path, series=series, allow_missing_slices=args.allow_missing_slices)
+    except InputError as error:
+        text = str(error)
+        if "--series" not in text:
+            raise
+        if role is None:
+            text = text.partition("; choose one with --series")[0].rstrip(".") + "; give a folder with one of them."
+        raise InputError(text.replace("--series", series_option(role or "image"))) from None
     for sentence in volume.warnings:
         print(f"genreg: warning: {path}: {sentence}", file=sys.stderr)
     return volume

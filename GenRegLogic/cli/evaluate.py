@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from ..errors import InputError
-from .common import DONE, add_reading_option, help_end, read_scan
+from .common import DONE, add_reading_options, help_end, read_scan
 
 __all__ = ["add_command", "run"]
 
@@ -52,7 +52,7 @@ def add_command(commands) -> None:
     for what in ("labels", "points"):
         for role in ("fixed", "moving"):
             parser.add_argument(f"--{role}-{what}", metavar="FILE", type=Path, help=f"{what} of the {role} scan")
-    add_reading_option(parser)
+    add_reading_options(parser, "fixed", "moving")
     parser.add_argument(
         "--labels",
         metavar="LIST",
@@ -78,8 +78,8 @@ def run(args: argparse.Namespace) -> int:
         return None if path is None else reader(path)
 
     figures = evaluate(
-        read_scan(args.fixed, args),
-        read_scan(args.moving, args),
+        read_scan(args.fixed, args, "fixed"),
+        read_scan(args.moving, args, "moving"),
         read_chain(args.transform),
         fixed_labels=read_scan(args.fixed_labels, args),
         moving_labels=read_scan(args.moving_labels, args),

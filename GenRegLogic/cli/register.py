@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import Cancelled, InputError
-from .common import DONE, INTERRUPTED, NOT_TRUSTWORTHY, add_reading_option, help_end, read_scan
+from .common import DONE, INTERRUPTED, NOT_TRUSTWORTHY, add_reading_options, help_end, read_scan
 from .outputs import Output, check_outputs, check_space, write_outputs
 from .progress import Interruption, Meter
 
@@ -123,7 +123,7 @@ def _add_run(group) -> None:
     group.add_argument(
         "--device", metavar="auto|cpu|cuda[:N]|mps", default="auto", help="where to compute (default: auto)"
     )
-    add_reading_option(group)
+    add_reading_options(group, "fixed", "moving")
     group.add_argument(
         "--seed", metavar="N", type=int, default=0, help="recorded in the report; no random numbers are drawn"
     )
@@ -215,8 +215,8 @@ def _read_inputs(args: argparse.Namespace) -> dict:
         return None if path is None else reader(path)
 
     return {
-        "fixed": read_scan(args.fixed, args),
-        "moving": read_scan(args.moving, args),
+        "fixed": read_scan(args.fixed, args, "fixed"),
+        "moving": read_scan(args.moving, args, "moving"),
         "initial": read(read_transform, args.initial),
         "fixed_mask": read_scan(args.fixed_mask, args),
         "moving_mask": read_scan(args.moving_mask, args),

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..errors import Cancelled, InputError
-from .common import DONE, INTERRUPTED, NOT_TRUSTWORTHY, add_reading_option, help_end, read_scan
+from .common import DONE, INTERRUPTED, NOT_TRUSTWORTHY, add_reading_options, help_end, read_scan
 from .outputs import Output, check_outputs, check_space, write_outputs
 from .progress import Interruption, Meter
 from .register import BYTES_PER_VECTOR, print_summary
@@ -74,7 +74,7 @@ def _add_run(group) -> None:
     group.add_argument(
         "--device", metavar="auto|cpu|cuda[:N]|mps", default="auto", help="where to compute (default: auto)"
     )
-    add_reading_option(group)
+    add_reading_options(group, "fixed", "moving")
     group.add_argument("--threads", metavar="N", type=int, help="CPU threads (default: all)")
     group.add_argument("--quiet", action="store_true", help="say nothing unless something is wrong")
 
@@ -132,13 +132,13 @@ def _read_inputs(args: argparse.Namespace) -> dict:
     from ..files.transforms import read_transform
     from ..space.field import DisplacementField, sample_transform
 
-    fixed, transform = read_scan(args.fixed, args), read_transform(args.transform)
+    fixed, transform = read_scan(args.fixed, args, "fixed"), read_transform(args.transform)
     if not isinstance(transform, DisplacementField):
         transform = sample_transform(transform, fixed.geometry)
     given = args.fixed_landmarks is not None
     return {
         "fixed": fixed,
-        "moving": read_scan(args.moving, args),
+        "moving": read_scan(args.moving, args, "moving"),
         "field": transform,
         "region": read_scan(args.region, args),
         "fixed_landmarks": read_points(args.fixed_landmarks) if given else None,

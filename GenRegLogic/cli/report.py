@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .common import DONE, NOT_TRUSTWORTHY, add_reading_option, help_end, read_scan
+from .common import DONE, NOT_TRUSTWORTHY, add_reading_options, help_end, read_scan
 from .outputs import Output, check_outputs
 from .progress import Meter
 
@@ -57,7 +57,7 @@ def add_command(commands) -> None:
         action="store_true",
         help="don't look for the least certain places, which takes a coarse registration the other way round",
     )
-    add_reading_option(parser)
+    add_reading_options(parser, "fixed", "moving")
     parser.add_argument("--device", metavar="auto|cpu|cuda[:N]|mps", default="auto", help="where to compute")
     parser.add_argument("--quiet", action="store_true", help="say nothing unless something is wrong")
 
@@ -74,7 +74,10 @@ def run(args: argparse.Namespace) -> int:
 
     settings = Settings(device=args.device)
     report = None if args.json is None else read_report(args.json)
-    fixed, moving = check_registrable(read_scan(args.fixed, args), "fixed"), read_scan(args.moving, args)
+    fixed, moving = (
+        check_registrable(read_scan(args.fixed, args, "fixed"), "fixed"),
+        read_scan(args.moving, args, "moving"),
+    )
     moving = check_registrable(moving, "moving")
     if report is not None:
         check_report(report, fixed.geometry, moving.geometry)
