@@ -16,7 +16,7 @@ Scan = Any
 """A `Volume`, a path, a SimpleITK image, or a nibabel image (which is not imported here)."""
 
 
-def as_volume(scan: Scan | None, name: str, *, optional: bool = False) -> Volume | None:
+def as_volume(scan: Scan | None, name: str, *, optional: bool = False, series: str | None = None) -> Volume | None:
     """The scan as the engine holds it, LPS mm; voxels of a nibabel image are where its affine (RAS) says.
 
     Args:
@@ -24,6 +24,7 @@ def as_volume(scan: Scan | None, name: str, *, optional: bool = False) -> Volume
             anything with nibabel's `affine` and `dataobj`.
         name: Of the argument, for sentences.
         optional: None stays None.
+        series: Which DICOM volume of a path, as for `Volume.from_file`.
 
     Raises:
         InputError: It is something else, it can't be read, its axes are sheared, or it is no 3D scalar image.
@@ -31,7 +32,7 @@ def as_volume(scan: Scan | None, name: str, *, optional: bool = False) -> Volume
     if isinstance(scan, Volume) or (scan is None and optional):
         return scan
     if isinstance(scan, (str, PathLike)):
-        return Volume.from_file(scan)
+        return Volume.from_file(scan, series=series)
     if isinstance(scan, sitk.Image):
         return Volume.from_sitk(scan)
     if getattr(scan, "affine", None) is not None and hasattr(scan, "dataobj"):

@@ -8,6 +8,7 @@ is met.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import warnings
@@ -153,13 +154,19 @@ def read_frames(path: Path) -> list[Frame]:
     """
     import pydicom
 
-    tags = [*KEYWORDS, *GROUPS, *(name for names in TELLING.values() for name in names)]
     with dicom_errors(DAMAGED):
-        header = pydicom.dcmread(os.fspath(path), stop_before_pixels=True, force=True, specific_tags=tags)
+        header = pydicom.dcmread(os.fspath(path), stop_before_pixels=True, force=True, specific_tags=_tags())
         kind = str(header.get("SOPClassUID") or getattr(header, "file_meta", {}).get("MediaStorageSOPClassUID", ""))
         if kind == DICOMDIR:
             return []
         return _frames(path, header, kind)
+
+
+@functools.cache
+def _tags() -> list:
+    from pydicom.tag import Tag
+
+    return [Tag(name) for name in (*KEYWORDS, *GROUPS, *(name for names in TELLING.values() for name in names))]
 
 
 def _frames(path: Path, header, kind: str) -> list[Frame]:
@@ -199,11 +206,11 @@ def _not_a_scan(header, kind: str) -> str:
     """Why a file holds no slices of a scan; "" if it may hold some."""
     from pydicom.uid import UID
 
-    name = UID(kind).name.removesuffix(" Storage") if kind else "unknown"
+    name = UID(kind).name.removesuffix(" Storage")
     if kind in SEGMENTATIONS:
         return "The DICOM file is a segmentation, not a scan; export it as a label map (NIfTI or NRRD)."
     if "Rows" not in header or "Columns" not in header:
-        if "Image" in name or kind in ("", RT_DOSE):
+        if name == kind or "Image" in name or kind == RT_DOSE:  # not a known kind, or one that has pixels
             raise InputError(DAMAGED)
         return f"The DICOM file is no image but of the kind {name}; give a 3D scan."
     if int(header.get("SamplesPerPixel") or 1) > 1 or header.get("PhotometricInterpretation") == "PALETTE COLOR":

@@ -102,6 +102,12 @@ def _chosen(stacks: list[Stack], series: str | None, folder: bool) -> Stack:
         stack = _asked_for(stacks, scans, series.strip())
         return _usable(stack, folder)
     if not scans:
+        single = [stack for stack in stacks if stack.problem == SINGLE_SLICE]
+        if len(single) > 1 and len(single) == len(stacks):
+            raise InputError(
+                f"The folder holds {len(single)} DICOM series of a single slice each; GenReg needs a 3D scan of several "
+                "slices in one series."
+            )
         return _usable(max(stacks, key=lambda stack: len(stack.frames)), folder)
     candidates = [stack for stack in scans if stack.main or stack.problem] or scans
     if len(candidates) > 1 or (candidates[0].differs and len(stacks) > 1):

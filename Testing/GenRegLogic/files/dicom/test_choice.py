@@ -7,6 +7,9 @@ import pytest
 from pydicom import dcmread
 
 from GenRegLogic.files.dicom import read_dicom
+from GenRegLogic.files.images import read_volume
+from GenRegLogic.given import as_volume
+from GenRegLogic.space.volume import Volume
 
 from .conftest import (
     AXIAL,
@@ -246,6 +249,11 @@ def test_reading_twice_gives_the_same(two):
     np.testing.assert_array_equal(one.array, other.array)
     assert one.geometry.is_close(other.geometry, 0)
     assert one.warnings == other.warnings
+
+
+def test_every_way_of_reading_takes_the_choice(two):
+    volumes = read_volume(two, series="3"), Volume.from_file(two, series="3"), as_volume(two, "fixed", series="3")
+    assert [volume.geometry.size[2] for volume in volumes] == [5, 5, 5]
 
 
 def test_only_headers_of_other_series_are_read(two):

@@ -186,6 +186,10 @@ class TestSingleSlices:
         write_scan(tmp_path, even(1))
         refused(tmp_path, "holds a single slice of a DICOM series, the only one there")
 
+    def test_slices_that_each_are_a_series_are_refused_with_their_number(self, tmp_path, refused):
+        write_scan(tmp_path, even(), series=lambda n: n + 1)
+        refused(tmp_path, "holds 8 DICOM series of a single slice each")
+
 
 class TestFolders:
     def test_other_files_and_folders_do_no_harm(self, tmp_path):
