@@ -28,6 +28,7 @@ PREAMBLE = 128
 MAGIC = b"DICM"
 DICOMDIR = "1.2.840.10008.1.3.10"
 RT_DOSE = "1.2.840.10008.5.1.4.1.1.481.2"
+PARAMETRIC = "1.2.840.10008.5.1.4.1.1.30"
 NUCLEAR = "1.2.840.10008.5.1.4.1.1.20"
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 SAME_HEIGHT_MM = 0.01
@@ -281,9 +282,9 @@ def _fill(frame: Frame, attributes: _Attributes, header, kind: str) -> None:
         if _text(header.get("DoseUnits")).upper() == "RELATIVE":
             frame.tells["dose"] = "relative"
     else:
-        slope, intercept = (
-            attributes.numbers(f"Rescale{w}", 1, f"rescale {w.lower()}") for w in ("Slope", "Intercept")
-        )
+        scale = "RealWorldValue" if kind == PARAMETRIC else "Rescale"
+        slope = attributes.numbers(f"{scale}Slope", 1, "rescale slope")
+        intercept = attributes.numbers(f"{scale}Intercept", 1, "rescale intercept")
         frame.slope = 1.0 if slope is None else float(slope[0])
         frame.intercept = 0.0 if intercept is None else float(intercept[0])
         if frame.slope == 0:

@@ -105,8 +105,8 @@ def _chosen(stacks: list[Stack], series: str | None, folder: bool) -> Stack:
         single = [stack for stack in stacks if stack.problem == SINGLE_SLICE]
         if len(single) > 1 and len(single) == len(stacks):
             raise InputError(
-                f"The folder holds {len(single)} DICOM series of a single slice each; GenReg needs a 3D scan of several "
-                "slices in one series."
+                f"The folder holds {len(single)} DICOM series of a single slice each; GenReg needs a 3D scan of "
+                "several slices in one series."
             )
         return _usable(max(stacks, key=lambda stack: len(stack.frames)), folder)
     candidates = [stack for stack in scans if stack.main or stack.problem] or scans

@@ -191,6 +191,12 @@ def _volumes(frames: list[Frame]) -> list[Stack]:
             places = _places(frames)
     if len(frames) < 2:
         return [Stack(frames, problem=SINGLE_SLICE, scan=False)]
+    if places[-1] == 0:
+        text = (
+            f"All {len(frames)} images of the DICOM series are at one position, so they are no 3D scan, or their "
+            "positions are lost; give a 3D scan."
+        )
+        return [Stack(frames, problem=text, scan=False)]
     parts = _split(frames, places) if places[-1] < len(frames) - 1 else _interleaved(frames)
     if parts is None:
         return [Stack(frames, doubts=doubts)]

@@ -23,6 +23,7 @@ GROUPS = (
     "TemporalPositionSequence",
     "CTXRayDetailsSequence",
     "CTReconstructionSequence",
+    "RealWorldValueMappingSequence",
     "UnassignedSharedConvertedAttributesSequence",
     "UnassignedPerFrameConvertedAttributesSequence",
 )

@@ -24,6 +24,9 @@ __all__ = ["Slices", "stacked"]
 ALMOST_WHOLE = 0.1
 """Of a slice spacing: a gap that is longer than one by so much less than a whole slice lacks a slice."""
 
+VARIED = 1.2
+"""Times the thickness of the thinnest slice: from here on the slices are of several thicknesses."""
+
 SIDEWAYS = 0.1
 """Of a pixel: the largest sideways shift of slices that is left alone. Headers round positions."""
 
@@ -114,9 +117,7 @@ def _spacing(
     spacing = typical_gap(gaps)
     lacking = np.floor(gaps / spacing - 1 + ALMOST_WHOLE).clip(0)
     thick = np.array(thickness)
-    if np.nanmax(thick, initial=0) > np.nanmin(
-        thick, initial=np.inf
-    ):  # of several thicknesses, which may fill the gaps
+    if np.nanmax(thick, initial=0) > VARIED * np.nanmin(thick, initial=np.inf):  # thick slices fill longer gaps
         lacking[gaps <= (thick[1:] + thick[:-1]) / 2 * (1 + EVEN)] = 0
     missing = int(lacking.sum())
     slices = f"The DICOM series lacks {missing} slice{'s' if missing > 1 else ''}"

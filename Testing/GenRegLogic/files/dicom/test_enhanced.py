@@ -61,6 +61,15 @@ def test_each_frame_has_its_own_scale(tmp_path):
     assert_true(volume, 0.03)
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_parametric_map_is_in_the_unit_of_its_real_world_values(tmp_path, shared):
+    places = even(6)
+    scale = {"RealWorldValueMappingSequence": {"RealWorldValueSlope": 0.01, "RealWorldValueIntercept": 0.0}}
+    groups = {"shared": scale} if shared else {"own": [scale] * 6}
+    file = enhanced(frames(places), places, kind="1.2.840.10008.5.1.4.1.1.30", **groups)
+    assert_true(read_dicom(save(file, tmp_path / "map.dcm")))
+
+
 def test_groups_of_each_frame_may_stand_where_others_are_shared(tmp_path):
     places = even(6)
     own = [{"PixelMeasuresSequence": {"PixelSpacing": list(SPACING)}} | SCALE] * 6

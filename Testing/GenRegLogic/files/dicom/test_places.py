@@ -48,6 +48,14 @@ class TestTilt:
         assert_true(volume)
         assert volume.geometry.spacing == pytest.approx((1.5, 2.0, 3.0))
 
+    def test_the_slices_of_a_tilted_gantry_are_followed_along_the_table(self, tmp_path):
+        tilt = np.radians(15.0)
+        axes = (1, 0, 0, 0, np.cos(tilt), np.sin(tilt))
+        volume = read_dicom(write_scan(tmp_path, [np.add(ORIGIN, (0, 0, 3.0 * n)) for n in range(8)], axes))
+        assert "15 degrees" in volume.warnings[0]
+        assert volume.geometry.spacing[2] == pytest.approx(3.0 * np.cos(tilt))
+        assert_true(volume)
+
     def test_what_no_tilted_slice_covers_has_a_value_of_its_own(self, tmp_path):
         volume = read_dicom(write_scan(tmp_path, [p + [0, 1.3 * n, 0] for n, p in enumerate(even())]))
         assert volume.padding is not None

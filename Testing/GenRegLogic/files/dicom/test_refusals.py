@@ -186,6 +186,10 @@ class TestSingleSlices:
         write_scan(tmp_path, even(1))
         refused(tmp_path, "holds a single slice of a DICOM series, the only one there")
 
+    def test_images_that_all_are_at_one_position_are_refused(self, tmp_path, refused):
+        write_scan(tmp_path, [ORIGIN] * 6, RescaleIntercept=lambda n: n, AcquisitionTime=lambda n: f"10101{n}")
+        refused(tmp_path, "All 6 images of the DICOM series are at one position")
+
     def test_slices_that_each_are_a_series_are_refused_with_their_number(self, tmp_path, refused):
         write_scan(tmp_path, even(), series=lambda n: n + 1)
         refused(tmp_path, "holds 8 DICOM series of a single slice each")
