@@ -97,11 +97,6 @@ def quiet_pydicom() -> Iterator[None]:
         import pydicom
     except ImportError:
         raise DependencyError("Reading DICOM needs the package pydicom; install it, or convert to NIfTI.") from None
-    with contextlib.suppress(ImportError):
-        import gdcm
-
-        for off in (gdcm.Trace.DebugOff, gdcm.Trace.WarningOff, gdcm.Trace.ErrorOff):
-            off()
     logger = logging.getLogger("pydicom")
     before, logger.disabled = logger.disabled, True
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,6 +11,20 @@ import numpy as np
 from .headers import Frame, dicom_errors
 
 __all__ = ["read_values", "same_values"]
+
+PIXEL_ATTRIBUTES = (
+    "Rows",
+    "Columns",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+)
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+END_OF_IMAGE = b"\xff\xd9"
+"""Ends a stream of JPEG, JPEG-LS and JPEG 2000."""
 
 WIDE = 1 << 14
 """Scales and offsets beyond this could lead 16 bit values out of 32 bit."""
@@ -56,22 +71,60 @@ def _stored(frames: list[Frame]) -> Iterator[tuple]:
     """The header and the stored values of images of one file."""
     import pydicom
     from pydicom.pixels import iter_pixels
-    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
     header = pydicom.dcmread(os.fspath(frames[0].path), force=True)
     if "TransferSyntaxUID" not in header.file_meta:  # files without a preamble
         implicit, little = header.original_encoding
         little_endian = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
         header.file_meta.TransferSyntaxUID = little_endian if little else ExplicitVRBigEndian
-    options = {"raw": True, "correct_unused_bits": False}  # pydicom's correction knows no unusual high bit
-    if frames[0].about["frames"] != "1":
-        options["indices"] = [frame.number for frame in frames]
-    images = iter_pixels(header, **options)
-    compressed = header.file_meta.TransferSyntaxUID.is_encapsulated
+    syntax = header.file_meta.TransferSyntaxUID
+    if syntax.is_encapsulated and syntax != RLELossless:
+        images = _decompressed(header, frames)
+    else:
+        options = {"raw": True, "correct_unused_bits": False}  # pydicom's correction knows no unusual high bit
+        if frames[0].about["frames"] != "1":
+            options["indices"] = [frame.number for frame in frames]
+        images = iter_pixels(header, **options)
     for frame, stored in zip(frames, images):
         if stored.shape != frame.size:
             raise ValueError("the pixel data has another size than the header says")
-        yield header, stored if stored.dtype.kind == "f" else _whole(stored, header, compressed)
+        yield header, stored if stored.dtype.kind == "f" else _whole(stored, header, syntax.is_encapsulated)
+
+
+def _decompressed(header, frames: list[Frame]) -> Iterator[np.ndarray]:
+    """The stored values of images in one of the JPEG forms.
+
+    ITK's codecs decode them, from files that hold nothing but the pixels: python-gdcm, which has the same codecs, ends
+    the process where the data is damaged.
+    """
+    import SimpleITK as sitk
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.encaps import encapsulate, get_frame
+
+    count = int(frames[0].about["frames"])
+    offsets = (header.get("ExtendedOffsetTable"), header.get("ExtendedOffsetTableLengths"))
+    bare = Dataset()
+    for name in PIXEL_ATTRIBUTES:
+        setattr(bare, name, header[name].value)
+    bare.SOPClassUID, bare.SOPInstanceUID = SECONDARY_CAPTURE, "1.2.3"
+    bare.file_meta = FileMetaDataset()
+    bare.file_meta.TransferSyntaxUID = header.file_meta.TransferSyntaxUID
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "pixels.dcm")
+        for frame in frames:
+            stream = get_frame(
+                header.PixelData,
+                frame.number,
+                number_of_frames=count,
+                extended_offsets=offsets if all(offsets) else None,
+            )
+            if not stream.rstrip(b"\0").endswith(END_OF_IMAGE):
+                raise ValueError("the compressed image is cut off")
+            bare.PixelData = encapsulate([stream])
+            bare["PixelData"].VR = "OB"
+            bare.save_as(path, enforce_file_format=True)
+            yield sitk.GetArrayFromImage(sitk.ReadImage(path, imageIO="GDCMImageIO")).reshape(frame.size)
 
 
 def _whole(stored: np.ndarray, header, compressed: bool) -> np.ndarray:

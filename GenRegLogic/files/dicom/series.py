@@ -7,6 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from ...errors import Doubt, InputError, ResourceError
+from ...machine.libraries import quiet_itk
 from .headers import Frame, is_dicom, quiet_pydicom, read_frames
 from .stacks import SINGLE_SLICE, Stack, stacks_of
 from .volume import Slices, stacked
@@ -23,7 +24,7 @@ def read_slices(path: Path, *, series: str | None = None, allow_missing_slices: 
     """The scan that a DICOM file or folder holds; arguments and errors are those of `scan.read_dicom`."""
     path = Path(path)
     try:
-        with quiet_pydicom():
+        with quiet_pydicom(), quiet_itk():  # the decoders, too, write to the file descriptor itself
             frames = _folder_frames(path) if path.is_dir() else read_frames(path)
             if not frames:
                 raise InputError("The file is an index (DICOMDIR), not a scan; give the folder of a series.")

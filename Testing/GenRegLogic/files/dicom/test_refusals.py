@@ -256,7 +256,7 @@ def test_reading_leaves_the_settings_of_pydicom_alone(tmp_path):
 
 def test_the_package_is_loaded_without_pydicom():
     code = (
-        "import sys; sys.modules['pydicom'] = sys.modules['gdcm'] = sys.modules['highdicom'] = None\n"
+        "import sys; sys.modules['pydicom'] = sys.modules['highdicom'] = None\n"
         "import GenRegLogic.files.reading, GenRegLogic.files.dicom.scan\n"
         "from GenRegLogic.errors import DependencyError\n"
         "try: GenRegLogic.files.dicom.scan.read_dicom('.')\n"
