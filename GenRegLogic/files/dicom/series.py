@@ -23,6 +23,8 @@ MAX_LOOKED_AT = 50
 def read_slices(path: Path, *, series: str | None = None, allow_missing_slices: bool = False) -> Slices:
     """The scan that a DICOM file or folder holds; arguments and errors are those of `scan.read_dicom`."""
     path = Path(path)
+    if not path.is_dir() and not is_dicom(path):
+        raise InputError("There is no DICOM file of this name; give the folder of a series, or a file of a whole scan.")
     try:
         with quiet_pydicom(), quiet_itk():  # the decoders, too, write to the file descriptor itself
             frames = _folder_frames(path) if path.is_dir() else read_frames(path)

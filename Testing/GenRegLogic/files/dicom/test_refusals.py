@@ -244,6 +244,12 @@ class TestFolders:
         os.mkfifo(tmp_path / "pipe")
         assert not is_dicom(tmp_path / "pipe")
 
+    @pytest.mark.parametrize("name", ["pipe", "text", "nowhere"])
+    def test_what_is_no_dicom_file_is_refused(self, tmp_path, refused, name):
+        os.mkfifo(tmp_path / "pipe")
+        (tmp_path / "text").write_text("hello" * 100)
+        refused(tmp_path / name, "no DICOM file of this name")
+
 
 def test_reading_leaves_the_settings_of_pydicom_alone(tmp_path):
     import pydicom
