@@ -14,7 +14,7 @@ from .common import (
     add_device_option,
     add_landmarks,
     add_quiet_option,
-    add_reading_option,
+    add_reading_options,
     add_result_options,
     add_scans,
     add_threads_option,
@@ -121,7 +121,7 @@ def _add_run(group) -> None:
         "or nothing (default: auto, chosen by measurement)",
     )
     add_device_option(group)
-    add_reading_option(group)
+    add_reading_options(group, "fixed", "moving")
     group.add_argument(
         "--seed", metavar="N", type=int, default=0, help="recorded in the report; no random numbers are drawn"
     )
@@ -214,8 +214,8 @@ def _read_inputs(args: argparse.Namespace) -> dict:
         return None if path is None else reader(path)
 
     return {
-        "fixed": read_scan(args.fixed, args),
-        "moving": read_scan(args.moving, args),
+        "fixed": read_scan(args.fixed, args, "fixed"),
+        "moving": read_scan(args.moving, args, "moving"),
         "initial": read_transform(args.initial),
         "fixed_mask": read_scan(args.fixed_mask, args),
         "moving_mask": read_scan(args.moving_mask, args),

@@ -10,7 +10,7 @@ from .common import (
     NOT_TRUSTWORTHY,
     add_device_option,
     add_quiet_option,
-    add_reading_option,
+    add_reading_options,
     add_scans,
     add_transforms,
     help_end,
@@ -59,7 +59,7 @@ def add_command(commands) -> None:
         action="store_true",
         help="don't look for the least certain places, which takes a coarse registration the other way round",
     )
-    add_reading_option(parser)
+    add_reading_options(parser, "fixed", "moving")
     add_device_option(parser)
     add_quiet_option(parser)
 
@@ -76,7 +76,10 @@ def run(args: argparse.Namespace) -> int:
 
     settings = Settings(device=args.device)
     report = None if args.json is None else read_report(args.json)
-    fixed, moving = check_registrable(read_scan(args.fixed, args), "fixed"), read_scan(args.moving, args)
+    fixed, moving = (
+        check_registrable(read_scan(args.fixed, args, "fixed"), "fixed"),
+        read_scan(args.moving, args, "moving"),
+    )
     moving = check_registrable(moving, "moving")
     if report is not None:
         check_report(report, fixed.geometry, moving.geometry)

@@ -18,6 +18,7 @@ import numpy as np
 from ..errors import DependencyError, GenRegError, InputError, ResourceError
 from ..machine.libraries import quiet_itk
 from ..space.volume import Volume
+from .dicom.headers import is_dicom
 from .pixels import DAMAGED, Pixels
 
 __all__ = ["existing_file", "naming", "read_pixels", "read_scan"]
@@ -72,8 +73,13 @@ def naming(path: Path) -> Iterator[None]:
         raise ResourceError(f"{path}: there is not enough memory to read this file.") from None
 
 
-def read_scan(path: Path, *, allow_missing_slices: bool = False) -> Volume:
+def read_scan(path: Path, *, series: str | None = None, allow_missing_slices: bool = False) -> Volume:
     """The scan in a file, or in the folder of a DICOM series; its warnings say what was repaired or assumed.
+
+    Args:
+        path: Of the file or folder.
+        series: Which DICOM volume, where there are several; see `dicom.read_dicom`.
+        allow_missing_slices: Interpolate where slices of a DICOM series are missing.
 
     Raises:
         InputError: Nothing that can be read is there, or what is there isn't one 3D scalar image.
@@ -84,7 +90,9 @@ def read_scan(path: Path, *, allow_missing_slices: bool = False) -> Volume:
         if os.path.isdir(path) or _kind(existing_file(path)) == "dicom":  # `Path.is_dir` raises for long names
             from .dicom import read_dicom
 
-            return read_dicom(path, allow_missing_slices=allow_missing_slices)
+            return read_dicom(path, series=series, allow_missing_slices=allow_missing_slices)
+        if series is not None:
+            raise InputError("This is no DICOM scan, so it has no series to choose from; leave out --series.")
         pixels = read_pixels(path)
         return Volume(pixels.array, pixels.geometry, pixels.doubts)
 
@@ -140,7 +148,7 @@ def _kind(path: Path) -> str | None:
         return "mgh"
     if b"ElementDataFile" in head or (name.endswith((".mha", ".mhd")) and b"NDims" in head):
         return "meta"
-    return "dicom" if name.endswith((".dcm", ".ima")) else None
+    return "dicom" if is_dicom(path) else None
 
 
 def _head(path: Path) -> bytes:

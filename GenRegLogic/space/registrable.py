@@ -101,7 +101,7 @@ def without_padding(volume: Volume, role: str) -> Volume:
     """The scan with its padding at the dark end of its own intensities, where background belongs.
 
     Args:
-        volume: The scan. If its `padding` says which value holds no data, this one is padding anyway.
+        volume: The scan. A value that its `padding` names needs no gap to the others.
         role: "fixed" or "moving"; it only names the scan in the warning.
 
     Returns:
@@ -127,6 +127,8 @@ def _padding_values(volume: Volume) -> list[float]:
     values, counts = np.unique(border, return_counts=True)  # one entry for all NaN
     order = np.argsort(-counts, kind="stable")[:MAX_VALUES]
     candidates = [values[n] for n in order if counts[n] >= MIN_BORDER_SHARE * border.size]
+    if volume.padding is not None and not _is_among(volume.padding, candidates):
+        candidates.append(volume.padding)
     found: list[float] = []
     while new := [v for v in candidates if not _is_among(v, found) and _is_padding(v, volume, found)]:
         found.append(new[0])
@@ -173,14 +175,15 @@ def _is_padding(value: float, volume: Volume, found: list[float]) -> bool:
     low, high = (float(x) for x in np.percentile(others, RANGE_PERCENTILES))
     if high <= low:
         return False
-    if not np.isfinite(value) or value == getattr(volume, "padding", None):
+    if not np.isfinite(value):
         return True
     reach = high - low
     if value > low + DARK_SHARE * reach:
         clipped = value >= others.max() and np.any(others > value - DARK_SHARE * reach)
         return not clipped
     own_background = np.mean(others <= low + DARK_SHARE * reach) >= OWN_BACKGROUND_SHARE
-    return bool(value < low - GAP_SHARE * reach and own_background)
+    known = value == volume.padding
+    return bool((known or value < low - GAP_SHARE * reach) and own_background)
 
 
 def _connected_to_border(same: np.ndarray) -> np.ndarray:

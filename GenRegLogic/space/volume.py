@@ -34,6 +34,7 @@ class Volume:
         array: (k, j, i) values of any real dtype.
         geometry: Where the voxels are.
         warnings: Sentences about what was repaired in reading and checking; they name no file and no patient.
+        padding: Voxels of exactly this value hold no data; None if no such value is known.
 
     Raises:
         InputError: The array is not 3D, not real numbers, has one slice only, or does not fit the geometry.
@@ -42,6 +43,7 @@ class Volume:
     array: np.ndarray
     geometry: Geometry
     warnings: tuple[str, ...] = ()
+    padding: float | None = None
 
     def __post_init__(self) -> None:
         array = np.asarray(self.array)
@@ -60,23 +62,25 @@ class Volume:
         object.__setattr__(self, "array", array.view(np.uint8) if array.dtype == bool else array)
 
     @classmethod
-    def from_file(cls, path: str | Path, *, allow_missing_slices: bool = False) -> Volume:
+    def from_file(cls, path: str | Path, *, series: str | None = None, allow_missing_slices: bool = False) -> Volume:
         """Read a 3D scalar image.
 
         Args:
-            path: NIfTI, NRRD, MHA/MHD or anything else that ITK reads; or the folder of a DICOM series, of which the
-                largest series is taken, sorted by position.
-            allow_missing_slices: Read a DICOM series with gaps of a slice or more, as if its slices were evenly
-                spaced; the volume's warnings then say so.
+            path: NIfTI, NRRD, MHA/MHD or anything else that ITK reads; a DICOM file that holds a whole scan; or the
+                folder of a DICOM series.
+            series: Which DICOM volume, where there are several: its number in the list that the refusal gives, its
+                SeriesInstanceUID or its SeriesNumber.
+            allow_missing_slices: Interpolate where slices of a DICOM series are missing; the volume's warnings then
+                say so.
 
         Raises:
             InputError: The file is missing, unreadable, not an image, damaged, not 3D scalar, or its header is
-                unusable; slices of a DICOM series are missing and that was not allowed.
+                unusable; slices of a DICOM series are missing and that was not allowed, or there are several.
             ResourceError: Not enough memory.
         """
         from ..files.reading import read_scan  # here, so that a volume in memory needs no reader
 
-        return read_scan(Path(path), allow_missing_slices=allow_missing_slices)
+        return read_scan(Path(path), series=series, allow_missing_slices=allow_missing_slices)
 
     @classmethod
     def from_sitk(cls, image: sitk.Image) -> Volume:

@@ -152,10 +152,11 @@ class TestCheckRegistrable:
         array = make_volume(oblique_grid).array.copy()
         low, high = array.min(), array.max()
         array[0, 0, :3] = np.nan, np.inf, -np.inf
-        repaired = check_registrable(Volume(array, oblique_grid), "fixed")
+        repaired = check_registrable(Volume(array, oblique_grid, padding=-7.0), "fixed")
         np.testing.assert_array_equal(repaired.array[0, 0, :3], (low, high, low))
         assert len(repaired.warnings) == 1
         assert "3 voxels" in repaired.warnings[0]
+        assert repaired.padding == -7.0
         assert np.isnan(array[0, 0, 0]), "the caller's array must not change"
 
     def test_one_percent_of_non_finite_voxels_is_refused(self, make_volume):
