@@ -21,7 +21,7 @@ from .guidance.region import Region, check_region, region_around
 from .machine.device import choose_device, device_name
 from .machine.memory import is_out_of_memory
 from .progress import Monitor, Progress, listening
-from .quality.findings import body_points, similarity
+from .quality.findings import NOT_MEASURED, UNRELATED, body_points, similarity
 from .quality.measure import foreground, tre
 from .quality.report import build_report, record_stages
 from .register import computing
@@ -387,8 +387,8 @@ class _Repair:
             descriptor=self.measure,
             linear_matrix=self.linear,
             objective=self.history,
-            similarity_before=similarity(self.level, f, np.eye(4), None),
-            similarity_after=similarity(self.level, f, self.linear, u),
+            similarity_before=similarity(self.level, f, np.eye(4), None) or dict(UNRELATED),
+            similarity_after=similarity(self.level, f, self.linear, u) or dict(NOT_MEASURED),
             jacobian=jacobian_figures(forward, mask=body if body.any() else None),
             inverse_error=self._inverse_error(forward),
             landmarks=self._landmark_figures(forward),
@@ -419,7 +419,7 @@ class _Repair:
         level = LinearLevel(*self.local, LEVEL_VOXELS, self.linear, described=False)
         f = resample(self.local[0].image, level.fixed_geometry).tensor
         before, after = (
-            similarity(level, f, self.linear, self._displacement(field, level.fixed_geometry))
+            similarity(level, f, self.linear, self._displacement(field, level.fixed_geometry)) or dict(NOT_MEASURED)
             for field in (self.old, forward)
         )
         moved = np.linalg.norm(forward.array - self.old.array, axis=-1)
