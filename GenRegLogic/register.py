@@ -46,6 +46,7 @@ from .stages.prepare import Prepared, prepare, working_grid
 from .stages.propose import Proposal, Proposer, identity, propose, search_proposal
 from .stages.refine import Refiner
 from .stages.schedule import BOTH, DESCRIPTOR, INTENSITY, Level, schedule
+from .stages.sides import sides_doubt
 
 __all__ = ["Progress", "Registration", "register"]
 
@@ -225,6 +226,7 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
     with monitor.stage("linear"):
         linear, level = align(fixed, moving, init=settings.init, given=_given_starts(inputs), tell=monitor.tell)
         _check_overlap(level, linear)
+        inputs = _with_sides(inputs, fixed, linear, device)
     with monitor.stage("propose"):
         improvers = [learned.improve] if settings.proposes and learned is not None else []
         proposal, proposals = propose(level, linear.matrix, _proposers(inputs, monitor), improvers)
@@ -261,6 +263,16 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
         report["versions"]["network"] = SHA256[:SHOWN_DIGITS]
     body, affine = body_points(fixed, forward), AffineTransform(linear.matrix)
     return Registration(forward, affine, confidence, report, inputs.moving, body, _fixed=inputs.fixed)
+
+
+def _with_sides(inputs: _Inputs, fixed: Prepared, linear: Candidate, device: torch.device) -> _Inputs:
+    """The inputs, with what the images say of left and right where the headers don't."""
+    scans = inputs.fixed, inputs.moving
+    doubt = sides_doubt(fixed, scans, linear, moving_mask=inputs.moving_mask, device=device)
+    if doubt is None:
+        return inputs
+    moving = dataclasses.replace(inputs.moving, warnings=(*inputs.moving.warnings, doubt))
+    return dataclasses.replace(inputs, moving=moving)
 
 
 def _levels(settings: Settings, measure: str, spacing: float) -> list[Level]:

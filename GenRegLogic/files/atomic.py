@@ -115,7 +115,7 @@ def check_writable(path: str | Path, kind: str) -> Path:
     path = Path(path)
     try:
         os.lstat(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         pass
     except (OSError, ValueError) as error:  # a name too long, links in a circle, a zero byte in the name
         raise InputError(f"{str(path)[:200]!r} is no name for a file ({getattr(error, 'strerror', error)}).") from None

@@ -39,12 +39,14 @@ class Pixels:
         geometry: Where they are, LPS mm.
         doubts: What was repaired or assumed.
         intent: What the file says that its values mean; empty where its format can't.
+        padding: Voxels of exactly this value hold no data; None where no such value is known.
     """
 
     array: np.ndarray
     geometry: Geometry
     doubts: tuple[Doubt, ...] = ()
     intent: Mapping = field(default_factory=dict)
+    padding: float | None = None
 
 
 def check_spacing(spacing: Sequence[float]) -> None:

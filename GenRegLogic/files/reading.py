@@ -17,8 +17,8 @@ import numpy as np
 
 from ..errors import DependencyError, GenRegError, InputError, ResourceError
 from ..machine.libraries import quiet_itk
-from ..space.volume import Volume
 from .dicom.headers import is_dicom
+from .dicom.series import read_slices
 from .pixels import DAMAGED, Pixels
 
 __all__ = ["existing_file", "naming", "read_pixels", "read_scan"]
@@ -73,7 +73,7 @@ def naming(path: Path) -> Iterator[None]:
         raise ResourceError(f"{path}: there is not enough memory to read this file.") from None
 
 
-def read_scan(path: Path, *, series: str | None = None, allow_missing_slices: bool = False) -> Volume:
+def read_scan(path: Path, *, series: str | None = None, allow_missing_slices: bool = False) -> Pixels:
     """The scan in a file, or in the folder of a DICOM series; its warnings say what was repaired or assumed.
 
     Args:
@@ -88,13 +88,11 @@ def read_scan(path: Path, *, series: str | None = None, allow_missing_slices: bo
     path = Path(path)
     with naming(path):
         if os.path.isdir(path) or _kind(existing_file(path)) == "dicom":  # `Path.is_dir` raises for long names
-            from .dicom import read_dicom
-
-            return read_dicom(path, series=series, allow_missing_slices=allow_missing_slices)
+            slices = read_slices(path, series=series, allow_missing_slices=allow_missing_slices)
+            return Pixels(slices.array, slices.geometry, tuple(slices.warnings), padding=slices.padding)
         if series is not None:
             raise InputError("This is no DICOM scan, so it has no series to choose from; leave out --series.")
-        pixels = read_pixels(path)
-        return Volume(pixels.array, pixels.geometry, pixels.doubts)
+        return read_pixels(path)
 
 
 def read_pixels(path: Path, *, vector: bool = False) -> Pixels:

@@ -126,7 +126,7 @@ def _padding_values(volume: Volume) -> list[float]:
     border = np.concatenate([volume.array[end].ravel() for axis in range(3) for end in _ends(axis)])
     values, counts = np.unique(border, return_counts=True)  # one entry for all NaN
     order = np.argsort(-counts, kind="stable")[:MAX_VALUES]
-    candidates = [values[n] for n in order if counts[n] >= MIN_BORDER_SHARE * border.size]
+    candidates = [values[n] for n in order if counts[n] >= MIN_BORDER_SHARE * border.size and not np.isinf(values[n])]
     if volume.padding is not None and not _is_among(volume.padding, candidates):
         candidates.append(volume.padding)
     found: list[float] = []

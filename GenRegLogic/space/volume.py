@@ -78,9 +78,11 @@ class Volume:
                 unusable; slices of a DICOM series are missing and that was not allowed, or there are several.
             ResourceError: Not enough memory.
         """
-        from ..files.reading import read_scan  # here, so that a volume in memory needs no reader
+        from ..files.reading import naming, read_scan  # here, so that a volume in memory needs no reader
 
-        return read_scan(Path(path), series=series, allow_missing_slices=allow_missing_slices)
+        pixels = read_scan(Path(path), series=series, allow_missing_slices=allow_missing_slices)
+        with naming(Path(path)):
+            return cls(pixels.array, pixels.geometry, pixels.doubts, pixels.padding)
 
     @classmethod
     def from_sitk(cls, image: sitk.Image) -> Volume:

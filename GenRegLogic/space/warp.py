@@ -10,7 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
-from .field import Transform, sample_transform
+from .field import DisplacementField, Transform, sample_transform
 from .geometry import Geometry
 from .volume import Volume
 
@@ -85,7 +85,8 @@ def warp_image(
     result = np.empty(reference.shape, dtype)
     slabs = _slabs(reference)
     for slab, geometry in slabs:
-        shift = transform if len(slabs) == 1 and not _continued(transform) else sample_transform(transform, geometry)
+        as_it_is = len(slabs) == 1 and not _continued(transform, reference)
+        shift = transform if as_it_is else sample_transform(transform, geometry)
         warped = sitk.Resample(
             image,
             geometry.size,
@@ -101,10 +102,11 @@ def warp_image(
     return Volume(result, reference)
 
 
-def _continued(transform: Transform) -> bool:
-    """Whether a field of the transform is continued outside its grid, which the fields of ITK can't be."""
-    parts = getattr(transform, "parts", (transform,))
-    return any(getattr(part, "beyond", None) is not None for part in parts)
+def _continued(transform: Transform, reference: Geometry) -> bool:
+    """Whether the transform may need a field outside its grid, where the fields of ITK are not continued."""
+    if isinstance(transform, DisplacementField):
+        return transform.beyond is not None and not transform.geometry.contains(reference.corners()).all()
+    return any(getattr(part, "beyond", None) is not None for part in getattr(transform, "parts", ()))
 
 
 def _warp_with_missing(
