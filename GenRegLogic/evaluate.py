@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,7 +12,8 @@ from .quality.measure import dice, foreground, lncc, nmi, tre
 from .space.field import AffineTransform, DisplacementField, Transform, sample_transform
 from .space.inverse import invert
 from .space.jacobian import jacobian_figures
-from .space.volume import Volume, check_registrable
+from .space.registrable import check_registrable
+from .space.volume import Volume, as_labels
 from .space.warp import warp_image, warp_labels
 
 __all__ = ["evaluate"]
@@ -53,7 +55,7 @@ def evaluate(
     for what, a, b in (("labels", fixed_labels, moving_labels), ("points", fixed_points, moving_points)):
         if (a is None) != (b is None):
             raise InputError(f"Give the {what} of both scans, the fixed and the moving one.")
-    fixed, moving = check_registrable(fixed, "fixed"), check_registrable(moving, "moving")
+    fixed, moving = (check_registrable(volume, role) for volume, role in ((fixed, "fixed"), (moving, "moving")))
     field = _on_grid(transform, fixed)
     body = foreground(fixed)
     result = jacobian_figures(field, mask=body)
@@ -83,6 +85,10 @@ def _similarity(fixed: Volume, moving: Volume, field: DisplacementField, body: n
 
 
 def _overlap(fixed_labels: Volume, moving_labels: Volume, transform: Transform, pairs) -> dict:
+    fixed_labels, moving_labels = (
+        replace(labels, array=as_labels(labels, f"The {role} label map"))
+        for role, labels in (("fixed", fixed_labels), ("moving", moving_labels))
+    )
     if pairs is None:
         pairs = sorted(set(np.unique(fixed_labels.array)) & set(np.unique(moving_labels.array)) - {0})
     pairs = list(pairs)

@@ -16,7 +16,7 @@ Scan = Any
 """A `Volume`, a path, a SimpleITK image, or a nibabel image (which is not imported here)."""
 
 
-def as_volume(scan: Scan | None, name: str, *, optional: bool = False) -> Volume | None:
+def as_volume(scan: Scan | None, name: str, *, optional: bool = False, series: str | None = None) -> Volume | None:
     """Convert a scan to a `Volume` in LPS, mm; the affine of a nibabel image is in RAS and is converted.
 
     Args:
@@ -24,6 +24,7 @@ def as_volume(scan: Scan | None, name: str, *, optional: bool = False) -> Volume
             SimpleITK image; an object with nibabel's `affine` and `dataobj`.
         name: Name of the argument, for messages.
         optional: Whether None is allowed, which is then returned.
+        series: Which DICOM volume of a path, as for `Volume.from_file`.
 
     Raises:
         InputError: The scan is of another type, cannot be read, has sheared axes, or is not a 3D scalar image.
@@ -31,7 +32,7 @@ def as_volume(scan: Scan | None, name: str, *, optional: bool = False) -> Volume
     if isinstance(scan, Volume) or (scan is None and optional):
         return scan
     if isinstance(scan, (str, PathLike)):
-        return Volume.from_file(scan)
+        return Volume.from_file(scan, series=series)
     if isinstance(scan, sitk.Image):
         return Volume.from_sitk(scan)
     if getattr(scan, "affine", None) is not None and hasattr(scan, "dataobj"):

@@ -24,7 +24,7 @@ from .guidance.masks import check_mask
 from .guidance.rigid import RigidBodies, check_rigid, rigid_field
 from .machine.device import choose_device, device_name, free_memory, plan_memory, tune_allocator
 from .machine.memory import is_out_of_memory
-from .machine.waiting import sleeping_threads
+from .machine.waiting import possible_threads, sleeping_threads
 from .network.apply import SHA256, SHOWN_DIGITS, Learned, shipped
 from .progress import Monitor, Progress, listening
 from .quality.confidence import estimate_confidence
@@ -36,8 +36,9 @@ from .space.field import AffineTransform, DisplacementField, Transform, as_point
 from .space.geometry import Geometry
 from .space.grid import Image, canonical_geometry, resample
 from .space.inverse import fit_affine
+from .space.registrable import check_registrable
 from .space.split import with_linear, without_linear
-from .space.volume import Volume, check_registrable
+from .space.volume import Volume
 from .stages.contrast import SAME_CONTRAST, contrast_agreement
 from .stages.finish import full_field
 from .stages.linear import Candidate, LinearLevel, align
@@ -45,6 +46,7 @@ from .stages.prepare import Prepared, prepare, working_grid
 from .stages.propose import Proposal, Proposer, identity, propose, search_proposal
 from .stages.refine import Refiner
 from .stages.schedule import BOTH, DESCRIPTOR, INTENSITY, Level, schedule
+from .stages.sides import sides_doubt
 
 __all__ = ["Progress", "Registration", "register"]
 
@@ -139,7 +141,7 @@ def computing(settings: Settings) -> Iterator[None]:
     tune_allocator()
     threads = torch.get_num_threads()
     if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
+        torch.set_num_threads(possible_threads(settings.threads))
     try:
         # creating the network draws random numbers before its weights are loaded: the caller's generator is restored
         with torch.inference_mode(), torch.random.fork_rng(devices=[]), sleeping_threads():
@@ -149,7 +151,9 @@ def computing(settings: Settings) -> Iterator[None]:
 
 
 def _check(inputs: _Inputs) -> _Inputs:
-    fixed, moving = check_registrable(inputs.fixed, "fixed"), check_registrable(inputs.moving, "moving")
+    fixed, moving = (
+        check_registrable(volume, role) for volume, role in ((inputs.fixed, "fixed"), (inputs.moving, "moving"))
+    )
     landmarks = inputs.fixed_landmarks, inputs.moving_landmarks
     if (landmarks[0] is None) != (landmarks[1] is None):
         raise InputError("Landmarks of both scans are needed; give the fixed and the moving ones, or none.")
@@ -205,10 +209,11 @@ def _within_memory(inputs: _Inputs, device: torch.device, on_progress, cancel) -
 
 def _wanted_voxels(inputs: _Inputs) -> int:
     """Voxels of the finest working grid that accuracy calls for, whatever the memory."""
-    geometry, resolution = inputs.fixed.geometry, inputs.settings.resolution_mm
-    if resolution is None:
+    geometry = inputs.fixed.geometry
+    if inputs.settings.resolution_mm is None:
         return inputs.fixed.array.size
-    return int(min(np.prod(geometry.extent_mm) / resolution**3, 2**60)) + 1
+    resolution = geometry.possible_spacing(inputs.settings.resolution_mm)
+    return int(min(np.prod(geometry.extent_mm / resolution), 2**60)) + 1
 
 
 def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str], monitor: Monitor) -> Registration:
@@ -221,6 +226,7 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
     with monitor.stage("linear"):
         linear, level = align(fixed, moving, init=settings.init, given=_given_starts(inputs), tell=monitor.tell)
         _check_overlap(level, linear)
+        inputs = _with_sides(inputs, fixed, linear, device)
     with monitor.stage("propose"):
         improvers = [learned.improve] if settings.proposes and learned is not None else []
         proposal, proposals = propose(level, linear.matrix, _proposers(inputs, monitor), improvers)
@@ -257,6 +263,16 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
         report["versions"]["network"] = SHA256[:SHOWN_DIGITS]
     body, affine = body_points(fixed, forward), AffineTransform(linear.matrix)
     return Registration(forward, affine, confidence, report, inputs.moving, body, _fixed=inputs.fixed)
+
+
+def _with_sides(inputs: _Inputs, fixed: Prepared, linear: Candidate, device: torch.device) -> _Inputs:
+    """The inputs, with what the images say of left and right where the headers don't."""
+    scans = inputs.fixed, inputs.moving
+    doubt = sides_doubt(fixed, scans, linear, moving_mask=inputs.moving_mask, device=device)
+    if doubt is None:
+        return inputs
+    moving = dataclasses.replace(inputs.moving, warnings=(*inputs.moving.warnings, doubt))
+    return dataclasses.replace(inputs, moving=moving)
 
 
 def _levels(settings: Settings, measure: str, spacing: float) -> list[Level]:
@@ -383,10 +399,12 @@ def _finest_spacing(fixed: Prepared, moving: Prepared, settings: Settings, max_v
     """
     wanted = settings.resolution_mm
     if wanted is None:
-        wanted = max(p.image.geometry.mean_spacing for p in (fixed, moving))
-    spacing = wanted
+        wanted = spacing = max(p.image.geometry.mean_spacing for p in (fixed, moving))
+    else:
+        spacing = fixed.image.geometry.possible_spacing(wanted)
     while np.prod(working_grid(fixed, spacing).size, dtype=float) > max_voxels:
         spacing *= 1.05
     if settings.resolution_mm is None or spacing == wanted:
         return spacing, []
-    return spacing, [f"The finest voxel size worked at is {spacing:.2f} mm; {wanted:g} mm would be too many voxels."]
+    reason = "too many" if wanted < spacing else "too few"
+    return spacing, [f"The finest voxel size worked at is {spacing:.2f} mm; {wanted:g} mm would be {reason} voxels."]

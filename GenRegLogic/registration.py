@@ -37,7 +37,8 @@ class Registration:
     """The result of `register` and of `repair`.
 
     Attributes:
-        forward: Fixed -> moving on the fixed scan's grid, LPS mm, the linear part included.
+        forward: Fixed -> moving on the fixed scan's grid, LPS mm, the linear part included; continued with that part
+            outside the grid.
         linear: The linear part by itself, fixed -> moving, LPS mm.
         confidence: Expected error in mm, on a coarse grid over the fixed body; None after a local repair.
         report: Figures and verdict as plain JSON values (quality/report.schema.json), as the run measured them. Its
@@ -54,13 +55,17 @@ class Registration:
     _fixed: Volume | None = None
     _inverse_error: dict | None = None
 
+    def __post_init__(self) -> None:
+        self.forward = dataclasses.replace(self.forward, beyond=self.linear)
+
     def inverse(self) -> DisplacementField:
         """Moving -> fixed, LPS mm, on the moving scan's grid, or one twice as fine where its voxels are large.
 
         Computed on the first call. It does not change `report`; `report_with_inverse` has the figures of this field.
         """
         if self._inverse is None:
-            self._inverse, error = accurate_inverse(self.forward, self._moving.geometry, self._body)
+            inverse, error = accurate_inverse(self.forward, self._moving.geometry, self._body)
+            self._inverse = dataclasses.replace(inverse, beyond=self.linear.inverse())
             self._inverse_error = plain({"mean_mm": error.mean_mm, "max_mm": error.max_mm})
         return self._inverse
 

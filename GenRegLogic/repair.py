@@ -21,7 +21,7 @@ from .guidance.region import Region, check_region, region_around
 from .machine.device import choose_device, device_name
 from .machine.memory import is_out_of_memory
 from .progress import Monitor, Progress, listening
-from .quality.findings import body_points, similarity
+from .quality.findings import NOT_MEASURED, UNRELATED, body_points, similarity
 from .quality.measure import foreground, tre
 from .quality.report import build_report, record_stages
 from .register import computing
@@ -32,8 +32,9 @@ from .space.geometry import Geometry
 from .space.grid import Image, canonical_array, resample, stored_array
 from .space.inverse import accurate_inverse, fit_affine
 from .space.jacobian import jacobian_figures
+from .space.registrable import check_registrable
 from .space.split import without_linear
-from .space.volume import Volume, check_registrable
+from .space.volume import Volume
 from .stages.contrast import SAME_CONTRAST, contrast_agreement
 from .stages.finish import SAFE_DETERMINANT, bad_voxels, smoothed_near
 from .stages.linear import LinearLevel
@@ -226,8 +227,9 @@ class _Repair:
         self.whole = fixed, moving
         self.linear = fit_affine(self.old).matrix
         self.region = Region(self.mask)
-        native = max(v.geometry.mean_spacing for v in (self.fixed, self.moving))
-        spacing = native if self.settings.resolution_mm is None else self.settings.resolution_mm
+        spacing = max(v.geometry.mean_spacing for v in (self.fixed, self.moving))
+        if self.settings.resolution_mm is not None:
+            spacing = self.fixed.geometry.possible_spacing(self.settings.resolution_mm)
         self.local = self._around(fixed), self._around_moving(moving)
         while np.prod(working_grid(self.local[0], spacing).size, dtype=float) > MAX_VOXELS:
             spacing *= 1.05
@@ -385,8 +387,8 @@ class _Repair:
             descriptor=self.measure,
             linear_matrix=self.linear,
             objective=self.history,
-            similarity_before=similarity(self.level, f, np.eye(4), None),
-            similarity_after=similarity(self.level, f, self.linear, u),
+            similarity_before=similarity(self.level, f, np.eye(4), None) or dict(UNRELATED),
+            similarity_after=similarity(self.level, f, self.linear, u) or dict(NOT_MEASURED),
             jacobian=jacobian_figures(forward, mask=body if body.any() else None),
             inverse_error=self._inverse_error(forward),
             landmarks=self._landmark_figures(forward),
@@ -417,7 +419,7 @@ class _Repair:
         level = LinearLevel(*self.local, LEVEL_VOXELS, self.linear, described=False)
         f = resample(self.local[0].image, level.fixed_geometry).tensor
         before, after = (
-            similarity(level, f, self.linear, self._displacement(field, level.fixed_geometry))
+            similarity(level, f, self.linear, self._displacement(field, level.fixed_geometry)) or dict(NOT_MEASURED)
             for field in (self.old, forward)
         )
         moved = np.linalg.norm(forward.array - self.old.array, axis=-1)

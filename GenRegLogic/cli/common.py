@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ __all__ = [
     "add_device_option",
     "add_landmarks",
     "add_quiet_option",
-    "add_reading_option",
+    "add_reading_options",
     "add_result_options",
     "add_scans",
     "add_threads_option",
@@ -34,6 +35,8 @@ __all__ = [
     "check_pair",
     "help_end",
     "read_scan",
+    "series_option",
+    "warn",
 ]
 
 DONE = 0
@@ -136,21 +139,40 @@ def add_quiet_option(group) -> None:
     group.add_argument("--quiet", action="store_true", help="say nothing unless something is wrong")
 
 
-def add_reading_option(group) -> None:
-    """Add the option that accepts DICOM series with missing slices."""
-    group.add_argument(
+def add_reading_options(parser, *roles: str) -> None:
+    """Add the options that say how a DICOM scan is read.
+
+    Args:
+        parser: Or a group of its arguments.
+        roles: Names of the arguments that are scans: "fixed" gets the option `--fixed-series`, "image" plain
+            `--series`.
+    """
+    for role in roles:
+        parser.add_argument(
+            series_option(role),
+            dest=f"{role}_series",
+            metavar="N|UID",
+            help=f"which DICOM series of the {role}{'' if role in ('image', 'reference') else ' scan'}",
+        )
+    parser.add_argument(
         "--allow-missing-slices",
         action="store_true",
-        help="read a DICOM series in which slices are missing, as if its slices were evenly spaced",
+        help="interpolate where slices of a DICOM series are missing",
     )
 
 
-def read_scan(path: Path | None, args: argparse.Namespace) -> Volume | None:
+def series_option(role: str) -> str:
+    """The option that chooses among the DICOM series of an argument."""
+    return "--series" if role == "image" else f"--{role}-series"
+
+
+def read_scan(path: Path | None, args: argparse.Namespace, role: str | None = None) -> Volume | None:
     """Read a scan and print its warnings on standard error.
 
     Args:
-        path: File or DICOM folder; None gives None.
-        args: The command's arguments, with the option of `add_reading_option`.
+        path: Of the scan.
+        args: Of the command.
+        role: Which of the roles of `add_reading_options` the scan has; None if it has none.
 
     Raises:
         InputError: As `files.images.read_volume`; also if a DICOM series has missing slices and the option is not
@@ -160,7 +182,21 @@ def read_scan(path: Path | None, args: argparse.Namespace) -> Volume | None:
 
     if path is None:
         return None
-    volume = read_volume(path, allow_missing_slices=args.allow_missing_slices)
-    for sentence in volume.warnings:
-        print(f"genreg: warning: {path}: {sentence}", file=sys.stderr)
+    series = None if role is None else getattr(args, f"{role}_series")
+    try:
+        volume = read_volume(path, series=series, allow_missing_slices=args.allow_missing_slices)
+    except InputError as error:
+        text = str(error)
+        if "--series" not in text:
+            raise
+        if role is None:
+            text = text.partition("; choose one with --series")[0].rstrip(".") + "; give a folder with one of them."
+        raise InputError(text.replace("--series", series_option(role or "image"))) from None
+    warn(volume.warnings, path)
     return volume
+
+
+def warn(sentences: Iterable[str], path: Path | None = None) -> None:
+    """Print warnings on standard error, with the file that they are about."""
+    for sentence in sentences:
+        print("genreg: warning: " + (f"{path}: " if path else "") + sentence, file=sys.stderr)

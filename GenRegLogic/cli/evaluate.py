@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from ..errors import InputError
-from .common import DONE, add_reading_option, add_transforms, check_pair, help_end, read_scan
+from .common import DONE, add_reading_options, add_transforms, check_pair, help_end, read_scan
 
 __all__ = ["add_command", "run"]
 
@@ -44,7 +44,7 @@ def add_command(commands) -> None:
     for what in ("labels", "points"):
         for role in ("fixed", "moving"):
             parser.add_argument(f"--{role}-{what}", metavar="FILE", type=Path, help=f"{what} of the {role} scan")
-    add_reading_option(parser)
+    add_reading_options(parser, "fixed", "moving")
     parser.add_argument(
         "--labels",
         metavar="LIST",
@@ -63,19 +63,23 @@ def run(args: argparse.Namespace) -> int:
     from ..evaluate import evaluate
     from ..files.points import read_points
     from ..quality.report import plain
-    from .transforms import read_chain
+    from .transforms import read_chain, warn_of_points_outside
 
     def read(reader, path):
         return None if path is None else reader(path)
 
+    fixed, moving = read_scan(args.fixed, args, "fixed"), read_scan(args.moving, args, "moving")
+    transform, fixed_points = read_chain(args.transform), read(read_points, args.fixed_points)
+    if fixed_points is not None:
+        warn_of_points_outside(fixed_points, transform, args.fixed_points)
     figures = evaluate(
-        read_scan(args.fixed, args),
-        read_scan(args.moving, args),
-        read_chain(args.transform),
+        fixed,
+        moving,
+        transform,
         fixed_labels=read_scan(args.fixed_labels, args),
         moving_labels=read_scan(args.moving_labels, args),
         pairs=args.labels,
-        fixed_points=read(read_points, args.fixed_points),
+        fixed_points=fixed_points,
         moving_points=read(read_points, args.moving_points),
     )
     print(json.dumps(plain(figures), indent=1))

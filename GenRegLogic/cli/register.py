@@ -14,7 +14,7 @@ from .common import (
     add_device_option,
     add_landmarks,
     add_quiet_option,
-    add_reading_option,
+    add_reading_options,
     add_result_options,
     add_scans,
     add_threads_option,
@@ -121,7 +121,7 @@ def _add_run(group) -> None:
         "or nothing (default: auto, chosen by measurement)",
     )
     add_device_option(group)
-    add_reading_option(group)
+    add_reading_options(group, "fixed", "moving")
     group.add_argument(
         "--seed", metavar="N", type=int, default=0, help="recorded in the report; no random numbers are drawn"
     )
@@ -138,7 +138,10 @@ def run(args: argparse.Namespace) -> int:
     if settings.threads is not None:
         import SimpleITK as sitk
 
-        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(settings.threads)  # reading, warping and writing
+        from ..machine.waiting import possible_threads
+
+        # for reading, warping and writing
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(possible_threads(settings.threads))
     scans = _read_inputs(args)
     check_space(outputs, BYTES_PER_VECTOR * scans["fixed"].array.size)
 
@@ -205,15 +208,15 @@ def _settings(args: argparse.Namespace):
 def _read_inputs(args: argparse.Namespace) -> dict:
     """The arguments of `register` that come from files."""
     from ..files.points import read_points
-    from ..files.transforms import read_transform
+    from .transforms import read_transform
 
     def read(reader, path):
         return None if path is None else reader(path)
 
     return {
-        "fixed": read_scan(args.fixed, args),
-        "moving": read_scan(args.moving, args),
-        "initial": read(read_transform, args.initial),
+        "fixed": read_scan(args.fixed, args, "fixed"),
+        "moving": read_scan(args.moving, args, "moving"),
+        "initial": read_transform(args.initial),
         "fixed_mask": read_scan(args.fixed_mask, args),
         "moving_mask": read_scan(args.moving_mask, args),
         "keep_rigid": read_scan(args.keep_rigid, args),

@@ -13,7 +13,7 @@ from .common import (
     add_device_option,
     add_landmarks,
     add_quiet_option,
-    add_reading_option,
+    add_reading_options,
     add_result_options,
     add_scans,
     add_threads_option,
@@ -71,7 +71,7 @@ def _add_run(group) -> None:
     group.add_argument("--smoothness", metavar="X", type=float, default=1.0, help="0.25 to 4 (default: 1)")
     group.add_argument("--resolution", metavar="MM", type=float, help="finest voxel size to work at, mm")
     add_device_option(group)
-    add_reading_option(group)
+    add_reading_options(group, "fixed", "moving")
     add_threads_option(group)
     add_quiet_option(group)
 
@@ -125,16 +125,16 @@ def _settings(args: argparse.Namespace):
 def _read_inputs(args: argparse.Namespace) -> dict:
     """The arguments of `repair` that come from files; any transform is sampled on the fixed scan's grid."""
     from ..files.points import read_points
-    from ..files.transforms import read_transform
     from ..space.field import DisplacementField, sample_transform
+    from .transforms import read_transform
 
-    fixed, transform = read_scan(args.fixed, args), read_transform(args.transform)
+    fixed, transform = read_scan(args.fixed, args, "fixed"), read_transform(args.transform)
     if not isinstance(transform, DisplacementField):
         transform = sample_transform(transform, fixed.geometry)
     given = args.fixed_landmarks is not None
     return {
         "fixed": fixed,
-        "moving": read_scan(args.moving, args),
+        "moving": read_scan(args.moving, args, "moving"),
         "field": transform,
         "region": read_scan(args.region, args),
         "fixed_landmarks": read_points(args.fixed_landmarks) if given else None,

@@ -10,7 +10,7 @@ from .common import (
     NOT_TRUSTWORTHY,
     add_device_option,
     add_quiet_option,
-    add_reading_option,
+    add_reading_options,
     add_scans,
     add_transforms,
     help_end,
@@ -59,7 +59,7 @@ def add_command(commands) -> None:
         action="store_true",
         help="don't look for the least certain places, which takes a coarse registration the other way round",
     )
-    add_reading_option(parser)
+    add_reading_options(parser, "fixed", "moving")
     add_device_option(parser)
     add_quiet_option(parser)
 
@@ -71,12 +71,15 @@ def run(args: argparse.Namespace) -> int:
     from ..htmlreport import build_html, check_report, measured_report, read_report, write_html
     from ..settings import Settings
     from ..space.field import DisplacementField, sample_transform
-    from ..space.volume import check_registrable
+    from ..space.registrable import check_registrable
     from .transforms import read_chain
 
     settings = Settings(device=args.device)
     report = None if args.json is None else read_report(args.json)
-    fixed, moving = check_registrable(read_scan(args.fixed, args), "fixed"), read_scan(args.moving, args)
+    fixed, moving = (
+        check_registrable(read_scan(args.fixed, args, "fixed"), "fixed"),
+        read_scan(args.moving, args, "moving"),
+    )
     moving = check_registrable(moving, "moving")
     if report is not None:
         check_report(report, fixed.geometry, moving.geometry)

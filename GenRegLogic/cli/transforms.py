@@ -3,26 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError
-from ..files.transforms import read_transform
-from ..space.field import AffineTransform, CompositeTransform, DisplacementField, Transform
+from ..files.transforms import read_transform_and_doubts
+from ..space.field import AffineTransform, CompositeTransform, DisplacementField, Transform, outside
 from ..space.geometry import Geometry
 from ..space.grid import subgrid
 from ..space.inverse import invert as invert_field
+from .common import warn
 
-__all__ = ["inverted", "read_chain"]
+__all__ = ["inverted", "read_chain", "read_transform", "warn_of_points_outside", "warn_of_voxels_outside"]
 
 COVER_SAMPLES = 32
 """Points per axis, about, at which a field is evaluated to find where it leads."""
+
+EXTRAPOLATED = "lies outside the grid of the transform, where its linear part goes on and tells less"
+LISTED_POINTS = 10
+SAMPLED_VOXELS = 50_000
+MIN_SHARE_SAID = 1e-3
 
 COVER_MARGIN_VOXELS = 2
 MAX_COVER_RATIO = 4.0
 """Largest number of voxels of an inverse relative to the field itself. An enlarging transform would need a huge grid;
 on a coarser one its inverse has the same relative accuracy."""
+
+
+def read_transform(path: Path | None) -> Transform | None:
+    """Read a transform and print on standard error what was converted or assumed; None gives None.
+
+    Raises:
+        InputError: As `files.transforms.read_transform`.
+    """
+    if path is None:
+        return None
+    transform, doubts = read_transform_and_doubts(path)
+    warn(doubts, path)
+    return transform
 
 
 def read_chain(paths: Sequence[Path], *, invert: bool = False) -> Transform:
@@ -60,13 +80,37 @@ def inverted(transform: Transform) -> Transform:
     if isinstance(transform, AffineTransform):
         return transform.inverse()
     if isinstance(transform, DisplacementField):
-        return invert_field(transform, geometry=_covering(transform))[0]
+        inverse = invert_field(transform, geometry=_covering(transform))[0]
+        return replace(inverse, beyond=transform.beyond and transform.beyond.inverse())
     if isinstance(transform, CompositeTransform):
         return CompositeTransform(tuple(inverted(part) for part in reversed(transform.parts)))
     raise InputError(
         "This kind of transform cannot be inverted here; save it as a displacement field first "
         "(in Slicer: the Transforms module, Convert)."
     )
+
+
+def warn_of_points_outside(points: np.ndarray, transform: Transform, path: Path) -> None:
+    """Print on standard error which points a transform maps by extrapolation alone.
+
+    Args:
+        points: (n, 3) LPS mm.
+        transform: Of these points.
+        path: File of the points.
+    """
+    numbers = np.flatnonzero(outside(transform, points)) + 1
+    if len(numbers):
+        listed = ", ".join(str(n) for n in numbers[:LISTED_POINTS]) + (", …" if len(numbers) > LISTED_POINTS else "")
+        warn([f"{len(numbers)} of {len(points)} points (number {listed}) {EXTRAPOLATED}."], path)
+
+
+def warn_of_voxels_outside(reference: Geometry, transform: Transform) -> None:
+    """Print on standard error how much of a grid a transform maps by extrapolation alone."""
+    coarse = reference.coarsened(SAMPLED_VOXELS)
+    axes = np.meshgrid(*[np.arange(n) for n in coarse.size], indexing="ij")
+    share = outside(transform, coarse.to_world(np.stack(axes, axis=-1).reshape(-1, 3))).mean()
+    if share >= MIN_SHARE_SAID:
+        warn([f"{100 * share:.2g} % of the reference grid {EXTRAPOLATED}."])
 
 
 def _inverted_file(transform: Transform, path: Path) -> Transform:

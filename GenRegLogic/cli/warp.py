@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .common import DONE, add_reading_option, add_transforms, help_end, read_scan
+from .common import DONE, add_reading_options, add_transforms, help_end, read_scan
 from .outputs import Output, check_outputs
 
 __all__ = ["add_image_command", "add_points_command", "run_image", "run_points"]
@@ -48,7 +48,7 @@ def add_image_command(commands) -> None:
         "-r", "--reference", metavar="REFERENCE", type=Path, required=True, help="image whose grid the result gets"
     )
     parser.add_argument("-o", "--output", metavar="OUT", type=Path, required=True, help=".nii.gz, .nii, .nrrd or .mha")
-    add_reading_option(parser)
+    add_reading_options(parser, "image", "reference")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--labels", action="store_true", help="a label map: nearest neighbor, 0 outside")
     how.add_argument("--cubic", action="store_true", help="cubic instead of linear interpolation")
@@ -69,11 +69,12 @@ def run_image(args: argparse.Namespace) -> int:
 
     from ..files.images import write_volume
     from ..space.warp import warp_image, warp_labels
-    from .transforms import read_chain
+    from .transforms import read_chain, warn_of_voxels_outside
 
-    image = read_scan(args.image, args)
-    reference = read_scan(args.reference, args).geometry
+    image = read_scan(args.image, args, "image")
+    reference = read_scan(args.reference, args, "reference").geometry
     transform = read_chain(args.transform, invert=args.invert)
+    warn_of_voxels_outside(reference, transform)
     if args.labels:
         result = warp_labels(image, transform, reference)
     else:
@@ -88,10 +89,11 @@ def run_points(args: argparse.Namespace) -> int:
 
     from ..files.points import read_points, write_points
     from ..space.warp import warp_points
-    from .transforms import read_chain
+    from .transforms import read_chain, warn_of_points_outside
 
-    points = read_points(args.points)
-    write_points(warp_points(points, read_chain(args.transform, invert=args.invert)), args.output)
+    points, transform = read_points(args.points), read_chain(args.transform, invert=args.invert)
+    warn_of_points_outside(points, transform, args.points)
+    write_points(warp_points(points, transform), args.output)
     return DONE
 
 

@@ -12,6 +12,7 @@ import errno
 import os
 import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ from pathlib import Path
 from ..errors import GenRegError, InputError, ResourceError
 
 __all__ = ["IMAGE_ENDINGS", "check_writable", "replacing", "writing_error"]
+
+WRITE_BITS = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
 WRITTEN_TRANSFORM_ENDINGS = (".h5", ".tfm")
@@ -34,12 +37,16 @@ WRITABLE_ENDINGS = {
 }
 """What `check_writable` knows, with the endings that each kind may have."""
 
+DOUBLE_ENDINGS = (".nii.gz", ".mrk.json")
+
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager
 def replacing(path: Path, needed_bytes: int = 0) -> Iterator[Path]:
     """A temporary path in the same folder that takes the final name if the block succeeds, and vanishes if not.
+
+    A symbolic link stays one: the file that it leads to is replaced. A file that was there before keeps its mode.
 
     Args:
         path: The final name.
@@ -49,14 +56,19 @@ def replacing(path: Path, needed_bytes: int = 0) -> Iterator[Path]:
         InputError: The folder cannot be written to.
         ResourceError: The disk is full.
     """
-    temporary = path.with_name(
-        f".{secrets.token_hex(4)}.{path.name}"
-    )  # keeps the ending, by which ITK chooses a writer
+    # the ending stays, by which ITK chooses a writer, in the letters that it expects
+    stem, ending = _split(path.name)
+    target = path
+    temporary = path.with_name(f".{secrets.token_hex(4)}.{stem}{ending.lower()}")
     try:
-        if shutil.disk_usage(path.parent).free < needed_bytes:
+        target = Path(os.path.realpath(path))
+        temporary = target.with_name(temporary.name)
+        if shutil.disk_usage(target.parent).free < needed_bytes:
             raise OSError(errno.ENOSPC, "not enough space")
         yield temporary
-        os.replace(temporary, path)
+        with contextlib.suppress(FileNotFoundError):
+            os.chmod(temporary, stat.S_IMODE(os.stat(target).st_mode))
+        os.replace(temporary, target)
     except OSError as error:
         raise writing_error(error, path) from None
     except RuntimeError:  # ITK's only kind of error: it names no reason, and the folder was tried before
@@ -66,6 +78,14 @@ def replacing(path: Path, needed_bytes: int = 0) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _split(name: str) -> tuple[str, str]:
+    """A file's name without its ending, and the ending, of which some have two parts."""
+    for ending in DOUBLE_ENDINGS:
+        if name.lower().endswith(ending):
+            return name[: -len(ending)], name[-len(ending) :]
+    return os.path.splitext(name)
 
 
 def writing_error(error: OSError, path: Path) -> GenRegError:
@@ -93,6 +113,12 @@ def check_writable(path: str | Path, kind: str) -> Path:
         ResourceError: The disk is full.
     """
     path = Path(path)
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:  # a name too long, links in a circle, a zero byte in the name
+        raise InputError(f"{str(path)[:200]!r} is no name for a file ({getattr(error, 'strerror', error)}).") from None
     endings = WRITABLE_ENDINGS[kind]
     if not path.name.lower().endswith(endings):
         raise InputError(f"{path}: the ending is not one that a {kind} can have; use one of {', '.join(endings)}.")
@@ -100,8 +126,15 @@ def check_writable(path: str | Path, kind: str) -> Path:
         raise InputError(f"{path} is a folder; give the name of a file.")
     if not path.parent.is_dir():
         raise InputError(f"The folder {path.parent} does not exist; create it first.")
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        raise InputError(f"{path} is a pipe or a device; give the name of a regular file.")
+    if target.is_file() and not target.stat().st_mode & WRITE_BITS:
+        raise InputError(f"{path} is write-protected; allow writing to it, or choose another name.")
     try:
-        with tempfile.TemporaryFile(dir=path.parent) as trial:  # only trying tells, on network and Windows folders too
+        with tempfile.TemporaryFile(
+            dir=target.parent
+        ) as trial:  # only trying tells, on network and Windows folders too
             trial.write(b"\0")
     except OSError as error:
         raise writing_error(error, path) from None

@@ -14,21 +14,21 @@ from ..machine.libraries import quiet_itk
 from ..space.geometry import Geometry
 from ..space.volume import Volume
 from .atomic import check_writable, replacing
-from .nifti import is_nifti, write_nifti
+from .niftiwriting import is_nifti, write_nifti
 
 __all__ = ["read_volume", "write_image", "write_volume"]
 
 ITK_COMPRESSION_LEVEL = 1
 
 
-def read_volume(path: str | Path, *, allow_missing_slices: bool = False) -> Volume:
-    """Read a 3D scalar image, or the folder of a DICOM series; see `Volume.from_file`.
+def read_volume(path: str | Path, *, series: str | None = None, allow_missing_slices: bool = False) -> Volume:
+    """Read a 3D scalar image, or a DICOM file or folder; see `Volume.from_file`.
 
     Raises:
         InputError: It can't be read; the sentence says why.
         ResourceError: Not enough memory.
     """
-    return Volume.from_file(path, allow_missing_slices=allow_missing_slices)
+    return Volume.from_file(path, series=series, allow_missing_slices=allow_missing_slices)
 
 
 def write_volume(volume: Volume, path: str | Path) -> None:

@@ -1,214 +1,347 @@
-"""NIfTI files, where ITK's own reading is too lenient and its writing too slow.
+"""Reading NIfTI, Analyze and FreeSurfer's .mgz, by nibabel's headers.
 
-ITK reads a NIfTI file with a spacing of zero as if it said 1 mm, and fills the missing end of a truncated file with
-zeros, both without a word: `check_nifti` refuses them. It also turns NaN and infinity into zeros: `non_finite` finds
-them. And it compresses on one thread and doesn't notice a full disk: `write_nifti` compresses on all threads and fails
-with the system's own error.
+nibabel knows the headers; the voxels are read here in one pass that counts them and has gzip check its sum, so that a
+file that is cut off or damaged is never taken for a scan.
+
+Where a NIfTI file gives two positions (qform and sform), the same one is taken as ITK and Slicer take, so that a
+transform fits the scan that Slicer shows; a difference is a doubt.
 """
 
 from __future__ import annotations
 
 import gzip
 import math
-import os
-import struct
-import tempfile
+import stat
 import zlib
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import IO
 
+import nibabel as nib
 import numpy as np
-import SimpleITK as sitk
 
-from ..errors import InputError
-from ..space.geometry import Geometry
+from ..errors import Doubt, InputError
+from ..space.geometry import Geometry, check_image_kind
+from .pixels import DAMAGED, Pixels, check_spacing, geometry_from_ras, moved_components, unit_factor
 
-__all__ = ["check_nifti", "is_nifti", "non_finite", "write_nifti"]
+__all__ = ["is_gzip", "open_maybe_gzip", "read_mgh", "read_nifti"]
 
-HEADER_BYTES = 348
-DIM_OFFSET, DATATYPE_OFFSET, BITPIX_OFFSET, PIXDIM_OFFSET, VOX_OFFSET_OFFSET = 40, 70, 72, 76, 108
-"""Where the NIfTI-1 header keeps dim[8], datatype and bitpix (int16), pixdim[8] and vox_offset (float32)."""
+NIFTI1_BYTES, NIFTI2_BYTES = 348, 540
+SINGLE, PAIR, ANALYZE = (b"n+1", b"n+2"), (b"ni1", b"ni2"), b"\0\0\0"
+"""How a header says where its voxels are: behind it, in a second file; Analyze 7.5 says nothing."""
 
-FLOAT_DATATYPES = {16: "f4", 64: "f8"}
-"""NIfTI's codes of the types that can hold NaN."""
+SCANNER = 1
+"""The code of a position in the scanner's own frame."""
 
-SCAN_BLOCK_BYTES = 2**20
+FORMS_TOLERANCE = 0.1
+"""Of the smallest voxel: corners of a scan that lie farther apart by qform and sform are at two places."""
 
-GZIP_LEVEL, GZIP_STRATEGY, GZIP_CONTAINER, GZIP_MEMORY = 1, zlib.Z_RLE, 31, 9
-"""A smooth field has long runs of zeros but hardly any repeated strings: looking for runs alone is 2.5 times as fast
-as zlib's quickest level, for a file a twentieth larger."""
+SCALE_TOLERANCE = 1e-3
+"""Relative; beyond it the spacing and the columns of an affine disagree."""
 
-GZIP_BLOCK_BYTES = 2**22
-MAX_GZIP_THREADS = 8
-GZIP_SIZE_MODULUS = 2**32
-"""A gzip member records its length modulo 2**32."""
+MAX_GZIP_RATIO = 1100
+"""DEFLATE can't shrink data more than 1032-fold, so a smaller file doesn't hold what its header promises."""
 
+DRAIN_BYTES = 2**20
 
-def is_nifti(path: Path) -> bool:
-    """Whether the file's name says NIfTI."""
-    return path.name.lower().endswith((".nii", ".nii.gz"))
+MGH_PLACED = slice(28, 30)
+"""Where the .mgh header keeps goodRASFlag (int16, big-endian); nibabel replaces what follows and sets the flag."""
 
-
-def check_nifti(path: Path) -> None:
-    """Refuse a NIfTI-1 file whose header or length ITK would quietly repair.
-
-    Files that aren't NIfTI-1 after all are left to ITK, which says so itself.
-
-    Raises:
-        InputError: A spacing that is not positive, a damaged or a truncated file.
-    """
-    try:
-        compressed = _is_gzip(path)
-        with gzip.open(path) if compressed else path.open("rb") as stream:
-            header = stream.read(HEADER_BYTES)
-        order = _byte_order(header)
-        if order is None:
-            return
-        dim = struct.unpack_from(order + "8h", header, DIM_OFFSET)
-        pixdim = struct.unpack_from(order + "8f", header, PIXDIM_OFFSET)
-        _check_spacing(pixdim[1 : 1 + min(dim[0], 3)])
-        bits = struct.unpack_from(order + "h", header, BITPIX_OFFSET)[0]
-        offset = int(struct.unpack_from(order + "f", header, VOX_OFFSET_OFFSET)[0])
-        expected = offset + math.prod(dim[1 : 1 + dim[0]]) * bits // 8
-        if _holds_less_than(path, expected) if compressed else path.stat().st_size < expected:
-            raise InputError("The file is truncated: it ends before its last voxel; copy or export it again.")
-    except (OSError, EOFError, zlib.error, ValueError, OverflowError):
-        raise InputError("The file is damaged and cannot be read; copy or export it again.") from None
+COMPLEX = "The image holds complex numbers; give its magnitude as a 3D scalar image."
 
 
-def _byte_order(header: bytes) -> str | None:
-    """ "<" or ">" as `struct` writes it; None where the header isn't NIfTI-1's."""
-    if len(header) < HEADER_BYTES:
-        return None
-    return next((c for c in "<>" if struct.unpack_from(c + "i", header)[0] == HEADER_BYTES), None)
-
-
-def non_finite(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """The NaN and infinite values of a NIfTI-1 file, which ITK would read as zeros.
-
-    Reads the data once, block by block, where its type can hold such values at all.
-
-    Args:
-        path: A file that `check_nifti` has passed.
-
-    Returns:
-        Their places (n,), counted in the file's order, the first axis fastest, and the values (n,).
-    """
-    nothing = np.empty(0, np.int64), np.empty(0)
-    try:
-        with gzip.open(path) if _is_gzip(path) else path.open("rb") as stream:
-            header = stream.read(HEADER_BYTES)
-            order = _byte_order(header)
-            code = 0 if order is None else struct.unpack_from(order + "h", header, DATATYPE_OFFSET)[0]
-            if code not in FLOAT_DATATYPES:
-                return nothing
-            dim = struct.unpack_from(order + "8h", header, DIM_OFFSET)
-            stream.seek(int(struct.unpack_from(order + "f", header, VOX_OFFSET_OFFSET)[0]))
-            dtype = np.dtype(order + FLOAT_DATATYPES[code])
-            parts = list(_non_finite_parts(stream, dtype, math.prod(dim[1 : 1 + dim[0]])))
-    except (OSError, EOFError, zlib.error, ValueError, OverflowError):
-        raise InputError("The file is damaged and cannot be read; copy or export it again.") from None
-    return tuple(np.concatenate(column) for column in zip(*parts)) if parts else nothing
-
-
-def _non_finite_parts(stream, dtype: np.dtype, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    block = SCAN_BLOCK_BYTES // dtype.itemsize
-    for start in range(0, count, block):
-        values = np.frombuffer(stream.read(min(block, count - start) * dtype.itemsize), dtype)
-        finite = np.isfinite(values)
-        if not finite.all():
-            where = np.flatnonzero(~finite)
-            yield where + start, values[where].astype(np.float64)
-
-
-def _check_spacing(spacing: tuple[float, ...]) -> None:
-    if not all(math.isfinite(s) and s > 0 for s in spacing):
-        numbers = ", ".join(f"{s:g}" for s in spacing)
-        raise InputError(f"The voxel spacing ({numbers}) mm must be positive; correct the image's header.")
-
-
-def _is_gzip(path: Path) -> bool:
+def is_gzip(path: Path) -> bool:
+    """Whether the file begins as gzip files do, whatever it is called."""
     with path.open("rb") as stream:
         return stream.read(2) == b"\x1f\x8b"
 
 
-def _holds_less_than(path: Path, expected: int) -> bool:
-    """Whether a gzip file inflates to fewer bytes; reads it all only where its trailer cannot tell."""
-    if expected < GZIP_SIZE_MODULUS:
-        with path.open("rb") as stream:
-            stream.seek(-4, os.SEEK_END)
-            if struct.unpack("<I", stream.read(4))[0] == expected:
-                return False
-    total = 0
-    with gzip.open(path) as stream:
-        while block := stream.read(GZIP_BLOCK_BYTES):
-            total += len(block)
-    return total < expected
+def open_maybe_gzip(path: Path) -> IO[bytes]:
+    """The file's contents, decompressed where they are."""
+    return gzip.open(path) if is_gzip(path) else path.open("rb")
 
 
-def write_nifti(array: np.ndarray, geometry: Geometry, path: Path) -> None:
-    """Write a scalar or vector image as ITK would, ``.nii`` or (much faster than ITK) ``.nii.gz``.
+def read_nifti(path: Path, *, vector: bool = False) -> Pixels:
+    """Read NIfTI-1, NIfTI-2 or Analyze 7.5; one file or a pair of header and image.
 
     Args:
-        array: (k, j, i) scalars or (k, j, i, c) vectors, of a dtype that ITK knows.
-        geometry: Where the voxels are.
-        path: Written in place; the caller provides a temporary name.
+        path: Of the file, or of either file of a pair.
+        vector: Three or more values per voxel are wanted, instead of one.
 
     Raises:
-        OSError: The disk is full or the file cannot be written.
+        InputError: Damaged, cut off, its header is unusable, or it holds another kind of image.
     """
-    compress = path.name.lower().endswith(".gz")
-    with path.open("wb") as stream:
-        head = _header(array, geometry)
-        stream.write(_gzip(head) if compress else head)
-        if compress:
-            _write_compressed(stream.write, _blocks(array))
-        else:
-            for block in _blocks(array):
-                stream.write(block())
+    header_path = _partner(path, ".img", ".hdr")
+    try:
+        with open_maybe_gzip(header_path) as stream:
+            header, magic = _header(stream)
+            _check_pair(header_path, magic)
+            dtype, size, components = _layout(header, vector)
+            if magic in SINGLE:
+                skipped = max(header.get_data_offset(), header.structarr.nbytes + 4) - header.structarr.nbytes
+                raw = _voxels(stream, header_path, skipped, dtype, size, components)
+        if magic not in SINGLE:
+            image_path = _partner(path, ".hdr", ".img")
+            with open_maybe_gzip(image_path) as stream:
+                raw = _voxels(stream, image_path, header.get_data_offset(), dtype, size, components)
+        geometry, doubts = _analyze_place(header, size) if magic == ANALYZE else _nifti_place(header, size)
+    except (OSError, EOFError, zlib.error, OverflowError, nib.spatialimages.HeaderDataError):
+        raise InputError(DAMAGED) from None
+    array = _scaled(raw, *header.get_slope_inter())
+    intent = {} if magic == ANALYZE else _intent(header)
+    return Pixels(moved_components(array, components), geometry, tuple(doubts), intent)
 
 
-def _header(array: np.ndarray, geometry: Geometry) -> bytes:
-    """ITK's own header for this kind of image: taken from a tiny image on the same axes, with the size put in.
+def _partner(path: Path, of: str, to: str) -> Path:
+    """The other file of a pair: header.hdr for header.img, compressed or not."""
+    name = path.name
+    for ending in (of, of + ".gz"):
+        if name.lower().endswith(ending):
+            stem = name[: len(name) - len(ending)]
+            for other in (to, to + ".gz", to.upper()):
+                if (path.with_name(stem + other)).is_file():
+                    return path.with_name(stem + other)
+            raise InputError(f"The file belongs to a pair, but {stem}{to} is not beside it; put both in one folder.")
+    return path
 
-    So the orientation codes, the intent of vectors and the data type have one source, ITK.
+
+def _header(stream: IO[bytes]) -> tuple[nib.Nifti1Header | nib.spm99analyze.Spm99AnalyzeHeader, bytes]:
+    """The header, and the three letters that say which kind it is."""
+    start = stream.read(NIFTI1_BYTES)
+    if len(start) < NIFTI1_BYTES:
+        raise InputError(DAMAGED)
+    sizes = {int.from_bytes(start[:4], order, signed=True): sign for order, sign in (("little", "<"), ("big", ">"))}
+    if NIFTI2_BYTES in sizes:
+        start += stream.read(NIFTI2_BYTES - NIFTI1_BYTES)
+        magic = start[4:7]
+        kind, order = nib.Nifti2Header, sizes[NIFTI2_BYTES]
+    elif NIFTI1_BYTES in sizes:
+        magic = start[344:347]
+        kind, order = (nib.spm2analyze.Spm2AnalyzeHeader if magic == ANALYZE else nib.Nifti1Header), sizes[NIFTI1_BYTES]
+    else:
+        raise InputError(DAMAGED)
+    if magic not in (*SINGLE, *PAIR, ANALYZE) or (kind is nib.Nifti2Header and magic == ANALYZE):
+        raise InputError("The file is damaged: its header isn't that of a NIfTI file; copy or export it again.")
+    return kind(start, endianness=order, check=False), magic
+
+
+def _check_pair(path: Path, magic: bytes) -> None:
+    pair = path.name.lower().endswith((".hdr", ".hdr.gz", ".img", ".img.gz"))
+    if pair != (magic not in SINGLE):
+        raise InputError("The file is damaged: its header doesn't fit its kind; copy or export it again.")
+
+
+def _layout(header, vector: bool) -> tuple[np.dtype, tuple[int, ...], int]:
+    """The type of the voxels, the size (i, j, k), and how many values each has."""
+    count = int(header["dim"][0])
+    sizes = [int(n) for n in header["dim"][1 : 1 + max(count, 0)]]
+    if not 1 <= count <= 7 or min(sizes) < 1:
+        raise InputError(DAMAGED)
+    dtype = header.get_data_dtype()
+    if dtype.fields or dtype.kind == "V":
+        raise InputError("The image holds colors (a color or vector image); GenReg needs a scalar image.")
+    if dtype.kind == "c":
+        raise InputError(COMPLEX)
+    if dtype.kind not in "iuf":
+        raise InputError(f"The voxels are of a type ({dtype}) that GenReg doesn't read; convert them to float32.")
+    if dtype.itemsize > 8:
+        raise InputError("The voxels are 128-bit numbers, which GenReg doesn't read; convert them to float32.")
+    components = math.prod(sizes[4:]) if count >= 5 else 1
+    if not vector:
+        _check_scalar(count, sizes, components)
+    elif components == 1 and count == 4 and sizes[3] == 3:
+        raise InputError(
+            "The image is 4D with three volumes, which is how FSL, AFNI and MRtrix keep deformations in frames of "
+            "their own; convert it to a displacement field of ITK first (for instance with Connectome Workbench's "
+            "wb_command -convert-warpfield, or MRtrix's warpconvert)."
+        )
+    check_spacing(header["pixdim"][1 : 1 + min(count, 3)])
+    return dtype, tuple((sizes + [1, 1])[:3]), components
+
+
+def _check_scalar(count: int, sizes: list[int], components: int) -> None:
+    values = components if count > 4 and sizes[3] == 1 else 1
+    check_image_kind(count, [*sizes[:3], math.prod(sizes[3:])] if count > 3 and values == 1 else sizes[:3], values)
+
+
+def _voxels(
+    stream: IO[bytes], path: Path, skipped: int, dtype: np.dtype, size: tuple[int, ...], components: int
+) -> np.ndarray:
+    """The file's voxels, (c, k, j, i), all of them, with gzip's sum checked."""
+    shape = (components, *size[::-1])
+    needed = math.prod(shape) * dtype.itemsize
+    there = path.stat().st_size
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise InputError("It isn't a regular file.")
+    compressed = isinstance(stream, gzip.GzipFile)
+    if needed > there * (MAX_GZIP_RATIO if compressed else 1):
+        raise InputError("The file is truncated: it ends before its last voxel; copy or export it again.")
+    stream.read(skipped)
+    raw = np.empty(shape, dtype)
+    view, filled = memoryview(raw.reshape(-1).view(np.uint8)), 0
+    try:
+        while filled < needed and (got := stream.readinto(view[filled:])):
+            filled += got
+        while stream.read(DRAIN_BYTES):  # gzip compares its sums at the end
+            pass
+    except (OSError, EOFError, zlib.error):
+        raise InputError(_where_damaged(filled, raw)) from None
+    if filled < needed:
+        raise InputError(
+            f"The file is truncated: it ends before its last voxel, in slice {1 + filled // raw[0, 0].nbytes} of "
+            f"{len(raw) * size[2]}; copy or export it again."
+        )
+    return raw if dtype.isnative else raw.byteswap(inplace=True).view(dtype.newbyteorder("="))
+
+
+def _where_damaged(filled: int, raw: np.ndarray) -> str:
+    slices = len(raw) * raw.shape[1]
+    if filled >= raw.nbytes:
+        return "The file is damaged: its checksum is wrong, so any of its voxels may be; copy or export it again."
+    return (
+        f"The file is damaged: it can be decompressed up to slice {1 + filled // raw[0, 0].nbytes} of {slices} only; "
+        "copy or export it again."
+    )
+
+
+def _scaled(raw: np.ndarray, slope: float | None, intercept: float | None) -> np.ndarray:
+    """The values that the file means: its numbers times the slope, plus the intercept; float32 where that is enough."""
+    if slope is None or (slope == 1 and not intercept):
+        return raw
+    scaled = np.empty(raw.shape, np.float32 if raw.dtype.itemsize <= 2 or raw.dtype == np.float32 else np.float64)
+    for block in np.ndindex(raw.shape[:2]):
+        scaled[block] = raw[block] * float(slope) + float(intercept or 0.0)
+    return scaled
+
+
+def _intent(header) -> dict:
+    return {
+        "code": int(header["intent_code"]),
+        "name": header["intent_name"].item().decode("latin-1").strip("\0 ").strip(),
+        "p1": float(header["intent_p1"]),
+    }
+
+
+def _nifti_place(header, size: tuple[int, ...]) -> tuple[Geometry, list[Doubt]]:
+    """Where the voxels are, and what is doubtful about it."""
+    spacing = [float(s) for s in header["pixdim"][1:4]]
+    spacing = [s if n < len(_sizes(header)) else 1.0 for n, s in enumerate(spacing)]
+    factor, doubts = unit_factor(header.get_xyzt_units()[0])
+    qform, sform = _qform(header, spacing), _sform(header)
+    if qform is None and sform is None:
+        doubts.append(
+            Doubt(
+                "position_unknown",
+                "The NIfTI header doesn't say where the scan lies or which side is left; it was placed at the origin.",
+                guessed=True,
+            )
+        )
+        return Geometry(size, [s * factor for s in spacing]), doubts
+    chosen, other = (sform, qform) if _prefers_sform(header, qform, sform, spacing) else (qform, sform)
+    if other is not None and _corner_distance(chosen, other, size) > FORMS_TOLERANCE * min(spacing):
+        name = "sform" if chosen is sform else "qform"
+        doubts.append(
+            Doubt(
+                "forms_disagree",
+                f"The NIfTI header gives two positions, qform and sform, that disagree by up to "
+                f"{_corner_distance(chosen, other, size) * factor:.3g} mm; the {name} was taken, as Slicer does.",
+                guessed=True,
+            )
+        )
+    return geometry_from_ras(chosen, size, spacing, factor, doubts), doubts
+
+
+def _sizes(header) -> list[int]:
+    return list(header["dim"][1 : 1 + int(header["dim"][0])])
+
+
+def _qform(header, spacing: list[float]) -> np.ndarray | None:
+    if header["qform_code"] <= 0:
+        return None
+    numbers = [float(header[name]) for name in ("quatern_b", "quatern_c", "quatern_d")]
+    offset = [float(header[f"qoffset_{axis}"]) for axis in "xyz"]
+    if not np.isfinite([*numbers, *offset]).all():
+        raise InputError("The header's position (its qform) holds NaN or infinite numbers; correct the header.")
+    handed = -1.0 if header["pixdim"][0] == -1 else 1.0
+    try:
+        rotation = nib.quaternions.quat2mat(
+            nib.quaternions.fillpositive(numbers, nib.Nifti1Header.quaternion_threshold)
+        )
+    except ValueError:
+        raise InputError("The header's orientation (its qform) is no rotation; correct the header.") from None
+    affine = np.eye(4)
+    affine[:3, :3] = rotation * [spacing[0], spacing[1], spacing[2] * handed]
+    affine[:3, 3] = offset
+    return affine
+
+
+def _sform(header) -> np.ndarray | None:
+    if header["sform_code"] <= 0:
+        return None
+    affine = np.vstack([np.array([header[f"srow_{axis}"] for axis in "xyz"], np.float64), [0, 0, 0, 1]])
+    if not np.isfinite(affine).all():
+        raise InputError("The header's position (its sform) holds NaN or infinite numbers; correct the header.")
+    return affine
+
+
+def _prefers_sform(header, qform: np.ndarray | None, sform: np.ndarray | None, spacing: list[float]) -> bool:
+    """ITK's choice: the sform where it stands alone or is in the scanner's frame, and is a rigid placing."""
+    if qform is None or sform is None:
+        return qform is None
+    columns = np.linalg.norm(sform[:3, :3], axis=0)
+    if not np.allclose(columns, spacing, rtol=SCALE_TOLERANCE):
+        return False
+    unit = sform[:3, :3] / columns
+    straight = np.abs(unit.T @ unit - np.eye(3)).max() <= SCALE_TOLERANCE
+    return bool(straight and header["sform_code"] == SCANNER)
+
+
+def _corner_distance(first: np.ndarray, second: np.ndarray, size: tuple[int, ...]) -> float:
+    """Largest distance between the places of one corner voxel by two affines, in their unit."""
+    ends = np.stack(np.meshgrid(*[(0, n - 1) for n in size], indexing="ij"), -1).reshape(-1, 3)
+    return float(np.linalg.norm(ends @ (first - second)[:3, :3].T + (first - second)[:3, 3], axis=1).max())
+
+
+def _analyze_place(header, size: tuple[int, ...]) -> tuple[Geometry, list[Doubt]]:
+    doubt = Doubt(
+        "orientation_unknown",
+        "Analyze files don't say where the scan lies or which side is left; it was placed at the origin.",
+        guessed=True,
+    )
+    return Geometry(size, [float(s) for s in header["pixdim"][1:4]]), [doubt]
+
+
+def read_mgh(path: Path, *, vector: bool = False) -> Pixels:
+    """Read FreeSurfer's .mgh or .mgz.
+
+    Raises:
+        InputError: Damaged, cut off, its header is unusable, or it holds another kind of image.
     """
-    vector = array.ndim == 4
-    tiny = sitk.GetImageFromArray(np.zeros((2, 2, 2, *array.shape[3:]), array.dtype), isVector=vector)
-    geometry.copy_to(tiny)
-    with tempfile.TemporaryDirectory() as folder:
-        name = Path(folder) / "header.nii"
-        sitk.WriteImage(tiny, str(name))
-        content = bytearray(name.read_bytes())
-    offset = int(struct.unpack_from("=f", content, VOX_OFFSET_OFFSET)[0])
-    struct.pack_into("=3h", content, DIM_OFFSET + 2, *geometry.size)
-    return bytes(content[:offset])
-
-
-def _blocks(array: np.ndarray) -> Iterator[Callable[[], bytes]]:
-    """Functions that give the file's data piece by piece, one component of a vector after the other."""
-    step = max(1, GZIP_BLOCK_BYTES // max(1, array[0, ..., 0].nbytes if array.ndim == 4 else array[0].nbytes))
-    components = [array[..., c] for c in range(array.shape[3])] if array.ndim == 4 else [array]
-    for component in components:
-        for k in range(0, len(component), step):
-            yield lambda part=component[k : k + step]: part.astype(part.dtype.newbyteorder("="), copy=False).tobytes()
-
-
-def _gzip(data: bytes) -> bytes:
-    worker = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, GZIP_CONTAINER, GZIP_MEMORY, GZIP_STRATEGY)
-    return worker.compress(data) + worker.flush()
-
-
-def _write_compressed(write: Callable[[bytes], object], blocks: Iterator[Callable[[], bytes]]) -> None:
-    """Compress blocks in parallel, as one gzip member each: by RFC 1952 their concatenation is one gzip file."""
-    threads = min(MAX_GZIP_THREADS, sitk.ProcessObject.GetGlobalDefaultNumberOfThreads())  # what the caller set
-    waiting: deque = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        for block in blocks:
-            waiting.append(pool.submit(lambda block=block: _gzip(block())))
-            if len(waiting) > 2 * threads:  # no more than a few blocks are in memory at a time
-                write(waiting.popleft().result())
-        while waiting:
-            write(waiting.popleft().result())
+    try:
+        with open_maybe_gzip(path) as stream:
+            placed = int.from_bytes(stream.read(MGH_PLACED.stop)[MGH_PLACED], "big", signed=True) > 0
+            stream.seek(0)
+            header = nib.freesurfer.mghformat.MGHHeader.from_fileobj(stream, check=False)
+            size = tuple(int(n) for n in header["dims"][:3])
+            components = int(header["dims"][3])
+            if header["version"] != 1 or min(*size, components) < 1:
+                raise InputError(DAMAGED)
+            if not vector:
+                check_image_kind(4, (*size, components), 1)
+            check_spacing(header["delta"])
+            stream.seek(header.get_data_offset())
+            raw = _voxels(stream, path, 0, header.get_data_dtype(), size, components)
+    except (OSError, EOFError, zlib.error, KeyError, ValueError, nib.spatialimages.HeaderDataError) as error:
+        raise (error if isinstance(error, InputError) else InputError(DAMAGED)) from None
+    doubts = []
+    if not placed:
+        doubts.append(
+            Doubt(
+                "position_unknown",
+                "The file doesn't say where the scan lies; FreeSurfer's usual orientation was assumed.",
+                guessed=True,
+            )
+        )
+    spacing = [float(s) for s in header["delta"]]
+    return Pixels(
+        moved_components(raw, components), geometry_from_ras(header.get_affine(), size, spacing), tuple(doubts)
+    )

@@ -2,7 +2,8 @@
 
 Three forms are read and written, by their ending:
 
-- ``.csv`` or ``.txt``: one point a line, ``x,y,z`` in LPS mm; ``#`` starts a comment, a line of names may come first;
+- ``.csv`` or ``.txt``: one point a line, ``x,y,z`` in LPS mm; ``#`` starts a comment; where there are other columns of
+  numbers, a line of names has to say which are x, y and z;
 - ``.fcsv``: Slicer's older list, in the coordinate system that its header names;
 - ``.mrk.json`` (or ``.json``): Slicer's markups, in the coordinate system that each list names.
 """
@@ -132,20 +133,47 @@ def _ending(path: Path) -> str:
 
 
 def _parse_rows(text: str, path: Path) -> list[list[float]]:
-    points = []
+    """Rows of numbers; which columns are x, y and z is said by a line of names, or there are no other numbers."""
+    points, columns = [], None
     for number, line in enumerate(text.splitlines(), start=1):
-        words = re.split(r"[,;\s]+", line.split("#")[0].strip().strip(",;"))
+        words = re.split(r"\s*[,;]\s*|\s+", line.split("#")[0].strip().strip(",;"))
         if words == [""]:
             continue
+        if not points and columns is None and not any(_is_number(word) for word in words):
+            columns = _named_columns(words, path)
+            continue
+        if columns is None:
+            columns = _unnamed_columns(words, path, number)
         try:
-            points.append([float(word) for word in words[:3]])
-        except ValueError:
-            if not points and not any(_is_number(word) for word in words):
-                continue  # the line of column names
+            points.append([float(words[column]) for column in columns])
+        except (ValueError, IndexError):
             raise InputError(f"{path}, line {number}: expected x,y,z in mm.") from None
-        if len(words) < 3:
-            raise InputError(f"{path}, line {number}: expected x,y,z in mm.")
     return points
+
+
+def _named_columns(words: list[str], path: Path) -> list[int]:
+    """The places of x, y and z among the names of the columns."""
+    names = [word.strip("\"' ").lower() for word in words]
+    for axes in ("xyz", "lps"):
+        if all(axis in names for axis in axes):
+            return [names.index(axis) for axis in axes]
+    if all(axis in names for axis in "ras"):
+        raise InputError(f"{path} names its columns r, a, s; save the points in LPS mm, with columns x, y and z.")
+    if len(names) == 3:
+        return [0, 1, 2]
+    raise InputError(f"{path} has {len(names)} columns, of which none are named x, y and z; name them so.")
+
+
+def _unnamed_columns(words: list[str], path: Path, number: int) -> list[int]:
+    """The first three columns, where those after them are no numbers that could be meant instead."""
+    if len(words) < 3 or not all(_is_number(word) for word in words[:3]):
+        raise InputError(f"{path}, line {number}: expected x,y,z in mm.")
+    if any(_is_number(word) for word in words[3:]):
+        raise InputError(
+            f"{path} has {len(words)} columns of numbers and no line that names them; put x,y,z (LPS mm) in the "
+            "first line, or leave the other columns out."
+        )
+    return [0, 1, 2]
 
 
 def _is_number(word: str) -> bool:

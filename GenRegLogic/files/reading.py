@@ -1,42 +1,64 @@
-"""Reading images with ITK: a file, or the folder of a DICOM series; each refusal in one sentence.
+"""The one door through which every image comes: what it is, the library made for it, its geometry proven regular.
 
-`space.volume.Volume.from_file` makes a volume of what is read here.
+Each kind of file has a reader of its own (`nifti`, `nrrd`, `dicom`), found by the file's contents, not by its name.
+What is none of them is refused: nothing is read that can't be proven whole. These readers need nibabel, pynrrd and
+pydicom, which come with the package; Slicer reads its scans itself and doesn't have them.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
-from ..errors import GenRegError, InputError, ResourceError
+from ..errors import DependencyError, GenRegError, InputError, ResourceError
 from ..machine.libraries import quiet_itk
-from ..space.geometry import check_image_kind
-from .nifti import check_nifti, is_nifti, non_finite
+from .dicom.headers import is_dicom
+from .dicom.series import read_slices
+from .pixels import DAMAGED, Pixels
 
-__all__ = ["existing_file", "naming", "raise_if_memory", "read_image", "read_scan"]
+__all__ = ["existing_file", "naming", "read_pixels", "read_scan"]
 
-POSITION_TAG = "0020|0032"
-SAME_POSITION_MM = 1e-3
-MAX_SLICE_DEVIATION = 0.05
-"""Of a slice spacing; beyond it, slices of a DICOM series are unevenly spaced."""
+HEAD_BYTES, COMPRESSED_HEAD_BYTES = 1024, 4096
+GZIP_CONTAINER = 31
+NIFTI_SIZES = [n.to_bytes(4, order) for n in (348, 540) for order in ("little", "big")]
+MGH_VERSION = (1).to_bytes(4, "big")
+DICOM_MARK = slice(128, 132)
+
+KINDS = "NIfTI, NRRD, MetaImage (.mha, .mhd), FreeSurfer (.mgz), Analyze (.hdr with .img) or a DICOM folder"
 
 
 def existing_file(path: str | Path) -> Path:
-    """The path of a file that is there.
+    """The path of a regular file that is there.
 
     Raises:
-        InputError: Nothing is there, or it is a folder.
+        InputError: Nothing is there, or it is a folder, a pipe or a device, or it may not be read.
     """
     path = Path(path)
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; give the name of a file.")
-    if not path.exists():
-        raise InputError(f"{path} does not exist.")
+    try:
+        if path.is_dir():
+            raise InputError(f"{path} is a folder; give the name of a file.")
+        if not path.exists():
+            raise InputError(f"{path} does not exist.")
+        if not path.is_file():  # a pipe would be waited for, for ever
+            raise InputError(f"{path} is a pipe or a device; give the name of a regular file.")
+        with path.open("rb"):
+            pass
+    except PermissionError:
+        raise InputError(f"{path} may not be read; ask for the right to read it.") from None
+    except (OSError, ValueError) as error:  # a name too long, links in a circle, a zero byte in the name
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"{_short(path)} cannot be opened: {reason}.") from None
     return path
+
+
+def _short(path: Path) -> str:
+    text = str(path)
+    return text if len(text) <= 200 else f"{text[:100]}…{text[-90:]}"
 
 
 @contextlib.contextmanager
@@ -44,131 +66,96 @@ def naming(path: Path) -> Iterator[None]:
     """Puts the file's name before a sentence about its contents."""
     try:
         yield
-    except InputError as error:
+    except (InputError, ResourceError) as error:
         text = str(error)
-        raise (error if text.startswith(str(path)) else InputError(f"{path}: {text}")) from None
+        raise (error if text.startswith(str(path)[:100]) else type(error)(f"{path}: {text}")) from None
     except MemoryError:
         raise ResourceError(f"{path}: there is not enough memory to read this file.") from None
 
 
-def read_scan(path: Path, *, allow_missing_slices: bool = False) -> tuple[sitk.Image, list[str]]:
-    """The image of a file, or of the largest DICOM series of a folder, and what its reader has to warn of.
-
-    Raises:
-        InputError: Nothing that can be read is there, or slices are missing (unless that is allowed).
-        ResourceError: Not enough memory.
-    """
-    with quiet_itk():
-        if path.is_dir():
-            return read_series(path, allow_missing_slices=allow_missing_slices)
-        return read_image(existing_file(path)), []
-
-
-def read_image(path: Path, *, vector: bool = False) -> sitk.Image:
-    """The image as ITK reads it, refused by its header before a voxel is loaded."""
-    if is_nifti(path):
-        check_nifti(path)
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-        if min(reader.GetSpacing()) <= 0:  # ITK would turn the axis around instead
-            raise InputError("The voxel spacing must be positive; correct the image's header.")
-        if not vector:
-            check_image_kind(reader.GetDimension(), reader.GetSize(), reader.GetNumberOfComponents())
-        image = reader.Execute()
-    except RuntimeError as error:
-        raise _reading_error(error) from None
-    return _with_non_finite(image, path) if is_nifti(path) else image
-
-
-def _with_non_finite(image: sitk.Image, path: Path) -> sitk.Image:
-    """The image with the NaN and infinite values that ITK's NIfTI reader has turned into zeros."""
-    places, values = non_finite(path)
-    if len(places) == 0:
-        return image
-    array = sitk.GetArrayFromImage(image)
-    vector = image.GetNumberOfComponentsPerPixel() > 1
-    view = np.moveaxis(array, -1, 0) if vector else array  # in files, one component comes after the other
-    view[np.unravel_index(places, view.shape)] = values
-    restored = sitk.GetImageFromArray(array, isVector=vector)
-    restored.CopyInformation(image)
-    return restored
-
-
-def _reading_error(error: RuntimeError) -> GenRegError:
-    """One sentence for what ITK says in several lines."""
-    text = str(error)
-    raise_if_memory(error)
-    if "orthonormal" in text or "Bad direction" in text:
-        return InputError(
-            "The image's axes are not perpendicular unit vectors (a singular, scaled or sheared direction matrix); "
-            "correct the header or resample the image onto a regular grid."
-        )
-    if "spacing is not supported" in text:
-        return InputError("The voxel spacing must be positive; correct the image's header.")
-    if "Unable to determine ImageIO reader" in text:
-        return InputError("The file is not an image that can be read; give NIfTI, NRRD, MHA/MHD or a DICOM folder.")
-    return InputError("The file is damaged or incomplete and cannot be read; copy or export it again.")
-
-
-def raise_if_memory(error: RuntimeError) -> None:
-    if "allocate memory" in str(error) or "bad_alloc" in str(error):
-        raise ResourceError("There is not enough memory to read this file.") from None
-
-
-def read_series(folder: Path, *, allow_missing_slices: bool = False) -> tuple[sitk.Image, list[str]]:
-    """The largest DICOM series of a folder, sorted by position, and sentences about its slices.
+def read_scan(path: Path, *, series: str | None = None, allow_missing_slices: bool = False) -> Pixels:
+    """The scan in a file, or in the folder of a DICOM series; its warnings say what was repaired or assumed.
 
     Args:
-        folder: Of the series.
-        allow_missing_slices: Warn of gaps of a slice or more instead of refusing them.
+        path: Of the file or folder.
+        series: Which DICOM volume, where there are several; see `dicom.read_dicom`.
+        allow_missing_slices: Interpolate where slices of a DICOM series are missing.
 
     Raises:
-        InputError: No series, missing slices, several images at one position, or whatever makes an image unusable.
+        InputError: Nothing that can be read is there, or what is there isn't one 3D scalar image.
+        ResourceError: Not enough memory.
     """
-    ids = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-    series = [sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid) for uid in ids]
-    if not series:
-        raise InputError("The folder holds no DICOM images.")
-    names = max(series, key=len)
-    if len(names) == 1:  # an enhanced (multi-frame) file is a volume by itself
-        return read_image(Path(names[0])), []
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(names)
-    reader.MetaDataDictionaryArrayUpdateOn()
-    try:
-        image = reader.Execute()
-    except RuntimeError as error:
-        raise _reading_error(error) from None
-    check_image_kind(image.GetDimension(), image.GetSize(), image.GetNumberOfComponentsPerPixel())
-    warnings = _slice_warnings(reader, len(names), image, allow_missing_slices)
-    if len(series) > 1:
-        warnings.append(f"The folder holds {len(series)} DICOM series; the largest ({len(names)} images) was read.")
-    return image, warnings
+    path = Path(path)
+    with naming(path):
+        if os.path.isdir(path) or _kind(existing_file(path)) == "dicom":  # `Path.is_dir` raises for long names
+            slices = read_slices(path, series=series, allow_missing_slices=allow_missing_slices)
+            return Pixels(slices.array, slices.geometry, tuple(slices.warnings), padding=slices.padding)
+        if series is not None:
+            raise InputError("This is no DICOM scan, so it has no series to choose from; leave out --series.")
+        return read_pixels(path)
 
 
-def _slice_warnings(reader: sitk.ImageSeriesReader, count: int, image: sitk.Image, allow_missing: bool) -> list[str]:
-    """What the slices' positions say: ITK gives uneven slices the mean spacing."""
+def read_pixels(path: Path, *, vector: bool = False) -> Pixels:
+    """The voxels of an image file, LPS mm.
+
+    Args:
+        path: Of the file.
+        vector: Several values per voxel are wanted, as of a displacement field, instead of one.
+
+    Raises:
+        InputError: It can't be read, or holds another kind of image.
+        ResourceError: Not enough memory.
+        DependencyError: The package that reads this kind of file isn't there.
+    """
+    path = existing_file(path)
+    with naming(path), quiet_itk(), np.errstate(all="ignore"):
+        kind = _kind(path)
+        try:
+            if kind in ("nifti", "mgh"):
+                from . import nifti
+
+                return (nifti.read_mgh if kind == "mgh" else nifti.read_nifti)(path, vector=vector)
+            if kind in ("nrrd", "meta"):
+                from . import nrrd
+
+                return (nrrd.read_meta if kind == "meta" else nrrd.read_nrrd)(path, vector=vector)
+        except ImportError as error:
+            raise DependencyError(
+                f"Reading this kind of file needs the package {error.name}; install it (pip install {error.name})."
+            ) from None
+        except (GenRegError, MemoryError):
+            raise
+        except Exception:  # what a library raises on a broken header is anybody's guess
+            raise InputError(DAMAGED) from None
+    raise InputError(f"{path}: this is not an image that GenReg reads, or its beginning is damaged; give {KINDS}.")
+
+
+def _kind(path: Path) -> str | None:
+    """What a file is, by its first bytes: "nifti", "mgh", "nrrd", "meta", "dicom" or None."""
+    name = path.name.lower()
+    head = _head(path)
+    if name.endswith((".img", ".img.gz")) and head[DICOM_MARK] != b"DICM":
+        return "nifti"  # of a pair: its header is in the other file
+    if head.startswith(b"NRRD"):
+        return "nrrd"
+    if head[:4] in NIFTI_SIZES:
+        return "nifti"
+    if head[DICOM_MARK] == b"DICM":
+        return "dicom"
+    if name.endswith((".mgh", ".mgz", ".mgh.gz")) and head[:4] == MGH_VERSION:
+        return "mgh"
+    if b"ElementDataFile" in head or (name.endswith((".mha", ".mhd")) and b"NDims" in head):
+        return "meta"
+    return "dicom" if is_dicom(path) else None
+
+
+def _head(path: Path) -> bytes:
+    """The file's first bytes, decompressed where it is gzip."""
     try:
-        texts = [reader.GetMetaData(n, POSITION_TAG) for n in range(count)]
-        positions = np.array([[float(x) for x in text.split("\\")] for text in texts])
-    except (RuntimeError, ValueError):
-        return ["The DICOM slices carry no positions; their order and spacing may be wrong."]
-    heights = positions @ np.reshape(image.GetDirection(), (3, 3))[:, 2]
-    if np.diff(np.sort(heights)).min() < SAME_POSITION_MM:
-        raise InputError(
-            "The DICOM series has several images at one position (a time series or several echoes); "
-            "export the one you want as a series of its own."
-        )
-    gaps = np.diff(np.sort(heights))
-    missing = int(np.rint(gaps / np.median(gaps) - 1).clip(0).sum())
-    lacking = f"The DICOM series lacks {missing} slice{'s' if missing > 1 else ''}"
-    if missing and not allow_missing:
-        raise InputError(f"{lacking}; export it again, or read it as it is with --allow-missing-slices.")
-    if missing:
-        return [f"{lacking} and was read as evenly spaced, so anatomy near the gaps is displaced."]
-    deviation = np.abs(np.abs(np.diff(heights)) - image.GetSpacing()[2]).max()
-    if deviation > MAX_SLICE_DEVIATION * image.GetSpacing()[2]:
-        return [f"The DICOM slices are unevenly spaced (by up to {deviation:.2g} mm) but were read as evenly spaced."]
-    return []
+        with path.open("rb") as stream:
+            head = stream.read(COMPRESSED_HEAD_BYTES)
+        if head[:2] == b"\x1f\x8b":
+            return zlib.decompressobj(GZIP_CONTAINER).decompress(head, HEAD_BYTES)
+        return head[:HEAD_BYTES]
+    except (OSError, zlib.error):
+        return b""

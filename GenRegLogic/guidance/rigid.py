@@ -20,7 +20,7 @@ from ..space.field import AffineTransform, DisplacementField
 from ..space.geometry import Geometry
 from ..space.grid import Image, canonical_array, canonical_geometry, resample
 from ..space.split import with_linear
-from ..space.volume import Volume
+from ..space.volume import Volume, as_labels
 from ..space.warp import warp_labels
 from ..stages.finish import SAFE_DETERMINANT, bad_voxels, check_orientation, smoothed_near
 
@@ -71,9 +71,7 @@ def check_rigid(labels: Volume, image: Volume) -> Volume:
     Raises:
         InputError: The labels are empty, not whole numbers, too large, more than `MAX_BODIES`, or outside the scan.
     """
-    array = labels.array
-    if array.dtype.kind == "f" and not (np.isfinite(array).all() and np.array_equal(array, np.rint(array))):
-        raise InputError("The mask to keep rigid must hold whole numbers, one for each rigid body and 0 elsewhere.")
+    array = as_labels(labels, "The mask to keep rigid")
     values = np.unique(array)
     values = values[values != 0]
     if not len(values):

@@ -12,7 +12,8 @@ import torch
 
 from ..files.atomic import check_writable, replacing
 from ..space.field import DisplacementField
-from ..space.volume import Volume, check_registrable
+from ..space.registrable import check_registrable
+from ..space.volume import Volume
 from ..version import __version__
 from .illustrations import TILT_WORTH_SAYING, Plates
 from .objective_plot import curve_svg, shares

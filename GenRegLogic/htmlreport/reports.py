@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import InputError
 from ..evaluate import evaluate
 from ..files.reading import existing_file
-from ..quality.report import error_figures, plain, verdict, versions
+from ..quality.report import error_figures, guessed, plain, verdict, versions
 from ..space.field import DisplacementField
 from ..space.geometry import Geometry
 from ..space.inverse import fit_affine
@@ -104,6 +104,7 @@ def measured_report(
             "inverse_error": {"mean_mm": figures["inverse_mean_mm"], "max_mm": figures["inverse_max_mm"]},
             "confidence": _expected_error(fixed, confidence),
             "warnings": list(dict.fromkeys((*fixed.warnings, *moving.warnings))),
+            "guessed": guessed((*fixed.warnings, *moving.warnings)),
             "notes": [MEASURED_NOTE],
         }
     )

@@ -93,9 +93,10 @@ def working_voxels(fixed: Geometry, moving: Geometry, settings: Settings) -> flo
         moving: Grid of the moving scan.
         settings: Settings of the run.
     """
-    spacing = settings.resolution_mm
-    if spacing is None:
+    if settings.resolution_mm is None:
         spacing = max(grid.mean_spacing for grid in (fixed, moving))
+    else:
+        spacing = fixed.possible_spacing(settings.resolution_mm)
     return float(min(np.prod(fixed.extent_mm) / spacing**3, LARGEST_PLAN))
 
 

@@ -16,7 +16,7 @@ import sys
 import threading
 from collections.abc import Iterator
 
-__all__ = ["loaded_openmp", "note_what_is_loaded", "sleeping_threads", "torch_was_loaded_too_early"]
+__all__ = ["loaded_openmp", "note_what_is_loaded", "possible_threads", "sleeping_threads", "torch_was_loaded_too_early"]
 
 WAIT_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 """Environment variables that decide how OpenMP's threads wait; where one of them is set, it is respected."""
@@ -33,6 +33,11 @@ def note_what_is_loaded() -> None:
 def torch_was_loaded_too_early() -> bool:
     """Whether torch was loaded before the runtime variables were set, so that its idle threads spin."""
     return _loaded_too_early
+
+
+def possible_threads(wanted: int) -> int:
+    """As many threads as wanted, but no more than the machine has processors, beyond which they only cost memory."""
+    return max(1, min(wanted, os.cpu_count() or 1))
 
 
 @contextlib.contextmanager

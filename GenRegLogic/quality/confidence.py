@@ -24,8 +24,9 @@ from ..space.field import DisplacementField
 from ..space.geometry import Geometry
 from ..space.grid import Image, Sampler, resample, sample
 from ..space.inverse import fit_affine
+from ..space.registrable import check_registrable
 from ..space.split import without_linear
-from ..space.volume import Volume, check_registrable
+from ..space.volume import Volume
 from ..stages.describe import mind_ssc
 from ..stages.linear import LinearLevel, chance_mismatch
 from ..stages.prepare import Prepared, prepare, working_grid

@@ -17,10 +17,10 @@ from ..space.volume import Volume
 from ..stages.linear import Candidate, LinearLevel
 from ..stages.prepare import Prepared, mask_on
 from ..stages.propose import Proposal
-from .measure import foreground, inverse_error, lncc, nmi, tre
+from .measure import foreground, inverse_error, lncc, nmi, structured, tre
 from .report import build_report, error_figures
 
-__all__ = ["Findings", "body_points", "make_report", "similarity"]
+__all__ = ["NOT_MEASURED", "UNRELATED", "Findings", "body_points", "make_report", "similarity"]
 
 INVERSE_VOXELS = 1_500_000
 """Largest number of voxels of the inverse whose error is measured; `Registration.inverse` computes the full one."""
@@ -29,7 +29,10 @@ MIN_OVERLAP_VOXELS = 1000
 """Voxels that both scans must have in common for their similarity to be measured."""
 
 UNRELATED = {"nmi": 1.0, "lncc": 0.0}
-"""Similarity of scans that overlap by less: that of two unrelated images."""
+"""Similarity of scans that overlap by less before they are registered: that of two unrelated images."""
+
+NOT_MEASURED = {"nmi": None, "lncc": None}
+"""Similarity of scans that overlap by less afterward: then nothing is known of it."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -94,6 +97,7 @@ def make_report(inputs, fixed: Prepared, forward: DisplacementField, found: Find
         inverse_error=_inverse_error(body_points(fixed, forward), forward, inputs.moving.geometry),
         confidence=_confidence_figures(fixed, found.confidence),
         landmarks=_landmarks(inputs, forward),
+        judged=None if inputs.fixed_mask is not None else _judged(fixed, forward, inputs.moving.geometry),
         rigid=None if inputs.keep_rigid is None else rigid_figures(forward, inputs.keep_rigid),
         stopped_early=found.stopped_early,
         given_up=found.given_up,
@@ -116,11 +120,12 @@ def _similarities(fixed: Prepared, found: Findings) -> tuple[dict, dict]:
     level = found.level
     f = resample(fixed.image, level.fixed_geometry).tensor
     u = resample(found.field, level.fixed_geometry, smooth=False).tensor
-    return tuple(similarity(level, f, matrix, field) for matrix, field in ((np.eye(4), None), (found.linear.matrix, u)))
+    before = similarity(level, f, np.eye(4), None) or dict(UNRELATED)
+    return before, similarity(level, f, found.linear.matrix, u) or dict(NOT_MEASURED)
 
 
-def similarity(level: LinearLevel, f: torch.Tensor, matrix: np.ndarray, u: torch.Tensor | None) -> dict:
-    """{"nmi", "lncc"} of the fixed and the warped moving scan in the body.
+def similarity(level: LinearLevel, f: torch.Tensor, matrix: np.ndarray, u: torch.Tensor | None) -> dict | None:
+    """{"nmi", "lncc"} of the fixed and the warped moving scan in the body; None where hardly anything overlaps.
 
     Args:
         level: The grid to compare on, and the moving scan.
@@ -131,7 +136,7 @@ def similarity(level: LinearLevel, f: torch.Tensor, matrix: np.ndarray, u: torch
     m, inside = level.intensities(matrix, u)
     where = (level.weight > 0) & (inside > 0)
     if int(where.sum()) < MIN_OVERLAP_VOXELS:
-        return dict(UNRELATED)
+        return None
     a, b, mask = (x.cpu().numpy() for x in (f, m, where))
     return {"nmi": nmi(a, b, mask), "lncc": lncc(a, b, mask)}
 
@@ -161,6 +166,19 @@ def _inverse_error(points: np.ndarray, forward: DisplacementField, moving: Geome
 def _confidence_figures(fixed: Prepared, confidence: Volume) -> dict:
     inside = confidence.array[mask_on(fixed, confidence.geometry).cpu().numpy() > 0]
     return error_figures(inside if inside.size else confidence.array, confidence.geometry)
+
+
+def _judged(fixed: Prepared, forward: DisplacementField, moving: Geometry) -> dict:
+    """How much of what the fixed scan shows was compared: {"share"} of its structures, found without any mask.
+
+    The mask of the body, on which the other figures rest, may be wrong; this is measured by other means.
+    """
+    mask = fixed.mask
+    shown = structured(resample(fixed.image, mask.geometry).tensor.cpu()).numpy()
+    z, y, x = np.nonzero(shown)
+    points = mask.geometry.to_world(np.stack([x, y, z], axis=1))
+    compared = mask.tensor.cpu().numpy()[z, y, x] & moving.contains(forward(points)) if len(points) else np.zeros(0)
+    return {"share": float(np.mean(compared)) if len(compared) else None}
 
 
 def _landmarks(inputs, forward: DisplacementField) -> dict | None:

@@ -27,6 +27,7 @@ __all__ = [
     "ReportFigures",
     "build_report",
     "error_figures",
+    "guessed",
     "plain",
     "record_stages",
     "verdict",
@@ -61,6 +62,7 @@ class ReportFigures:
         confidence: What `error_figures` returns for the expected error inside the body; None where it was not
             estimated.
         landmarks: {"count", "tre_before_mm", "tre_after_mm"}, or None where none were given.
+        judged: {"share"} of the fixed scan's structures that was compared; None where a mask was given.
         rigid: What `guidance.rigid.rigid_figures` returns for bodies that were kept rigid, or None where none were.
         repair: Figures of a local repair (see `repair.repair`), or None for a whole registration.
         stopped_early: The caller answered "keep": stop, and keep the best result so far.
@@ -83,6 +85,7 @@ class ReportFigures:
     inverse_error: Mapping | None = None
     confidence: Mapping | None = None
     landmarks: Mapping | None = None
+    judged: Mapping | None = None
     rigid: Sequence[Mapping] | None = None
     repair: Mapping | None = None
     stopped_early: bool = False
@@ -106,13 +109,20 @@ class ReportFigures:
             "inverse_error": self.inverse_error,
             "confidence": self.confidence,
             "landmarks": self.landmarks,
+            "judged": self.judged,
             "rigid": self.rigid,
             "repair": self.repair,
             "stopped_early": self.stopped_early,
             "given_up": self.given_up,
             "warnings": list(dict.fromkeys(self.warnings)),
+            "guessed": guessed(self.warnings),
             "notes": list(dict.fromkeys(self.notes)),
         }
+
+
+def guessed(warnings: Iterable[str]) -> list[str]:
+    """Those of the sentences that say that a place or a value was guessed, for the key "guessed" of a report."""
+    return list(dict.fromkeys(str(sentence) for sentence in warnings if getattr(sentence, "guessed", False)))
 
 
 def build_report(**figures) -> dict:

@@ -41,6 +41,10 @@ TRUSTED_MEDIAN, FAILED_MEDIAN, TRUSTED_P95 = 1.05, 3.0, 2.5
 0.91 and less but for three of 15) and of deliberately broken ones (1.20 and more): Resources/benchmark/broken_runs.md.
 """
 
+MIN_JUDGED_SHARE = 0.25
+"""Least share of the fixed scan's structures that must have been compared. On 45 scans of `scripts/benchmark`'s pairs
+the automatic mask holds 0.42 to 1; one that misses the body holds next to nothing."""
+
 SIMILARITY_TOLERANCE = 0.005
 """A relative loss of similarity below this comes from interpolation and does not indicate a worse alignment."""
 
@@ -79,9 +83,10 @@ def verdict(figures: Mapping) -> tuple[str, list[str]]:
 
     Args:
         figures: A report, or the part of one that is known: `similarity`, `jacobian`, `inverse_error`, `confidence`,
-            `landmarks`, `inputs`, `linear_matrix`, `given_up` and `stopped_early` as `report.build_report` returns
-            them. All but `landmarks`, `given_up` and `stopped_early` are required: one that is absent, None or not
-            finite counts as not measured, and the status is then "check" at best.
+            `landmarks`, `inputs`, `linear_matrix`, `judged`, `given_up`, `guessed` and `stopped_early` as
+            `report.build_report` returns them. All but `landmarks`, `given_up`, `guessed` and `stopped_early` are
+            required: one that is absent, None or not finite counts as not measured, and the status is then "check" at
+            best.
 
     Returns:
         The status, "trustworthy", "check" or "failed", and the sentences that give its reasons, the most serious first.
@@ -97,9 +102,12 @@ def verdict(figures: Mapping) -> tuple[str, list[str]]:
 def _findings(figures: Mapping) -> Iterator[tuple[str, str]]:
     if figures.get("given_up"):  # the result is then without the deformation, whatever its figures are
         yield FAILED, figures["given_up"]
+    for sentence in figures.get("guessed") or ():
+        yield CHECK, sentence
     for name, sentence in NOT_MEASURED.items():
         if not _measured(name, figures.get(name)):
             yield CHECK, sentence
+    yield from _judge_share(figures.get("judged"))
     yield from _judge_similarity(figures.get("similarity"))
     yield from _judge_landmarks(figures.get("landmarks"), _voxel_mm(figures))
     yield from _judge_deformation(figures.get("jacobian"), figures.get("linear_matrix"))
@@ -124,6 +132,22 @@ def _measured(name: str, part) -> bool:
     else:
         numbers = [part.get(key) for key in NEEDED[name]]
     return all(math.isfinite(_number(number)) for number in numbers)
+
+
+def _judge_share(judged: Mapping | None) -> Iterator[tuple[str, str]]:
+    if judged is None:  # a mask was given, or the figure is older than this one
+        return
+    share = _number(judged.get("share"))
+    if math.isnan(share):
+        yield CHECK, "The fixed scan shows no structures, so nothing says how much of it was compared."
+    elif share < MIN_JUDGED_SHARE:
+        yield (
+            CHECK,
+            (
+                f"Only {100 * share:.0f} % of what the fixed scan shows could be compared with the moving scan, so the "
+                "other figures say little: check that the scans show the same region, or give masks of the body."
+            ),
+        )
 
 
 def _judge_similarity(similarity: Mapping | None) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ Key names: `AffineTransform`, `DisplacementField`, `CompositeTransform`, `sample
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import SimpleITK as sitk
@@ -27,11 +27,16 @@ __all__ = [
     "ItkTransform",
     "Transform",
     "compose",
+    "outside",
     "sample_transform",
 ]
 
 CHUNK_VOXELS = 2**20
 """Voxels handled at once: large enough that Python's overhead is negligible, small enough to stay below 100 MB."""
+
+FADING_SHARE = 0.2
+"""Share of a grid's mean extent over which a field's own deformation fades out beyond the grid: deformations of organs
+are smooth over such distances, so close to the grid the nearest displacement says more than the linear part alone."""
 
 ROUNDING_PER_VOXEL = 2.0**-10
 """Displacements in files are multiples of at most this fraction of a voxel: far below any accuracy, and the zeros it
@@ -122,11 +127,14 @@ class AffineTransform:
 class DisplacementField:
     """A displacement for every voxel of a grid, interpolated linearly in between.
 
-    Outside its grid (more than half a voxel beyond the outer voxel centers) the displacement is zero, as in ITK.
+    Outside its grid (more than half a voxel beyond the outer voxel centers) the displacement is zero, as in ITK, unless
+    there is a linear transform to continue with. Then the mapping is continued from the outer voxel centers on: the
+    difference between the nearest displacement and the linear one fades out, and the linear transform remains.
 
     Attributes:
         array: (k, j, i, 3) float32 mm, the LPS components (x, y, z) of the displacement from fixed to moving.
         geometry: The grid, in the frame of the fixed scan.
+        beyond: Fixed -> moving; the linear part of the same mapping, or None.
 
     Raises:
         InputError: The array does not fit the geometry or is not finite.
@@ -143,6 +151,7 @@ class DisplacementField:
 
     array: np.ndarray
     geometry: Geometry
+    beyond: AffineTransform | None = None
 
     def __post_init__(self) -> None:
         array = np.ascontiguousarray(self.array, np.float32)
@@ -158,19 +167,36 @@ class DisplacementField:
         return points + self.displacements(torch.from_numpy(points.T)).numpy().T
 
     def displacements(self, points: torch.Tensor) -> torch.Tensor:
-        """(3, n) points, LPS mm, to (3, n) displacements, mm; zero outside the grid."""
+        """(3, n) points, LPS mm, to (3, n) displacements, mm."""
         coordinates = apply_matrix(world_to_unit(self.geometry), points)
+        if self.beyond is not None:
+            return self._continued(points, coordinates)
         half_voxel = 1.0 / (torch.tensor(self.geometry.size, dtype=points.dtype) - 1).clamp(min=1).view(3, 1)
         inside = (coordinates.abs() <= 1 + half_voxel).all(dim=0)
         return sample(self.tensor(), coordinates).to(points.dtype) * inside
+
+    def _continued(self, points: torch.Tensor, coordinates: torch.Tensor) -> torch.Tensor:
+        """Displacements of a mapping that continues outside the grid."""
+        result = sample(self.tensor(), coordinates).to(points.dtype)
+        outside_grid = (coordinates.abs() > 1).any(dim=0)
+        if outside_grid.any():
+            there = points[:, outside_grid]
+            edge = apply_matrix(np.linalg.inv(world_to_unit(self.geometry)), coordinates[:, outside_grid].clamp(-1, 1))
+            rest = result[:, outside_grid] - self.beyond.displacements(edge)
+            fading_mm = FADING_SHARE * float(self.geometry.extent_mm.mean())
+            weight = (1 - (there - edge).norm(dim=0) / fading_mm).clamp(min=0)
+            result[:, outside_grid] = self.beyond.displacements(there) + weight * rest
+        return result
 
     def tensor(self) -> torch.Tensor:
         """The displacements as a (3, k, j, i) tensor that shares the array's memory."""
         return torch.from_numpy(self.array).permute(3, 0, 1, 2)
 
     def resampled(self, geometry: Geometry) -> DisplacementField:
-        """The same mapping on another grid (fixed frame, LPS); its displacement outside this grid is zero."""
-        return self if geometry.is_close(self.geometry, 1e-6) else sample_transform(self, geometry)
+        """The same mapping on another grid (fixed frame, LPS), outside this grid too."""
+        if geometry.is_close(self.geometry, 1e-6):
+            return self
+        return replace(sample_transform(self, geometry), beyond=self.beyond)
 
     def rounded(self) -> DisplacementField:
         """The field with the precision of files: multiples of a power of two below 1/1024 of a voxel (and of 1 mm).
@@ -183,7 +209,7 @@ class DisplacementField:
         for k in range(len(array)):
             np.rint(self.array[k] * np.float32(1 / step), out=array[k])
             array[k] *= np.float32(step)
-        return DisplacementField(array, self.geometry)
+        return DisplacementField(array, self.geometry, self.beyond)
 
     def __repr__(self) -> str:
         """One line: the grid; no displacement is read."""
@@ -212,8 +238,26 @@ class DisplacementField:
         return cls(sitk.GetArrayFromImage(image), Geometry.from_sitk(image))
 
     def to_sitk(self) -> sitk.DisplacementFieldTransform:
-        """The same mapping for SimpleITK, which keeps fields in double precision (24 bytes per voxel)."""
+        """The field for SimpleITK, in double precision (24 bytes per voxel); zero outside the grid."""
         return sitk.DisplacementFieldTransform(self.to_image(sitk.sitkVectorFloat64))
+
+    def to_sitk_continued(self) -> sitk.Transform:
+        """The mapping for SimpleITK, with the linear part A outside the grid where `beyond` gives one.
+
+        A composite ``x -> A (x + r(x))``: the fields of ITK are zero outside their grid, where A is left.
+        """
+        if self.beyond is None:
+            return self.to_sitk()
+        back = self.beyond.inverse().matrix
+        rest = np.empty(self.array.shape, np.float64)
+        for slab, points in voxel_centers(self.geometry):
+            places = points.T.numpy().astype(np.float64)
+            moved = places + self.array[slab].reshape(-1, 3)
+            rest[slab] = (moved @ back[:3, :3].T + back[:3, 3] - places).reshape(rest[slab].shape)
+        image = sitk.GetImageFromArray(rest, isVector=True)
+        self.geometry.copy_to(image)
+        # ITK applies the transform that was added last first
+        return sitk.CompositeTransform([self.beyond.to_sitk(), sitk.DisplacementFieldTransform(image)])
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -309,6 +353,31 @@ def from_sitk(transform: sitk.Transform) -> Transform:
     if isinstance(transform, sitk.DisplacementFieldTransform):
         return DisplacementField.from_image(transform.GetDisplacementField())
     return AffineTransform.from_sitk(transform) if transform.IsLinear() else ItkTransform(transform)
+
+
+def outside(transform: Transform, points: np.ndarray) -> np.ndarray:
+    """Which points a transform maps outside the grid of a displacement field, where the mapping is extrapolated.
+
+    Args:
+        transform: Fixed -> moving.
+        points: (n, 3) LPS mm.
+
+    Returns:
+        (n,) bool.
+
+    Example:
+        >>> field = DisplacementField(np.zeros((2, 2, 2, 3)), Geometry((2, 2, 2)))
+        >>> outside(field, np.array([[0.5, 0.5, 0.5], [9.0, 0.0, 0.0]])).tolist()
+        [False, True]
+    """
+    points = as_points(points)
+    if isinstance(transform, DisplacementField):
+        return ~transform.geometry.contains(points)
+    found = np.zeros(len(points), bool)
+    for part in getattr(transform, "parts", ()):
+        found |= outside(part, points)
+        points = part(points)
+    return found
 
 
 def sample_transform(transform: Transform, geometry: Geometry) -> DisplacementField:

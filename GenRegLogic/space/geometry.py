@@ -18,12 +18,20 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 
-__all__ = ["DIMENSION", "ORTHONORMAL_TOLERANCE", "Geometry", "check_image_kind"]
+__all__ = ["DIMENSION", "NOT_PERPENDICULAR", "ORTHONORMAL_TOLERANCE", "Geometry", "check_image_kind"]
 
 DIMENSION = 3
 
 ORTHONORMAL_TOLERANCE = 1e-3
 """Largest entry of |D^T D - I| that is accepted as rounding in a header: an error of 0.06 degrees between two axes."""
+
+FINEST_SHARE, FEWEST_VOXELS = 1 / 64, 8
+"""Limits of a working grid: share of the scan's smallest spacing, and voxels along its largest extent."""
+
+NOT_PERPENDICULAR = (
+    "The image's axes are not perpendicular unit vectors (a singular, scaled or sheared direction matrix); correct the "
+    "header or resample the image onto a regular grid."
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -85,10 +93,7 @@ class Geometry:
         if self.direction.shape != (DIMENSION, DIMENSION) or not np.isfinite(self.direction).all():
             raise InputError("The image's direction matrix is not 3x3 finite numbers; correct the image's header.")
         if np.abs(self.direction.T @ self.direction - np.eye(DIMENSION)).max() > ORTHONORMAL_TOLERANCE:
-            raise InputError(
-                "The image's axes are not perpendicular unit vectors (a singular, scaled or sheared direction "
-                "matrix); correct the header or resample the image onto a regular grid."
-            )
+            raise InputError(NOT_PERPENDICULAR)
 
     @classmethod
     def from_sitk(cls, image: sitk.Image) -> Geometry:
@@ -203,6 +208,22 @@ class Geometry:
         if factor <= 1:
             return self
         return self._between_corners(tuple(max(2, int(np.ceil((n - 1) / factor)) + 1) for n in self.size))
+
+    def possible_spacing(self, wanted: float) -> float:
+        """The spacing nearest to the wanted one, mm, that a working grid over these voxels can have.
+
+        Args:
+            wanted: Positive, mm.
+
+        Returns:
+            At least 1/64 of the smallest spacing, so that the number of voxels stays a number, and at most an eighth of
+            the largest extent, so that there is something to compare.
+
+        Example:
+            >>> Geometry((80, 80, 80)).possible_spacing(1e300)
+            10.0
+        """
+        return float(np.clip(wanted, min(self.spacing) * FINEST_SHARE, max(self.extent_mm) / FEWEST_VOXELS))
 
     def factor_to(self, max_voxels: int) -> float:
         """The factor on the spacing that gives the grid about this many voxels; below 1 if it has fewer.

@@ -7,7 +7,7 @@ images are.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +16,14 @@ import SimpleITK as sitk
 from ..errors import InputError
 from .geometry import DIMENSION, Geometry, check_image_kind
 
-__all__ = ["Volume", "as_mask", "check_registrable"]
+__all__ = ["Volume", "as_labels", "as_mask"]
 
 MIN_VOXELS_PER_AXIS = 2
 """An axis of one voxel has no spatial derivative, so no deformation along it can be computed."""
 
-MAX_NON_FINITE_SHARE = 0.01
-"""A scan with less than this share of NaN and infinite voxels is repaired; one with more counts as damaged."""
+LABEL_TOLERANCE, LABEL_TOLERANCE_RELATIVE = 1e-3, 1e-4
+"""A label may be off its whole number by the larger of these (the second times the label): what scaling in single
+precision leaves, and far from what interpolation between labels makes."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -33,6 +34,7 @@ class Volume:
         array: (k, j, i) values of any real dtype.
         geometry: Where the voxels are.
         warnings: Sentences about what was repaired in reading and checking; they name no file and no patient.
+        padding: Voxels of exactly this value hold no data; None if no such value is known.
 
     Raises:
         InputError: The array is not 3D, not real numbers, has one slice only, or does not fit the geometry.
@@ -41,6 +43,7 @@ class Volume:
     array: np.ndarray
     geometry: Geometry
     warnings: tuple[str, ...] = ()
+    padding: float | None = None
 
     def __post_init__(self) -> None:
         array = np.asarray(self.array)
@@ -59,27 +62,27 @@ class Volume:
         object.__setattr__(self, "array", array.view(np.uint8) if array.dtype == bool else array)
 
     @classmethod
-    def from_file(cls, path: str | Path, *, allow_missing_slices: bool = False) -> Volume:
+    def from_file(cls, path: str | Path, *, series: str | None = None, allow_missing_slices: bool = False) -> Volume:
         """Read a 3D scalar image.
 
         Args:
-            path: NIfTI, NRRD, MHA/MHD or anything else that ITK reads; or the folder of a DICOM series, of which the
-                largest series is taken, sorted by position.
-            allow_missing_slices: Read a DICOM series with gaps of a slice or more, as if its slices were evenly
-                spaced; the volume's warnings then say so.
+            path: NIfTI, NRRD, MHA/MHD or anything else that ITK reads; a DICOM file that holds a whole scan; or the
+                folder of a DICOM series.
+            series: Which DICOM volume, where there are several: its number in the list that the refusal gives, its
+                SeriesInstanceUID or its SeriesNumber.
+            allow_missing_slices: Interpolate where slices of a DICOM series are missing; the volume's warnings then
+                say so.
 
         Raises:
             InputError: The file is missing, unreadable, not an image, damaged, not 3D scalar, or its header is
-                unusable; slices of a DICOM series are missing and that was not allowed.
+                unusable; slices of a DICOM series are missing and that was not allowed, or there are several.
             ResourceError: Not enough memory.
         """
         from ..files.reading import naming, read_scan  # here, so that a volume in memory needs no reader
 
-        path = Path(path)
-        with naming(path):
-            image, warnings = read_scan(path, allow_missing_slices=allow_missing_slices)
-            volume = cls.from_sitk(image)
-            return replace(volume, warnings=(*volume.warnings, *warnings))
+        pixels = read_scan(Path(path), series=series, allow_missing_slices=allow_missing_slices)
+        with naming(Path(path)):
+            return cls(pixels.array, pixels.geometry, pixels.doubts, pixels.padding)
 
     @classmethod
     def from_sitk(cls, image: sitk.Image) -> Volume:
@@ -191,47 +194,30 @@ def as_mask(mask: Volume | np.ndarray, geometry: Geometry | None = None) -> np.n
     return array if array.dtype == bool else array != 0
 
 
-def check_registrable(volume: Volume, role: str) -> Volume:
-    """A volume that can be registered: its values are finite and not all the same.
+def as_labels(labels: Volume | np.ndarray, name: str = "A label map") -> np.ndarray:
+    """The values of a label map as whole numbers.
 
     Args:
-        volume: The scan as read.
-        role: "fixed" or "moving": how messages name the scan.
+        labels: (k, j, i). Values that are off whole numbers by rounding alone, as a rescale slope leaves them, are
+            taken for these.
+        name: Of the map, to begin a sentence with.
 
     Returns:
-        The same volume; or, where less than 1 % of the voxels are not finite, a copy with a sentence added to its
-        warnings in which NaN and -inf are replaced by the smallest finite value and +inf by the largest.
+        (k, j, i) of an integer dtype; the given array itself where it has one.
 
     Raises:
-        InputError: 1 % or more of the voxels are not finite, or all have the same value.
+        InputError: Values have fractions, or are not finite.
 
     Example:
-        >>> array = np.zeros((10, 10, 10))
-        >>> array[0, 0, :3] = 1, np.nan, np.inf
-        >>> repaired = check_registrable(Volume.from_array(array, spacing=(1, 1, 1)), "fixed")
-        >>> repaired.array[0, 0, :4].tolist()
-        [1.0, 0.0, 1.0, 0.0]
-        >>> repaired.warnings
-        ('2 voxels (0.2 %) of the fixed image were NaN or infinite and were replaced.',)
+        >>> as_labels(np.array([[[0.0, 1.99998]]])).tolist()
+        [[[0, 2]]]
     """
-    volume = _repair_non_finite(volume, role)
-    if volume.array.min() == volume.array.max():
-        value = volume.array.flat[0]
-        raise InputError(f"The {role} image is constant (every voxel is {value:g}); there is nothing to align.")
-    return volume
-
-
-def _repair_non_finite(volume: Volume, role: str) -> Volume:
-    if volume.array.dtype.kind != "f":
-        return volume
-    finite = np.isfinite(volume.array)
-    bad = finite.size - int(np.count_nonzero(finite))
-    if bad == 0:
-        return volume
-    share = f"{100.0 * bad / finite.size:.3g} %"
-    if bad >= MAX_NON_FINITE_SHARE * finite.size:
-        raise InputError(f"{share} of the {role} image's voxels are NaN or infinite; repair or export the scan again.")
-    values = volume.array[finite]
-    repaired = np.nan_to_num(volume.array, nan=values.min(), posinf=values.max(), neginf=values.min())
-    sentence = f"{bad} voxels ({share}) of the {role} image were NaN or infinite and were replaced."
-    return replace(volume, array=repaired, warnings=(*volume.warnings, sentence))
+    array = np.asarray(labels.array if isinstance(labels, Volume) else labels)
+    if array.dtype.kind != "f":
+        return array
+    rounded = np.rint(array)
+    with np.errstate(invalid="ignore"):
+        near = np.abs(array - rounded) <= np.maximum(LABEL_TOLERANCE, LABEL_TOLERANCE_RELATIVE * np.abs(array))
+    if not near.all() or np.abs(rounded).max(initial=0) >= 2**53:
+        raise InputError(f"{name} must hold whole numbers; this one has fractions, so it may be an image.")
+    return rounded.astype(np.int64)

@@ -10,7 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
-from .field import Transform, sample_transform
+from .field import DisplacementField, Transform, sample_transform
 from .geometry import Geometry
 from .volume import Volume
 
@@ -21,6 +21,10 @@ SLAB_VOXELS = 2**23
 
 FLOAT32_EXACT_BYTES = 2
 """Whole numbers of up to this many bytes are exact in float32; longer ones are interpolated in double precision."""
+
+FILLED_VOXELS = 4
+"""How far values are continued into what is missing: the weight of a cubic B-spline's coefficients has then sunk to
+0.5 %."""
 
 INTERPOLATORS = {
     "linear": sitk.sitkLinear,
@@ -47,7 +51,8 @@ def warp_image(
         fill: Value where the transform leads outside the moving scan; by default the scan's smallest value.
 
     Returns:
-        A volume of the moving scan's dtype; integers are rounded and clipped to the dtype's range.
+        A volume of the moving scan's dtype; integers are rounded and clipped to the dtype's range. Values that are not
+        finite stay where they are: no interpolation spreads them.
 
     Raises:
         InputError: The interpolation is unknown.
@@ -64,8 +69,11 @@ def warp_image(
     """
     if interpolation not in INTERPOLATORS:
         raise InputError(f"There is no interpolation '{interpolation}'; use one of {', '.join(INTERPOLATORS)}.")
-    fill = float(moving.array.min()) if fill is None else float(fill)
     dtype = moving.array.dtype
+    finite = np.isfinite(moving.array) if dtype.kind == "f" else None
+    if finite is not None and not finite.all():
+        return _warp_with_missing(moving, finite, transform, reference, interpolation, fill)
+    fill = float(moving.array.min()) if fill is None else float(fill)
     if interpolation == "nearest":
         image, pixel_type = moving.to_sitk(), sitk.sitkUnknown
     else:
@@ -77,7 +85,8 @@ def warp_image(
     result = np.empty(reference.shape, dtype)
     slabs = _slabs(reference)
     for slab, geometry in slabs:
-        shift = transform if len(slabs) == 1 else sample_transform(transform, geometry)
+        as_it_is = len(slabs) == 1 and not _continued(transform, reference)
+        shift = transform if as_it_is else sample_transform(transform, geometry)
         warped = sitk.Resample(
             image,
             geometry.size,
@@ -91,6 +100,68 @@ def warp_image(
         )
         result[slab] = _as_dtype(sitk.GetArrayViewFromImage(warped), dtype)
     return Volume(result, reference)
+
+
+def _continued(transform: Transform, reference: Geometry) -> bool:
+    """Whether the transform may need a field outside its grid, where the fields of ITK are not continued."""
+    if isinstance(transform, DisplacementField):
+        return transform.beyond is not None and not transform.geometry.contains(reference.corners()).all()
+    return any(getattr(part, "beyond", None) is not None for part in getattr(transform, "parts", ()))
+
+
+def _warp_with_missing(
+    moving: Volume,
+    finite: np.ndarray,
+    transform: Transform,
+    reference: Geometry,
+    interpolation: str,
+    fill: float | None,
+) -> Volume:
+    """`warp_image` of a scan in which values are missing.
+
+    The values around take the place of the missing ones while interpolating; a voxel that lies nearer to missing ones
+    than to others gets what is missing there.
+    """
+    if fill is None:
+        fill = float(moving.array[finite].min()) if finite.any() else 0.0
+    filled = Volume(_filled(moving.array, finite), moving.geometry)
+    there = Volume(finite.astype(np.float32), moving.geometry)
+    result = warp_image(filled, transform, reference, interpolation=interpolation, fill=fill).array
+    way = "nearest" if interpolation == "nearest" else "linear"
+    missing = warp_image(there, transform, reference, interpolation=way, fill=1.0).array < 0.5
+    kinds = Volume(
+        np.select([moving.array == np.inf, moving.array == -np.inf], [1, 2], 0).astype(np.uint8), there.geometry
+    )
+    kind = warp_labels(kinds, transform, reference).array  # ITK itself makes large numbers of infinite ones
+    result[missing] = np.array([np.nan, np.inf, -np.inf], result.dtype)[kind[missing]]
+    return Volume(result, reference)
+
+
+def _filled(array: np.ndarray, finite: np.ndarray) -> np.ndarray:
+    """The array with other values in the place of those that are not finite.
+
+    Near finite values it is the mean of their neighbors, so that no edge is there for a B-spline to overshoot at.
+    """
+    known = finite.copy()
+    result = np.where(finite, array, array[finite].mean(dtype=np.float64) if finite.any() else 0).astype(array.dtype)
+    for _ in range(FILLED_VOXELS):
+        count = _neighbors_sum(known.astype(np.uint8))
+        rim = ~known & (count > 0)
+        result[rim] = _neighbors_sum(np.where(known, result, 0).astype(np.float64))[rim] / count[rim]
+        known |= rim
+    return result
+
+
+def _neighbors_sum(array: np.ndarray) -> np.ndarray:
+    """The sum over each voxel and its 26 neighbors."""
+    for axis in range(array.ndim):
+        before = array
+        array = before.copy()
+        here, there = [slice(None)] * array.ndim, [slice(None)] * array.ndim
+        here[axis], there[axis] = slice(1, None), slice(None, -1)
+        array[tuple(here)] += before[tuple(there)]
+        array[tuple(there)] += before[tuple(here)]
+    return array
 
 
 def warp_labels(moving: Volume, transform: Transform, reference: Geometry) -> Volume:

@@ -227,8 +227,11 @@ class LinearLevel:
         if freedom == AFFINE:
             hessian = hessian + np.diag(np.tile([0, 1, 1, 1], 3)) * AFFINE_RIDGE * np.trace(hessian) / 12
         h, r = basis.T @ hessian @ basis, basis.T @ right
-        step = basis @ np.linalg.solve(h + damping * np.diag(np.diag(h) + 1e-9 * np.trace(h)), -r)
-        return self._matrix_of(step.reshape(3, 4), freedom)
+        try:
+            step = basis @ np.linalg.solve(h + damping * np.diag(np.diag(h) + 1e-9 * np.trace(h)), -r)
+        except np.linalg.LinAlgError:  # without overlap or without any edge there is no direction to go
+            return np.eye(4)
+        return self._matrix_of(step.reshape(3, 4), freedom) if np.isfinite(step).all() else np.eye(4)
 
     def _matrix_of(self, step: np.ndarray, freedom: int) -> np.ndarray:
         """A small step (voxels, normalized positions) as a 4x4, LPS mm."""

@@ -29,7 +29,7 @@ from ..files.points import read_points
 from ..network.model import Network, double, sample_places
 from ..space.geometry import Geometry
 from ..space.grid import resample
-from ..space.volume import check_registrable
+from ..space.registrable import check_registrable
 from ..stages.linear import align
 from ..stages.prepare import prepare
 

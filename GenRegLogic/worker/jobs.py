@@ -20,7 +20,8 @@ from ..settings import Settings
 from ..space.field import AffineTransform, DisplacementField, Transform
 from ..space.geometry import Geometry
 from ..space.margin import nodeGeometry, withMargin
-from ..space.volume import Volume, check_registrable
+from ..space.registrable import check_registrable
+from ..space.volume import Volume
 from ..stages.contrast import SAME_CONTRAST, contrast_agreement
 from ..stages.linear import align
 from ..stages.prepare import prepare

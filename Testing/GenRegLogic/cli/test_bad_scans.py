@@ -63,7 +63,8 @@ def truncated():
 
 def with_values(value, share, ending=".mha"):
     array = blob()
-    array.ravel()[: int(share * array.size)] = value
+    scattered = np.random.default_rng(0).permutation(array.size)
+    array.ravel()[scattered[: int(share * array.size)]] = value
     return save(array, f"values{ending}")
 
 

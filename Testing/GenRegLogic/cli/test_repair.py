@@ -10,7 +10,7 @@ from GenRegLogic.cli.common import BAD_INPUT, DONE, NOT_TRUSTWORTHY
 from GenRegLogic.files.images import read_volume, write_volume
 from GenRegLogic.files.points import write_points
 from GenRegLogic.files.transforms import read_transform, write_transform
-from GenRegLogic.space.field import DisplacementField, sample_transform
+from GenRegLogic.space.field import AffineTransform, DisplacementField, sample_transform
 from GenRegLogic.space.jacobian import jacobian_figures
 from GenRegLogic.space.volume import Volume
 
@@ -154,4 +154,6 @@ def test_a_linear_result_with_a_rigid_mask_is_written_as_a_field(genreg, ready):
         *QUICK,
     )
     assert done.code in (DONE, NOT_TRUSTWORTHY), done.err
-    assert isinstance(read_transform(ready / "out/new.h5"), DisplacementField)
+    field, linear = read_transform(ready / "out/new.h5").parts
+    assert isinstance(field, DisplacementField)
+    assert isinstance(linear, AffineTransform)

@@ -1,14 +1,17 @@
 """`genreg warp` and `genreg warp-points`, compared with SimpleITK."""
 
+import struct
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
 from GenRegLogic.files.images import read_volume, write_volume
 from GenRegLogic.files.points import read_points, write_points
-from GenRegLogic.files.transforms import write_transform
+from GenRegLogic.files.transforms import read_transform, write_transform
 from GenRegLogic.space.field import DisplacementField
 from GenRegLogic.space.geometry import Geometry
+from GenRegLogic.space.inverse import fit_affine
 from GenRegLogic.space.volume import Volume
 
 from .conftest import is_one_sentence, names
@@ -144,3 +147,39 @@ def test_bad_input_is_refused_with_one_sentence_and_nothing_is_written(genreg, t
     assert is_one_sentence(ran.err), ran.err
     assert expected in ran.err
     assert names(transforms / "out") == []
+
+
+class TestOutsideTheGrid:
+    def test_points_are_carried_by_the_linear_part_and_named(self, genreg, transforms):
+        far = GRID.center + np.array([[400.0, 0, 0]])
+        write_points(np.vstack([POINTS, far]), "far.csv")
+        ran = genreg("warp-points", "far.csv", "-t", "bend.nii.gz", "-o", "out/p.csv")
+        assert ran.code == 0
+        assert "1 of 4 points (number 4) lies outside the grid of the transform" in ran.err
+        linear = fit_affine(read_transform("bend.nii.gz"))
+        np.testing.assert_allclose(read_points("out/p.csv")[3], linear(far)[0], atol=1e-3)
+        np.testing.assert_allclose(read_points("out/p.csv")[:3], through(POINTS, "bend.nii.gz"), atol=1e-3)
+
+    def test_points_inside_are_not_spoken_of(self, genreg, transforms):
+        ran = genreg("warp-points", "points.csv", "-t", "bend.nii.gz", "-o", "out/p.csv")
+        assert (ran.code, ran.err) == (0, "")
+
+    def test_the_share_of_the_reference_is_said(self, genreg, transforms):
+        larger = Geometry((60, 28, 26), GRID.spacing, GRID.origin)
+        write_volume(Volume(np.zeros(larger.shape, np.int16), larger), "large.nii.gz")
+        ran = genreg("warp", "moving.nii.gz", "-t", "bend.nii.gz", "-r", "large.nii.gz", "-o", "out/w.nii.gz")
+        assert ran.code == 0
+        assert "% of the reference grid lies outside the grid of the transform" in ran.err
+
+
+def test_a_field_of_another_program_is_converted_and_said(genreg, transforms):
+    path = transforms / "bend.nii"
+    write_transform(smooth_field(), path)
+    content = bytearray(path.read_bytes())
+    content[328:344] = b"NREG_TRANS".ljust(16, b"\0")
+    struct.pack_into("<f", content, 56, 1.0)
+    path.write_bytes(content)
+    ran = genreg("warp-points", "points.csv", "-t", "bend.nii", "-o", "out/p.csv")
+    assert ran.code == 0
+    assert "NiftyReg's displacement field; it was converted" in ran.err
+    assert not np.allclose(read_points("out/p.csv"), through(POINTS, "bend.nii.gz"), atol=0.5)

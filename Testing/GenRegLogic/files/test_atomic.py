@@ -6,12 +6,13 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from GenRegLogic.errors import InputError, ResourceError
 from GenRegLogic.files import atomic as files
 from GenRegLogic.files.atomic import check_writable, replacing
-from GenRegLogic.files.transforms import write_transform
+from GenRegLogic.files.transforms import read_transform, write_transform
 
 IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
 HEADER_TOLERANCE = 1e-4
@@ -135,3 +136,58 @@ with replacing(Path(sys.argv[1])) as temporary:
 def with_package():
     """The environment for a Python of its own that imports what this one imports."""
     return os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+
+
+class TestWhatWasThereBefore:
+    def test_a_symbolic_link_stays_one_and_what_it_leads_to_is_replaced(self, tmp_path):
+        (tmp_path / "store").mkdir()
+        (tmp_path / "store" / "v.json").write_text("old")
+        (tmp_path / "link.json").symlink_to(tmp_path / "store" / "v.json")
+        with replacing(check_writable(tmp_path / "link.json", "report")) as temporary:
+            temporary.write_text("new")
+        assert (tmp_path / "link.json").is_symlink()
+        assert (tmp_path / "store" / "v.json").read_text() == "new"
+        assert sorted(p.name for p in tmp_path.rglob("*")) == ["link.json", "store", "v.json"]
+
+    def test_a_link_that_leads_nowhere_yet_makes_its_file(self, tmp_path):
+        (tmp_path / "link.json").symlink_to(tmp_path / "v.json")
+        with replacing(check_writable(tmp_path / "link.json", "report")) as temporary:
+            temporary.write_text("new")
+        assert (tmp_path / "link.json").is_symlink()
+        assert (tmp_path / "v.json").read_text() == "new"
+
+    @pytest.mark.skipif(os.name == "nt", reason="Windows has no modes")
+    @pytest.mark.parametrize("mode", [0o600, 0o640, 0o666])
+    def test_a_file_keeps_its_mode(self, tmp_path, mode):
+        (tmp_path / "v.json").write_text("old")
+        (tmp_path / "v.json").chmod(mode)
+        with replacing(tmp_path / "v.json") as temporary:
+            temporary.write_text("new")
+        assert (tmp_path / "v.json").stat().st_mode & 0o777 == mode
+
+    @pytest.mark.skipif(os.name == "nt", reason="Windows has no modes")
+    def test_a_protected_file_is_refused_and_stays(self, tmp_path):
+        (tmp_path / "v.json").write_text("old")
+        (tmp_path / "v.json").chmod(0o444)
+        with pytest.raises(InputError, match="write-protected"):
+            check_writable(tmp_path / "v.json", "report")
+        assert (tmp_path / "v.json").read_text() == "old"
+
+    @pytest.mark.parametrize("name", ["T.MHA", "T.NRRD", "T.Nii.GZ", "T.NII"])
+    def test_an_ending_in_capitals_leaves_one_whole_file(self, tmp_path, oblique_grid, make_field, name):
+        write_transform(make_field(oblique_grid), tmp_path / name)
+        assert [p.name for p in tmp_path.iterdir()] == [name]
+        np.testing.assert_array_equal(read_transform(tmp_path / name).array, make_field(oblique_grid).rounded().array)
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".json", "a\0b.json"])
+def test_a_name_that_no_file_can_have_is_refused(tmp_path, name):
+    with pytest.raises(InputError, match="is no name for a file"):
+        check_writable(tmp_path / name, "report")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes in the file system here")
+def test_a_pipe_is_no_output(tmp_path):
+    os.mkfifo(tmp_path / "p.json")
+    with pytest.raises(InputError, match="pipe or a device"):
+        check_writable(tmp_path / "p.json", "report")

@@ -43,6 +43,32 @@ class TestCsv:
     def test_rows_are_lps_points(self, read_text, text):
         np.testing.assert_array_equal(read_text("p.csv", text), [[1, 2, 3], [4, 5, 6]])
 
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "id,x,y,z\n7,1,2,3\n8,4,5,6\n",
+            "id;name;z;y;x\n7;a;3;2;1\n8;b;6;5;4\n",
+            '"X","Y","Z","t","label"\n1,2,3,0,1\n4,5,6,0,2\n',
+            "l,p,s,weight\n1,2,3,1\n4,5,6,1\n",
+        ],
+        ids=["a number first", "another order", "columns behind", "anatomical names"],
+    )
+    def test_a_line_of_names_says_which_columns_are_meant(self, read_text, text):
+        np.testing.assert_array_equal(read_text("p.csv", text), [[1, 2, 3], [4, 5, 6]])
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("7,1,2,3\n8,4,5,6\n", "4 columns of numbers and no line that names them"),
+            ("id,a,b,c\n7,1,2,3\n", "none are named x, y and z"),
+            ("r,a,s\n1,2,3\n", "save the points in LPS"),
+            ("F-1,1,2,3\n", "line 1: expected x,y,z"),
+        ],
+    )
+    def test_columns_that_could_be_anything_are_refused(self, read_text, text, said):
+        with pytest.raises(InputError, match=said):
+            read_text("p.csv", text)
+
     @pytest.mark.parametrize("row", ["1,2", "1,two,3", "4;5"])
     def test_a_row_that_is_no_point_is_named_by_its_line(self, read_text, row):
         with pytest.raises(InputError, match=r"line 3: expected x,y,z"):

@@ -5,7 +5,7 @@ import importlib
 
 import pytest
 
-MODULES = ["field", "geometry", "grid", "inverse", "jacobian", "margin", "split", "volume", "warp"]
+MODULES = ["field", "geometry", "grid", "inverse", "jacobian", "margin", "registrable", "split", "volume", "warp"]
 
 
 @pytest.mark.parametrize("name", MODULES)

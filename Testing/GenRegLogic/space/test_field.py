@@ -1,5 +1,7 @@
 """Transforms, against SimpleITK."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -12,6 +14,7 @@ from GenRegLogic.space.field import (
     ItkTransform,
     compose,
     from_sitk,
+    outside,
     rounding_step,
     sample_transform,
 )
@@ -199,3 +202,65 @@ def test_a_grid_larger_than_one_slab_is_sampled_in_order(monkeypatch, affine):
     whole = sample_transform(affine, geometry)
     monkeypatch.setattr("GenRegLogic.space.field.CHUNK_VOXELS", 40)
     np.testing.assert_array_equal(sample_transform(affine, geometry).array, whole.array)
+
+
+class TestBeyondTheGrid:
+    LINEAR = np.array([[1.1, 0.05, 0, 40.0], [0, 0.95, 0, -30.0], [0.02, 0, 1, 20.0], [0, 0, 0, 1]])
+
+    @pytest.fixture
+    def continued(self, oblique_grid, make_field):
+        """A deformation below a linear part, and the same field with that part to continue with."""
+        linear = AffineTransform(self.LINEAR)
+        whole = compose(make_field(oblique_grid), linear, geometry=oblique_grid)
+        return dataclasses.replace(whole, beyond=linear)
+
+    def test_far_away_the_linear_part_remains(self, continued):
+        far = continued.geometry.center + np.array([[3000.0, 0, 0], [0, -2000.0, 500.0]])
+        np.testing.assert_allclose(continued(far), AffineTransform(self.LINEAR)(far), rtol=1e-6)
+
+    def test_inside_nothing_changes(self, continued, make_points):
+        points = make_points(continued.geometry)
+        inside = (
+            np.abs(continued.geometry.to_index(points) / (np.array(continued.geometry.size) - 1) - 0.5) < 0.5
+        ).all(1)
+        assert inside.sum() > 10
+        plain = dataclasses.replace(continued, beyond=None)
+        np.testing.assert_array_equal(continued(points[inside]), plain(points[inside]))
+
+    def test_it_is_continuous_across_the_border(self, continued):
+        size = np.array(continued.geometry.size)
+        steps = np.linspace(-0.01, 0.01, 21)[:, None]
+        for axis in range(3):
+            middle = (size - 1) / 2.0
+            middle[axis] = size[axis] - 1
+            moved = continued(continued.geometry.to_world(middle + steps * np.eye(3)[axis]))
+            assert np.linalg.norm(np.diff(moved, axis=0), axis=1).max() < 0.01 * max(continued.geometry.spacing)
+
+    def test_itk_applies_the_linear_part_outside_and_the_field_inside(self, continued, make_points):
+        itk = continued.to_sitk_continued()
+        points = make_points(continued.geometry)
+        size = np.array(continued.geometry.size)
+        index = continued.geometry.to_index(points)
+        inside = ((index > 0) & (index < size - 1)).all(axis=1)
+        moved = np.array([itk.TransformPoint(p) for p in points.tolist()])
+        np.testing.assert_allclose(moved[inside], continued(points[inside]), atol=1e-3)
+        far = continued.geometry.center + np.array([3000.0, 0, 0])
+        np.testing.assert_allclose(itk.TransformPoint(far.tolist()), AffineTransform(self.LINEAR)(far)[0], rtol=1e-9)
+
+    def test_resampling_to_a_larger_grid_keeps_the_linear_part(self, continued):
+        grid = continued.geometry
+        larger = Geometry(
+            tuple(3 * n for n in grid.size), grid.spacing, grid.to_world(-np.array(grid.size)), grid.direction
+        )
+        resampled = continued.resampled(larger)
+        corner = larger.to_world((0, 0, 0))
+        np.testing.assert_allclose(resampled(corner), AffineTransform(self.LINEAR)(corner), atol=0.5)
+        assert resampled.beyond is continued.beyond
+
+    def test_points_that_leave_a_grid_on_their_way_are_outside(self, continued):
+        shift = np.eye(4)
+        shift[0, 3] = 3000
+        center = continued.geometry.center[None]
+        assert not outside(continued, center)[0]
+        assert outside(CompositeTransform((AffineTransform(shift), continued)), center)[0]
+        assert not outside(CompositeTransform((continued, AffineTransform(shift))), center)[0]

@@ -8,7 +8,8 @@ import SimpleITK as sitk
 
 from GenRegLogic.errors import InputError
 from GenRegLogic.space.geometry import Geometry
-from GenRegLogic.space.volume import Volume, check_registrable
+from GenRegLogic.space.registrable import check_registrable
+from GenRegLogic.space.volume import Volume, as_labels
 
 
 class TestGeometry:
@@ -151,10 +152,11 @@ class TestCheckRegistrable:
         array = make_volume(oblique_grid).array.copy()
         low, high = array.min(), array.max()
         array[0, 0, :3] = np.nan, np.inf, -np.inf
-        repaired = check_registrable(Volume(array, oblique_grid), "fixed")
+        repaired = check_registrable(Volume(array, oblique_grid, padding=-7.0), "fixed")
         np.testing.assert_array_equal(repaired.array[0, 0, :3], (low, high, low))
         assert len(repaired.warnings) == 1
         assert "3 voxels" in repaired.warnings[0]
+        assert repaired.padding == -7.0
         assert np.isnan(array[0, 0, 0]), "the caller's array must not change"
 
     def test_one_percent_of_non_finite_voxels_is_refused(self, make_volume):
@@ -166,3 +168,20 @@ class TestCheckRegistrable:
     def test_an_image_of_nothing_but_nan_is_refused(self):
         with pytest.raises(InputError, match="100 %"):
             check_registrable(Volume.from_array(np.full((4, 4, 4), np.nan), spacing=(1, 1, 1)), "fixed")
+
+
+class TestLabels:
+    @pytest.mark.parametrize("scale", [1.0, 0.9999999975, 1.00001])
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_values_off_whole_numbers_by_rounding_are_these(self, scale, dtype):
+        labels = np.array([[[0, 1, 2, 1000]]])
+        np.testing.assert_array_equal(as_labels((labels * scale).astype(dtype)), labels)
+
+    @pytest.mark.parametrize("value", [0.5, 1.01, np.nan, np.inf, 1e300])
+    def test_fractions_and_what_is_no_number_are_refused(self, value):
+        with pytest.raises(InputError, match="The map must hold whole numbers"):
+            as_labels(np.array([[[0.0, value]]]), "The map")
+
+    def test_whole_numbers_are_returned_as_they_are(self):
+        labels = np.zeros((2, 2, 2), np.int16)
+        assert as_labels(labels) is labels

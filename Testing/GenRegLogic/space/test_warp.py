@@ -121,3 +121,46 @@ def test_points_are_mapped_to_where_image_values_come_from(grid, mapping):
 def test_an_unknown_interpolation_is_refused(grid, make_volume):
     with pytest.raises(InputError, match="no interpolation 'sharp'; use one of linear, cubic, nearest"):
         warp_image(make_volume(grid), AffineTransform.identity(), grid, interpolation="sharp")
+
+
+class TestMissingValues:
+    @pytest.fixture
+    def ramp(self):
+        """A linear function with a hole, and the same without it."""
+        k, j, i = np.meshgrid(np.arange(14), np.arange(15), np.arange(16), indexing="ij")
+        whole = (k + 2.0 * j + 3.0 * i).astype(np.float32)
+        hole = (np.abs(i - 8) < 3) & (np.abs(j - 7) < 3) & (np.abs(k - 7) < 3)
+        return whole, hole
+
+    @pytest.mark.parametrize("interpolation", ["linear", "cubic", "nearest"])
+    @pytest.mark.parametrize("missing", [np.nan, np.inf, -np.inf])
+    def test_they_stay_where_they_are(self, ramp, interpolation, missing):
+        whole, hole = ramp
+        moving = Volume.from_array(np.where(hole, np.float32(missing), whole), spacing=(1, 1, 1))
+        shift = np.eye(4)
+        shift[0, 3] = 2  # by whole voxels, so that the hole is where it was but for two voxels
+        result = warp_image(moving, AffineTransform(shift), moving.geometry, interpolation=interpolation).array
+        expected = np.roll(moving.array, -2, axis=2)
+        inner = np.s_[3:-3, 3:-3, 3:-4]
+        np.testing.assert_array_equal(np.isfinite(result[inner]), np.isfinite(expected[inner]))
+        np.testing.assert_allclose(result[inner], expected[inner], atol=1e-3)
+
+    @pytest.mark.parametrize(("interpolation", "tolerance"), [("linear", 1e-4), ("cubic", 0.15)])
+    def test_values_away_from_them_are_those_of_the_whole_scan(self, ramp, interpolation, tolerance):
+        whole, hole = ramp
+        shift = np.eye(4)
+        shift[:3, 3] = 0.3, -0.4, 0.2
+        scans = [
+            Volume.from_array(a.astype(np.float32), spacing=(1, 1, 1)) for a in (np.where(hole, np.nan, whole), whole)
+        ]
+        results = [
+            warp_image(v, AffineTransform(shift), v.geometry, interpolation=interpolation).array[3:-3, 3:-3, 12:13]
+            for v in scans
+        ]
+        np.testing.assert_allclose(*results, atol=tolerance)
+
+    def test_a_scan_of_nothing_but_missing_values_stays_one(self):
+        nothing = Volume.from_array(np.full((4, 4, 4), np.nan, np.float32), spacing=(1, 1, 1))
+        assert np.isnan(
+            warp_image(nothing, AffineTransform.identity(), nothing.geometry, interpolation="cubic").array
+        ).all()

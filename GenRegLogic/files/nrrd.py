@@ -1,0 +1,244 @@
+"""Reading NRRD by pynrrd, and MetaImage (.mha, .mhd) by ITK once its data have been counted.
+
+pynrrd compares the size of the data with the header's and has gzip check its sum; ITK does neither for MetaImage, so
+`_check_meta` decompresses the data once, which checks zlib's sum, before ITK reads them.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import nrrd
+import numpy as np
+import SimpleITK as sitk
+
+from ..errors import Doubt, InputError, ResourceError
+from ..space.geometry import DIMENSION, NOT_PERPENDICULAR, Geometry, check_image_kind
+from .pixels import DAMAGED, Pixels, check_spacing, unit_factor
+
+__all__ = ["read_meta", "read_nrrd"]
+
+TOWARDS = {"left": (0, 1), "right": (0, -1), "posterior": (1, 1), "anterior": (1, -1), "superior": (2, 1),
+           "inferior": (2, -1)}  # fmt: skip
+"""The LPS axis along which a word of NRRD's `space` points, and its sign."""
+
+SHORT_SPACES = {"ras": "right-anterior-superior", "las": "left-anterior-superior", "lps": "left-posterior-superior"}
+
+DOMAIN_KINDS = ("domain", "space", "time", "???", "none")
+SEGMENT_KEY = re.compile(r"Segment\d+_")
+
+META_HEADER_BYTES = 2**16
+META_TYPES = {"CHAR": 1, "UCHAR": 1, "SHORT": 2, "USHORT": 2, "INT": 4, "UINT": 4, "LONG": 4, "ULONG": 4,
+              "LONG_LONG": 8, "ULONG_LONG": 8, "FLOAT": 4, "DOUBLE": 8}  # fmt: skip
+BLOCK_BYTES = 2**22
+ANY_ZLIB_CONTAINER = 47
+"""zlib's code for finding out by itself whether zlib's or gzip's header comes first."""
+
+
+def read_nrrd(path: Path, *, vector: bool = False) -> Pixels:
+    """Read .nrrd, or .nhdr with its data in a second file.
+
+    Args:
+        path: Of the file with the header.
+        vector: Several values per voxel are wanted, instead of one.
+
+    Raises:
+        InputError: Damaged, cut off, its header is unusable, or it holds another kind of image.
+    """
+    try:
+        header = nrrd.read_header(str(path))
+        axes, other = _axes(header)
+        _check_kind(header, axes, other, vector)
+        geometry, doubts = _nrrd_place(header, axes)
+        data, _ = nrrd.read(str(path), index_order="C")
+    except (nrrd.NRRDError, OSError, EOFError, zlib.error, ValueError, KeyError, IndexError, TypeError, OverflowError):
+        raise InputError(DAMAGED) from None
+    if data.dtype.kind not in "iuf":
+        raise InputError(f"The voxels are of a type ({data.dtype}) that GenReg doesn't read; convert them to float32.")
+    # in C order the axes of the array are the header's in reverse
+    order = [data.ndim - 1 - axis for axis in reversed(axes)] + [data.ndim - 1 - axis for axis in other]
+    array = np.transpose(data, order)
+    array = array if vector and other else array.reshape(array.shape[:DIMENSION])
+    return Pixels(np.ascontiguousarray(array, array.dtype.newbyteorder("=")), geometry, tuple(doubts))
+
+
+def _axes(header: Mapping) -> tuple[list[int], list[int]]:
+    """The three axes of space, and the others."""
+    count = int(header["dimension"])
+    kinds = [str(kind).lower() for kind in header.get("kinds", ["domain"] * count)]
+    directions = header.get("space directions")
+    if directions is not None:
+        placed = [row is not None and np.isfinite(np.asarray(row, float)).all() for row in directions]
+        listless = [row is None or np.isnan(np.asarray(row, float)).all() for row in directions]
+        if any(not p and not n for p, n in zip(placed, listless)):
+            raise InputError("The header's space directions hold NaN or infinite numbers; correct the header.")
+    else:
+        placed = [kind in DOMAIN_KINDS for kind in kinds]
+    space = [n for n in range(count) if placed[n]]
+    return space, [n for n in range(count) if not placed[n]]
+
+
+def _check_kind(header: Mapping, axes: list[int], other: list[int], vector: bool) -> None:
+    sizes = [int(n) for n in header["sizes"]]
+    components = math.prod(sizes[n] for n in other)
+    if components > 1 and any(SEGMENT_KEY.match(key) for key in header):
+        raise InputError(
+            f"The file is a segmentation whose segments overlap (it has {components} layers); export the segments that "
+            "you want as a label map (in Slicer: Segmentations, Export to new labelmap)."
+        )
+    if not vector:
+        check_image_kind(len(axes), [sizes[n] for n in axes], components)
+    if len(axes) < DIMENSION:
+        raise InputError(f"The image is {len(axes)}D; GenReg needs a 3D scan.")
+    if len(axes) > DIMENSION:
+        check_image_kind(len(axes), [sizes[n] for n in axes], 1)
+
+
+def _nrrd_place(header: Mapping, axes: list[int]) -> tuple[Geometry, list[Doubt]]:
+    """Where the voxels are, LPS mm, and what is doubtful about it."""
+    size = [int(header["sizes"][n]) for n in axes[:DIMENSION]]
+    directions, doubts = header.get("space directions"), []
+    if directions is None:
+        spacing = [float(s) for s in np.asarray(header.get("spacings", [1.0] * int(header["dimension"])))[axes]]
+        check_spacing(spacing)
+        factor, doubts = _nrrd_unit(header.get("units"), axes)
+        text = "The NRRD header doesn't say where the scan lies or which side is left; it was placed at the origin."
+        doubts.append(Doubt("position_unknown", text, guessed=True))
+        return Geometry(size, [s * factor for s in spacing]), doubts
+    matrix = np.asarray([directions[n] for n in axes], np.float64).T
+    origin = np.asarray(header.get("space origin", [np.nan] * DIMENSION), np.float64)
+    if matrix.shape != (DIMENSION, DIMENSION) or origin.shape != (DIMENSION,):
+        raise InputError(DAMAGED)
+    factor, doubts = _nrrd_unit(header.get("space units"), range(DIMENSION))
+    to_lps = _frame(str(header.get("space", "")))
+    if to_lps is None:
+        to_lps = np.eye(DIMENSION)
+        text = f"The NRRD header's space, '{header.get('space', '')}', isn't one of the patient; it was taken for LPS."
+        doubts.append(Doubt("frame_unknown", text, guessed=True))
+    if "space origin" not in header:
+        origin = np.zeros(DIMENSION)
+        doubts.append(
+            Doubt(
+                "position_unknown", "The NRRD header has no origin; the scan was placed at the frame's.", guessed=True
+            )
+        )
+    lengths = np.linalg.norm(matrix, axis=0)
+    check_spacing(lengths)
+    return Geometry(size, lengths * factor, to_lps @ origin * factor, to_lps @ matrix / lengths), doubts
+
+
+def _nrrd_unit(units, axes) -> tuple[float, list[Doubt]]:
+    if units is None:
+        return 1.0, []
+    names = {str(units[n]).strip('" ') for n in axes if n < len(units)}
+    if len(names) > 1:
+        raise InputError("The header gives the axes in different units of length; convert the image to mm.")
+    return unit_factor(names.pop()) if names else (1.0, [])
+
+
+def _frame(space: str) -> np.ndarray | None:
+    """(3, 3) from the header's frame to LPS; None where it isn't one of the patient's."""
+    words = SHORT_SPACES.get(space.lower(), space.lower()).split("-")
+    if len(words) != DIMENSION or not all(word in TOWARDS for word in words):
+        return None
+    matrix = np.zeros((DIMENSION, DIMENSION))
+    for column, word in enumerate(words):
+        axis, sign = TOWARDS[word]
+        matrix[axis, column] = sign
+    return matrix if np.linalg.matrix_rank(matrix) == DIMENSION else None
+
+
+def read_meta(path: Path, *, vector: bool = False) -> Pixels:
+    """Read .mha, or .mhd with its data in a second file.
+
+    Raises:
+        InputError: Damaged, cut off, its header is unusable, or it holds another kind of image.
+    """
+    header, offset = _meta_header(path)
+    try:
+        doubts = _check_meta(header, path, offset)
+        reader = sitk.ImageFileReader()
+        reader.SetImageIO("MetaImageIO")
+        reader.SetFileName(str(path))
+        reader.ReadImageInformation()
+        components = reader.GetNumberOfComponents()
+        if not vector:
+            check_image_kind(reader.GetDimension(), reader.GetSize(), components)
+        image = reader.Execute()
+    except RuntimeError as error:
+        if "allocate" in str(error) or "bad_alloc" in str(error):
+            raise ResourceError("There is not enough memory to read this file.") from None
+        if "orthonormal" in str(error) or "Bad direction" in str(error):
+            raise InputError(NOT_PERPENDICULAR) from None
+        raise InputError(DAMAGED) from None
+    except (OSError, EOFError, zlib.error, ValueError, KeyError, IndexError, OverflowError):
+        raise InputError(DAMAGED) from None
+    if image.GetDimension() > DIMENSION:
+        image = image[(slice(None),) * DIMENSION + (0,) * (image.GetDimension() - DIMENSION)]
+    array = sitk.GetArrayFromImage(image)
+    return Pixels(
+        array if vector or components > 1 else array.reshape(array.shape[:3]), Geometry.from_sitk(image), doubts
+    )
+
+
+def _meta_header(path: Path) -> tuple[dict[str, str], int]:
+    """The header's entries, and where the data begin if they are in the same file."""
+    with path.open("rb") as stream:
+        text = stream.read(META_HEADER_BYTES)
+    end = re.search(rb"^ElementDataFile\s*=\s*([^\r\n]*)\r?\n?", text, re.MULTILINE)
+    if end is None:
+        raise InputError(DAMAGED)
+    lines = text[: end.end()].decode("latin-1").splitlines()
+    pairs = (line.split("=", 1) for line in lines if "=" in line)
+    return {key.strip(): value.strip() for key, value in pairs}, end.end()
+
+
+def _check_meta(header: Mapping[str, str], path: Path, offset: int) -> tuple[Doubt, ...]:
+    """Refuse a MetaImage whose header or data ITK would quietly repair."""
+    size = [int(n) for n in header["DimSize"].split()]
+    spacing = [float(s) for s in header.get("ElementSpacing", header.get("ElementSize", "1 1 1")).split()]
+    check_spacing(spacing[:DIMENSION])
+    kind = header["ElementType"].removeprefix("MET_").removesuffix("_ARRAY")
+    if kind not in META_TYPES or min(size) < 1 or len(size) != int(header["NDims"]):
+        raise InputError(DAMAGED)
+    if header.get("BinaryData", "True").lower() == "false":
+        raise InputError("The image's values are written as text, which GenReg doesn't read; save it as binary data.")
+    needed = math.prod(size) * META_TYPES[kind] * int(header.get("ElementNumberOfChannels", "1"))
+    name = header["ElementDataFile"]
+    if name.upper().startswith("LIST") or "%" in name:
+        raise InputError("The image's slices are in files of their own; save it as one file.")
+    local = name.upper() == "LOCAL"
+    data = path if local else path.parent / name
+    if not data.is_file():
+        raise InputError(
+            f"The file with the voxels, {Path(name).name}, is not beside the header; put both in one folder."
+        )
+    start = offset if local else max(0, int(header.get("HeaderSize", "0")))
+    compressed = header.get("CompressedData", "False").lower() == "true"
+    there = _decompressed_bytes(data, start, needed) if compressed else data.stat().st_size - start
+    if there < needed:
+        raise InputError("The file is truncated: it ends before its last voxel; copy or export it again.")
+    placed = any(key in header for key in ("Offset", "Position", "Origin"))
+    turned = any(key in header for key in ("TransformMatrix", "Rotation", "Orientation"))
+    if placed and turned:
+        return ()
+    text = "The header doesn't say where the scan lies or which side is left; what it lacks was taken for zero."
+    return (Doubt("position_unknown", text, guessed=True),)
+
+
+def _decompressed_bytes(path: Path, start: int, needed: int) -> int:
+    """How many bytes zlib finds, its sum checked; stops once there are more than needed."""
+    worker, total = zlib.decompressobj(ANY_ZLIB_CONTAINER), 0
+    with path.open("rb") as stream:
+        stream.seek(start)
+        while not worker.eof and (block := stream.read(BLOCK_BYTES)):
+            while block and not worker.eof:
+                total += len(worker.decompress(block, BLOCK_BYTES))
+                block = worker.unconsumed_tail
+            if total > needed:
+                break
+    return total
