@@ -23,7 +23,7 @@ from .machine.waiting import note_what_is_loaded
 from .version import __version__
 
 if TYPE_CHECKING:  # for editors and type checkers; at run time `__getattr__` below loads these names
-    from .errors import Cancelled, GenRegError, InputError, ResourceError
+    from .errors import Cancelled, Doubt, GenRegError, InputError, ResourceError
     from .evaluate import evaluate
     from .files.images import read_volume, write_volume
     from .files.points import read_points, write_points
@@ -43,6 +43,7 @@ __all__ = [
     "Cancelled",
     "CompositeTransform",
     "DisplacementField",
+    "Doubt",
     "GenRegError",
     "Geometry",
     "InputError",
@@ -71,6 +72,7 @@ _HOMES = {
     "Cancelled": "errors",
     "CompositeTransform": "space.field",
     "DisplacementField": "space.field",
+    "Doubt": "errors",
     "GenRegError": "errors",
     "Geometry": "space.geometry",
     "InputError": "errors",
