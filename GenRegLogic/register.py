@@ -225,7 +225,7 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
         moving = prepare(inputs.moving, mask=inputs.moving_mask, device=device, role="moving")
     with monitor.stage("linear"):
         linear, level = align(fixed, moving, init=settings.init, given=_given_starts(inputs), tell=monitor.tell)
-        _check_overlap(level, linear)
+        _check_overlap(level, linear, settings.init)
         inputs = _with_sides(inputs, fixed, linear, device)
     with monitor.stage("propose"):
         improvers = [learned.improve] if settings.proposes and learned is not None else []
@@ -377,12 +377,13 @@ class _InitialField:
         return Proposal("initial", without_linear(field, linear, field.geometry, level.device))
 
 
-def _check_overlap(level: LinearLevel, linear: Candidate) -> None:
+def _check_overlap(level: LinearLevel, linear: Candidate, init: str) -> None:
     _, weight = level.warped(linear.matrix)
     if float(weight.sum()) < 1:
+        advice = "" if init == "auto" else "use --init auto, or "
         raise InputError(
-            "The two scans do not overlap after the initialization; use --init auto, or give an initial "
-            "transform that brings them together."
+            f"The two scans do not overlap after the initialization; {advice}give an initial transform, or landmarks, "
+            "that bring them together."
         )
 
 

@@ -197,6 +197,11 @@ class TestInitialTransform:
         result = register(small_pair.fixed, small_pair.moving, Settings(init="none", linear_only=True), initial=given)
         np.testing.assert_array_equal(result.linear.matrix, given.matrix)
 
+    def test_scans_that_the_given_start_keeps_apart_are_refused_with_advice(self, small_pair):
+        far = shift(5000.0)
+        with pytest.raises(InputError, match="do not overlap after the initialization; use --init auto, or give"):
+            register(small_pair.fixed, small_pair.moving, Settings(init="none", linear_only=True), initial=far)
+
     def test_a_linear_initial_transform_is_the_start_of_the_registration(self):
         """The bodies are 500 mm apart, so the registration depends on the initial transform."""
         far = centered(STRAIGHT_GRID.size, STRAIGHT_GRID.spacing, center=(500.0, 0.0, 0.0))
