@@ -1,5 +1,7 @@
 """The job "maps": maps of a registration on the fixed grid, and the places of the largest expected error."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -47,11 +49,12 @@ def test_the_maps_equal_the_engines(real_worker, make, scans, result):
     end = do(real_worker, "maps", *make()).end
     assert set(end["arrays"]) == set(MAPS)
     fixed, moving = scans
+    sent = dataclasses.replace(result.forward, beyond=None)  # a field alone, as a scene has it
     for name, expected in (
-        ("log_jacobian", log_jacobian(result.forward)),
-        ("magnitude", displacement_magnitude(result.forward)),
+        ("log_jacobian", log_jacobian(sent)),
+        ("magnitude", displacement_magnitude(sent)),
         ("similarity_before", local_similarity(fixed, moving, AffineTransform.identity())),
-        ("similarity_after", local_similarity(fixed, moving, result.forward)),
+        ("similarity_after", local_similarity(fixed, moving, sent)),
         ("confidence", confidence_on(result.confidence, fixed.geometry)),
     ):
         np.testing.assert_allclose(end["arrays"][name], expected.array, atol=1e-4)
