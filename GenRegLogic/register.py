@@ -33,6 +33,7 @@ from .quality.report import record_stages
 from .registration import Registration
 from .settings import Settings
 from .space.field import AffineTransform, DisplacementField, Transform, as_points, sample_transform
+from .space.fieldgrid import field_grid
 from .space.geometry import Geometry
 from .space.grid import Image, canonical_geometry, resample
 from .space.inverse import fit_affine
@@ -109,7 +110,8 @@ def register(
         cancel: Called often; returns None (continue), "keep" (stop, keep the best so far) or "abort".
 
     Returns:
-        The field fixed -> moving on the fixed scan's grid, the linear part, the expected error and the report.
+        The field fixed -> moving on the fixed scan's grid (or a coarser one over a very large scan, see
+        `Settings.transform_spacing_mm`), the linear part, the expected error and the report.
 
     Raises:
         InputError: An input is unusable; the sentence says what to do.
@@ -271,8 +273,11 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
     record_stages(report, monitor.stages)
     if learned is not None:
         report["versions"]["network"] = SHA256[:SHOWN_DIGITS]
-    body, affine = body_points(fixed, forward), AffineTransform(linear.matrix)
-    return Registration(forward, affine, confidence, report, inputs.moving, body, _fixed=inputs.fixed)
+    body, affine = body_points(fixed, inputs.fixed.geometry), AffineTransform(linear.matrix)
+    inverse_grid = _result_grid(inputs, inputs.moving.geometry)
+    return Registration(
+        forward, affine, confidence, report, inputs.moving, body, _fixed=inputs.fixed, _inverse_grid=inverse_grid
+    )
 
 
 def _with_sides(inputs: _Inputs, fixed: Prepared, linear: Candidate, device: torch.device) -> _Inputs:
@@ -319,14 +324,20 @@ def _refiner(
 def _finished(
     inputs: _Inputs, field: Image, linear: np.ndarray, bodies: RigidBodies | None, monitor: Monitor
 ) -> tuple[DisplacementField, int, str | None]:
-    """The field on the fixed grid without folds, how many voxels folded, and why the deformation was given up."""
+    """The field without folds on the grid of the result, how many voxels folded, and why it was given up."""
     given_up: list[str] = []
+    grid = _result_grid(inputs, inputs.fixed.geometry)
     hooks = {"tell": monitor.tell, "warn": given_up.append}
     if bodies is None:
-        forward, repaired = full_field(field, linear, inputs.fixed.geometry, **hooks)
+        forward, repaired = full_field(field, linear, grid, **hooks)
     else:
-        forward, repaired = rigid_field(field, linear, bodies, **hooks)
+        forward, repaired = rigid_field(field, linear, bodies, grid, **hooks)
     return forward, repaired, given_up[0] if given_up else None
+
+
+def _result_grid(inputs: _Inputs, scan: Geometry) -> Geometry:
+    """The grid of the resulting field over a scan; bodies that are kept rigid have a vector at each of their voxels."""
+    return field_grid(scan, inputs.settings.transform_spacing_mm, limited=inputs.keep_rigid is None)
 
 
 def _given_starts(inputs: _Inputs) -> list[tuple[str, np.ndarray]]:

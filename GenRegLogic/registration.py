@@ -14,6 +14,7 @@ from .errors import InputError
 from .quality.report import plain
 from .quality.verdict import verdict
 from .space.field import AffineTransform, DisplacementField
+from .space.geometry import Geometry
 from .space.inverse import accurate_inverse
 from .space.volume import Volume
 from .space.warp import warp_image
@@ -37,8 +38,9 @@ class Registration:
     """The result of `register` and of `repair`.
 
     Attributes:
-        forward: Fixed -> moving on the fixed scan's grid, LPS mm, the linear part included; continued with that part
-            outside the grid.
+        forward: Fixed -> moving, LPS mm, on the fixed scan's grid, or on a coarser one between its corners where that
+            was wanted or the scan is very large (`Settings.transform_spacing_mm`); the linear part is included, and
+            continues the field outside the grid.
         linear: The linear part by itself, fixed -> moving, LPS mm.
         confidence: Expected error in mm, on a coarse grid over the fixed body; None after a local repair.
         report: Figures and verdict as plain JSON values (quality/report.schema.json), as the run measured them. Its
@@ -54,6 +56,7 @@ class Registration:
     _inverse: DisplacementField | None = None
     _fixed: Volume | None = None
     _inverse_error: dict | None = None
+    _inverse_grid: Geometry | None = None
 
     def __post_init__(self) -> None:
         self.forward = dataclasses.replace(self.forward, beyond=self.linear)
@@ -61,10 +64,12 @@ class Registration:
     def inverse(self) -> DisplacementField:
         """Moving -> fixed, LPS mm, on the moving scan's grid, or one twice as fine where its voxels are large.
 
+        Over a very large scan, or where a spacing was given, the grid is coarser, as that of `forward` is.
+
         Computed on the first call. It does not change `report`; `report_with_inverse` has the figures of this field.
         """
         if self._inverse is None:
-            inverse, error = accurate_inverse(self.forward, self._moving.geometry, self._body)
+            inverse, error = accurate_inverse(self.forward, self._inverse_grid or self._moving.geometry, self._body)
             self._inverse = dataclasses.replace(inverse, beyond=self.linear.inverse())
             self._inverse_error = plain({"mean_mm": error.mean_mm, "max_mm": error.max_mm})
         return self._inverse
@@ -92,7 +97,8 @@ class Registration:
         Raises:
             InputError: The interpolation is another word.
         """
-        return warp_image(self._moving, self.forward, self.forward.geometry, interpolation=interpolation)
+        grid = self.forward.geometry if self._fixed is None else self._fixed.geometry
+        return warp_image(self._moving, self.forward, grid, interpolation=interpolation)
 
     def save(
         self,

@@ -24,10 +24,12 @@ from .progress import Monitor, Progress, listening
 from .quality.findings import NOT_MEASURED, UNRELATED, body_points, similarity
 from .quality.measure import foreground, tre
 from .quality.report import build_report, record_stages
+from .quality.spacing import transform_figures
 from .register import computing
 from .registration import Registration
 from .settings import Settings
 from .space.field import AffineTransform, DisplacementField, as_points, sample_transform
+from .space.fieldgrid import field_grid, nearest_voxels
 from .space.geometry import Geometry
 from .space.grid import Image, canonical_array, resample, stored_array
 from .space.inverse import accurate_inverse, fit_affine
@@ -106,13 +108,14 @@ def repair(
         region: Nonzero where the transform is wrong, on any grid. None: the surroundings of the landmarks.
         fixed_landmarks: (n, 3) LPS mm, n >= 1. The field is pulled softly so that they reach `moving_landmarks`.
         moving_landmarks: (n, 3) LPS mm; row by row the same anatomical places as `fixed_landmarks`.
-        settings: `iterations`, `smoothness`, `resolution_mm`, `device` and `threads` are used.
+        settings: `iterations`, `smoothness`, `resolution_mm`, `transform_spacing_mm`, `device` and `threads` are used.
         on_progress: Called with `Progress` of the stages prepare, refine and finish in this thread; or "bar".
         cancel: Called often; returns None (continue), "keep" (stop, keep the best so far) or "abort".
 
     Returns:
-        As `register`. The field lies on the fixed scan's grid and equals the given one outside the region, except for
-        the rounding of files. The report has the key "repair", and there is no map of the expected error.
+        As `register`. The field lies on the fixed scan's grid if the given one does, else on the grid that `register`
+        chooses. Outside the region it equals the given one, except for the rounding of files. The report has the key
+        "repair", and there is no map of the expected error.
 
     Raises:
         InputError: An input is unusable; the sentence says what to do.
@@ -122,12 +125,14 @@ def repair(
     settings = settings or Settings()
     fixed, moving = check_registrable(fixed, "fixed"), check_registrable(moving, "moving")
     landmarks = _check_landmarks(fixed_landmarks, moving_landmarks, fixed, moving)
-    old = field.resampled(fixed.geometry)
+    spacing = settings.transform_spacing_mm
+    grid = field_grid(fixed.geometry, spacing, limited=not field.geometry.is_close(fixed.geometry))
+    old = field.resampled(grid)
     if region is None and landmarks is None:
         raise InputError("Nothing says where to refine; give a region or landmarks of both scans.")
     if region is None:
-        region = region_around(*landmarks, old, fixed.geometry, moving.geometry)
-    region = check_region(region, fixed)
+        region = region_around(*landmarks, old, grid, moving.geometry)
+    region = check_region(region, grid)
     device = choose_device(settings.device)
     with listening(on_progress) as listener, computing(settings):
         try:
@@ -153,7 +158,7 @@ class _Hold:
     """Constrains the changes of a field to a region (see `stages.refine.Constraint`).
 
     Args:
-        old: u before the repair, ``(3, D, H, W)`` mm on a part of the fixed scan's canonical grid.
+        old: u before the repair, ``(3, D, H, W)`` mm on a part of the field's canonical grid.
         depth: ``(D, H, W)`` distance from the region's border, mm, on the same grid; 0 outside.
         depth_mm: The largest depth.
     """
@@ -216,8 +221,12 @@ class _Repair:
             report = self._report(forward)
             self.monitor.tell(1.0)
         record_stages(report, self.monitor.stages)
-        body = body_points(self.whole[0], forward)
-        return Registration(forward, AffineTransform(self.linear), None, report, self.moving, body, _fixed=self.fixed)
+        body = body_points(self.whole[0], self.fixed.geometry)
+        inverse_grid = field_grid(self.moving.geometry, self.settings.transform_spacing_mm)
+        linear = AffineTransform(self.linear)
+        return Registration(
+            forward, linear, None, report, self.moving, body, _fixed=self.fixed, _inverse_grid=inverse_grid
+        )
 
     def _prepare(self) -> None:
         """Prepare both scans, cropped to the region and to its image under the field, the levels and the old field."""
@@ -254,9 +263,10 @@ class _Repair:
         body = inside & (mask_on(fixed, geometry) > 0)
         if int(body.sum()) * 4 < int(inside.sum()):
             body = inside
-        return dataclasses.replace(
-            fixed, mask=Image(body, geometry), box=(self.region.low.astype(float), self.region.high.astype(float))
-        )
+        box = self.region.low.astype(float), self.region.high.astype(float)
+        if not self.region.geometry.is_close(fixed.image.geometry):
+            box = tuple(fixed.image.geometry.to_index(corner) for corner in geometry.corners()[[0, -1]])
+        return dataclasses.replace(fixed, mask=Image(body, geometry), box=box)
 
     def _around_moving(self, moving: Prepared) -> Prepared:
         """The moving scan, cropped to the box onto which the region is mapped plus a quarter of its size per side."""
@@ -375,7 +385,7 @@ class _Repair:
         return self._with(DisplacementField(old, self.geometry), change).rounded()
 
     def _report(self, forward: DisplacementField) -> dict:
-        body = foreground(self.fixed)
+        body = nearest_voxels(foreground(self.fixed), forward.geometry)
         fixed, _ = self.whole
         f = resample(fixed.image, self.level.fixed_geometry).tensor
         u = self._displacement(forward, self.level.fixed_geometry)
@@ -390,6 +400,7 @@ class _Repair:
             similarity_before=similarity(self.level, f, np.eye(4), None) or dict(UNRELATED),
             similarity_after=similarity(self.level, f, self.linear, u) or dict(NOT_MEASURED),
             jacobian=jacobian_figures(forward, mask=body if body.any() else None),
+            transform=transform_figures(self.fixed.geometry, fixed, forward),
             inverse_error=self._inverse_error(forward),
             landmarks=self._landmark_figures(forward),
             repair=self._repair_figures(forward),

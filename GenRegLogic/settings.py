@@ -33,6 +33,9 @@ class Settings:
         linear_only: Stop after the linear alignment.
         smoothness: Factor on the smoothing of the deformation, 0.25 to 4; 1 is the default.
         resolution_mm: Finest voxel size of the refinement, mm. None: chosen from the scans and the free memory.
+        transform_spacing_mm: Largest voxel size of the resulting transform, mm; axes on which the fixed scan's own is
+            larger keep it. 0: a vector for every voxel of the fixed scan. None: the same, as long as the field has at
+            most 200 MB; else the finest grid that has no more (`space.fieldgrid`).
         network: The role of the trained network. "propose": it improves the proposed field, where that scores better.
             "describe": where the two scans differ in contrast, its descriptors are compared beside MIND-SSC on the
             coarse scales. "both", or "off". "auto" is "both", chosen by measurement (Resources/benchmark/ablation.md).
@@ -50,6 +53,7 @@ class Settings:
     linear_only: bool = False
     smoothness: float = 1.0
     resolution_mm: float | None = None
+    transform_spacing_mm: float | None = None
     network: str = "auto"
     device: str = "auto"
     seed: int = 0
@@ -71,6 +75,9 @@ class Settings:
             raise InputError(f"The smoothness must be a number from {low} to {high}, not {self.smoothness!r}.")
         if self.resolution_mm is not None and not (_is_number(self.resolution_mm) and self.resolution_mm > 0):
             raise InputError(f"The resolution must be a positive number of mm, not {self.resolution_mm!r}.")
+        spacing = self.transform_spacing_mm
+        if spacing is not None and not (_is_number(spacing) and spacing >= 0):
+            raise InputError(f"The transform's spacing must be a number of mm, or 0 for every voxel, not {spacing!r}.")
         if not isinstance(self.device, str) or not DEVICE_PATTERN.fullmatch(self.device):
             raise InputError(f"Unknown device {self.device!r}; use auto, cpu, cuda, cuda:N or mps.")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import os
 import sys
 from collections.abc import Iterable
@@ -33,6 +34,7 @@ __all__ = [
     "add_result_options",
     "add_scans",
     "add_threads_option",
+    "add_transform_spacing_option",
     "add_transforms",
     "check_pair",
     "help_end",
@@ -135,6 +137,30 @@ def add_device_option(group) -> None:
 def add_threads_option(group) -> None:
     """Add the option that limits the number of CPU threads."""
     group.add_argument("--threads", metavar="N", type=int, help="CPU threads (default: all)")
+
+
+def add_transform_spacing_option(group) -> None:
+    """Add the option that sets the voxel size of the resulting transform."""
+    group.add_argument(
+        "--transform-spacing",
+        metavar="MM|full",
+        type=_transform_spacing,
+        help="voxel size of the written transform, mm; full: a vector for every voxel of the fixed scan "
+        "(default: full, or as fine as 200 MB allow)",
+    )
+
+
+def _transform_spacing(text: str) -> float:
+    """The setting that an option's value stands for."""
+    if text == "full":
+        return 0.0
+    try:
+        spacing = float(text)
+    except ValueError:
+        spacing = math.nan
+    if not 0 < spacing < math.inf:
+        raise argparse.ArgumentTypeError(f"give a positive number of mm, or full, not {text!r}.")
+    return spacing
 
 
 def add_quiet_option(group) -> None:

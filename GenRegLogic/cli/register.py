@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import Cancelled
 from .common import (
@@ -18,6 +19,7 @@ from .common import (
     add_result_options,
     add_scans,
     add_threads_option,
+    add_transform_spacing_option,
     check_pair,
     help_end,
     print_last,
@@ -25,6 +27,10 @@ from .common import (
 )
 from .outputs import Output, check_outputs, check_space, write_outputs
 from .progress import Interruption, Meter
+
+if TYPE_CHECKING:
+    from ..settings import Settings
+    from ..space.volume import Volume
 
 __all__ = ["add_command", "run"]
 
@@ -37,8 +43,6 @@ Scans are NIfTI, NRRD, MHA/MHD, or the folder of a DICOM series.
 """
 
 ITK_TRANSFORM_ENDINGS = (".h5", ".tfm")
-BYTES_PER_VECTOR = 12
-"""Of a displacement field: three float32."""
 
 
 def add_command(commands) -> None:
@@ -121,6 +125,7 @@ def _add_run(group) -> None:
         help="what the trained network does: propose a better start, describe tissue for the comparison, both, "
         "or nothing (default: auto, chosen by measurement)",
     )
+    add_transform_spacing_option(group)
     add_device_option(group)
     add_reading_options(group, "fixed", "moving")
     group.add_argument(
@@ -144,7 +149,9 @@ def run(args: argparse.Namespace) -> int:
         # for reading, warping and writing
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(possible_threads(settings.threads))
     scans = _read_inputs(args)
-    check_space(outputs, BYTES_PER_VECTOR * scans["fixed"].array.size)
+    check_space(
+        outputs, largest_result(scans["fixed"], scans["moving"], settings, every_voxel=scans["keep_rigid"] is not None)
+    )
 
     from ..machine.device import tune_allocator
     from ..progress import WRITING
@@ -165,6 +172,23 @@ def run(args: argparse.Namespace) -> int:
     if interruption.answer is not None:
         return INTERRUPTED
     return NOT_TRUSTWORTHY if report["verdict"]["status"] == "failed" else DONE
+
+
+def largest_result(fixed: Volume, moving: Volume, settings: Settings, *, every_voxel: bool = False) -> int:
+    """Upper bound on the bytes of each result: of the two displacement fields and the warped scan.
+
+    Args:
+        fixed, moving: The scans.
+        settings: Of the run.
+        every_voxel: The fields have a vector for every voxel unless the settings name a spacing.
+    """
+    from ..space.fieldgrid import BYTES_PER_VECTOR, field_grid
+
+    grids = [
+        field_grid(scan.geometry, settings.transform_spacing_mm, limited=not every_voxel) for scan in (fixed, moving)
+    ]
+    fields = [BYTES_PER_VECTOR * grid.size[0] * grid.size[1] * grid.size[2] for grid in grids]
+    return max(*fields, fixed.array.size * moving.array.itemsize)
 
 
 def _outputs(args: argparse.Namespace) -> list[Output]:
@@ -190,7 +214,7 @@ def _inputs(args: argparse.Namespace) -> list[Path | None]:
     ]
 
 
-def _settings(args: argparse.Namespace):
+def _settings(args: argparse.Namespace) -> Settings:
     from ..settings import Settings
 
     return Settings(
@@ -199,6 +223,7 @@ def _settings(args: argparse.Namespace):
         linear_only=args.linear_only,
         smoothness=args.smoothness,
         resolution_mm=args.resolution,
+        transform_spacing_mm=args.transform_spacing,
         network=args.network,
         device=args.device,
         seed=args.seed,

@@ -17,13 +17,14 @@ from .common import (
     add_result_options,
     add_scans,
     add_threads_option,
+    add_transform_spacing_option,
     check_pair,
     help_end,
     read_scan,
 )
 from .outputs import Output, check_outputs, check_space, write_outputs
 from .progress import Interruption, Meter
-from .register import BYTES_PER_VECTOR, print_summary
+from .register import largest_result, print_summary
 
 __all__ = ["add_command", "run"]
 
@@ -70,6 +71,7 @@ def _add_run(group) -> None:
     group.add_argument("--iterations", metavar="N", type=int, help="as for `genreg register`")
     group.add_argument("--smoothness", metavar="X", type=float, default=1.0, help="0.25 to 4 (default: 1)")
     group.add_argument("--resolution", metavar="MM", type=float, help="finest voxel size to work at, mm")
+    add_transform_spacing_option(group)
     add_device_option(group)
     add_reading_options(group, "fixed", "moving")
     add_threads_option(group)
@@ -88,7 +90,9 @@ def run(args: argparse.Namespace) -> int:
     )
     settings = _settings(args)
     inputs = _read_inputs(args)
-    check_space(outputs, BYTES_PER_VECTOR * inputs["fixed"].array.size)
+    fixed, moving, field = (inputs[name] for name in ("fixed", "moving", "field"))
+    full = field.geometry.is_close(fixed.geometry)
+    check_space(outputs, largest_result(fixed, moving, settings, every_voxel=full))
 
     from ..machine.device import tune_allocator
     from ..progress import WRITING
@@ -117,20 +121,22 @@ def _settings(args: argparse.Namespace):
         iterations=args.iterations,
         smoothness=args.smoothness,
         resolution_mm=args.resolution,
+        transform_spacing_mm=args.transform_spacing,
         device=args.device,
         threads=args.threads,
     )
 
 
 def _read_inputs(args: argparse.Namespace) -> dict:
-    """The arguments of `repair` that come from files; any transform is sampled on the fixed scan's grid."""
+    """The arguments of `repair` that come from files; a transform that is no field is sampled over the fixed scan."""
     from ..files.points import read_points
     from ..space.field import DisplacementField, sample_transform
+    from ..space.fieldgrid import field_grid
     from .transforms import read_transform
 
     fixed, transform = read_scan(args.fixed, args, "fixed"), read_transform(args.transform)
     if not isinstance(transform, DisplacementField):
-        transform = sample_transform(transform, fixed.geometry)
+        transform = sample_transform(transform, field_grid(fixed.geometry, args.transform_spacing))
     given = args.fixed_landmarks is not None
     return {
         "fixed": fixed,

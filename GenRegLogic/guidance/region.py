@@ -21,18 +21,18 @@ LEAST_REACH_VOXELS = 10.0
 """Smallest radius of the region around a landmark, in voxels of the coarser scan."""
 
 MIN_REGION_VOXELS = 27
-"""Least number of voxels of the fixed scan in a region; a smaller one contains no structure to align."""
+"""Least number of voxels of the field's grid in a region; a smaller one contains no structure to align."""
 
 
-def check_region(region: Volume, fixed: Volume) -> Volume:
-    """The region as 0 and 1 on the grid of the fixed scan.
+def check_region(region: Volume, grid: Geometry) -> Volume:
+    """The region as 0 and 1 on the grid of the field that is repaired.
 
     Args:
         region: Nonzero inside, on any grid.
-        fixed: The fixed scan.
+        grid: The fixed scan's grid, or that of a coarser field over it.
 
     Returns:
-        uint8 volume, 0 or 1, on the fixed scan's grid.
+        uint8 volume, 0 or 1, on that grid.
 
     Raises:
         InputError: The region is empty, not finite, outside the scan or smaller than `MIN_REGION_VOXELS`.
@@ -42,15 +42,15 @@ def check_region(region: Volume, fixed: Volume) -> Volume:
     binary = Volume((region.array != 0).astype(np.uint8), region.geometry)
     if not binary.array.any():
         raise InputError("The region to refine is empty; draw it where the alignment is wrong.")
-    if not region.geometry.is_close(fixed.geometry):
-        binary = warp_labels(binary, AffineTransform.identity(), fixed.geometry)
+    if not region.geometry.is_close(grid):
+        binary = warp_labels(binary, AffineTransform.identity(), grid)
     if not binary.array.any():
         raise InputError(
             "The region to refine does not lie over the fixed image; draw it where the alignment is wrong."
         )
     if int(binary.array.sum(dtype=np.int64)) < MIN_REGION_VOXELS:
         raise InputError("The region to refine is only a few voxels small; draw it larger.")
-    return Volume(binary.array, fixed.geometry)
+    return Volume(binary.array, grid)
 
 
 def region_around(
@@ -83,13 +83,13 @@ def region_around(
 
 
 class Region:
-    """A region on the canonical axes of the fixed scan.
+    """A region on the canonical axes of a field's grid.
 
     Args:
         region: As `check_region` returns it.
 
     Attributes:
-        geometry: The canonical grid of the fixed scan.
+        geometry: The field's grid on canonical axes.
         low, high: (3,) index box (x, y, z, both ends included) around the region in the canonical grid.
         depth_mm: Largest distance of a voxel inside from the border of the region.
         volume_mm3: Volume of the region.

@@ -16,7 +16,7 @@ import SimpleITK as sitk
 import torch
 
 from ..errors import InputError
-from ..space.field import AffineTransform, DisplacementField
+from ..space.field import AffineTransform, DisplacementField, sample_transform
 from ..space.geometry import Geometry
 from ..space.grid import Image, canonical_array, canonical_geometry, resample
 from ..space.split import with_linear
@@ -350,11 +350,12 @@ def rigid_field(
     field: Image,
     linear: np.ndarray,
     bodies: RigidBodies,
+    geometry: Geometry | None = None,
     *,
     tell: Callable[[float], None] = lambda fraction: None,
     warn: Callable[[str], None] = lambda sentence: None,
 ) -> tuple[DisplacementField, int]:
-    """The mapping on the fixed scan's grid, rigid in the bodies, rounded as in files, without folds.
+    """The mapping on a grid over the fixed scan, rigid in the bodies, rounded as in files, without folds.
 
     It is `stages.finish.full_field` for a field with rigid bodies, with the same arguments, results and errors. Where
     bodies collide, their motions are changed toward a common one until nothing folds. A deformation that still folds
@@ -363,12 +364,13 @@ def rigid_field(
     Args:
         field, linear, tell, warn: As in `full_field`.
         bodies: The rigid bodies; their labels lie on the fixed scan's grid.
+        geometry: Grid of the result, with the axes of the fixed scan's; None is that grid itself.
 
     Returns:
         As `full_field`.
     """
     safe = SAFE_DETERMINANT * check_orientation(linear)
-    geometry = bodies.labels.geometry
+    geometry = bodies.labels.geometry if geometry is None else geometry
     canonical = canonical_geometry(geometry)
     grid = bodies.on(canonical)
     u = resample(field, canonical, smooth=False).tensor
@@ -397,11 +399,11 @@ def rigid_field(
 
 
 def rigid_figures(forward: DisplacementField, labels: Volume) -> list[dict]:
-    """How each body moves and deforms in a field, measured by differences of neighboring voxels on the field's grid.
+    """How each body moves and deforms in a field, measured by differences between neighboring voxels of the body.
 
     Args:
         forward: Fixed -> moving, LPS mm.
-        labels: (k, j, i) whole numbers on the field's grid; each value except 0 is one body.
+        labels: (k, j, i) whole numbers on any grid in the fixed frame; each value except 0 is one body.
 
     Returns:
         Per label: "label"; "volume_change_pct", the increase of its volume; "residual_strain_pct", the largest norm of
@@ -409,18 +411,21 @@ def rigid_figures(forward: DisplacementField, labels: Volume) -> list[dict]:
         center.
     """
     found = []
+    grid = labels.geometry
+    same = forward.geometry.is_close(grid, 1e-6)
     for label in np.unique(labels.array):
         if label == 0:
             continue
         inside = labels.array == label
         box = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in _box(inside))
         where = inside[box]
-        slopes = _gradients(forward.array[box], labels.array[box], label, forward.geometry)[where]
-        determinant = np.linalg.det(slopes) * np.linalg.det(forward.geometry.direction)
+        vectors = forward.array[box] if same else sample_transform(forward, _part(grid, box)).array
+        slopes = _gradients(vectors, labels.array[box], label, grid)[where]
+        determinant = np.linalg.det(slopes) * np.linalg.det(grid.direction)
         strain = (np.swapaxes(slopes, 1, 2) @ slopes - np.eye(3)) / 2
         offset = np.array([s.start for s in reversed(box)])
-        places = forward.geometry.to_world(np.argwhere(where)[:, ::-1] + offset)
-        moved = forward.array[box][where].astype(float)
+        places = grid.to_world(np.argwhere(where)[:, ::-1] + offset)
+        moved = vectors[where].astype(float)
         middle = places - places.mean(axis=0)
         left, _, right = np.linalg.svd((middle + moved - moved.mean(axis=0)).T @ middle + 1e-9 * np.eye(3))
         rotation = left @ np.diag([1, 1, np.sign(np.linalg.det(left @ right))]) @ right
@@ -435,6 +440,13 @@ def rigid_figures(forward: DisplacementField, labels: Volume) -> list[dict]:
             }
         )
     return found
+
+
+def _part(geometry: Geometry, box: tuple[slice, slice, slice]) -> Geometry:
+    """The grid of the voxels in a box, slices (k, j, i), which may reach beyond the end of the grid."""
+    low, high = np.array([s.start for s in reversed(box)]), np.array([s.stop for s in reversed(box)])
+    size = tuple(int(n) for n in np.minimum(high, geometry.size) - low)
+    return Geometry(size, geometry.spacing, tuple(geometry.to_world(low)), geometry.direction)
 
 
 def _gradients(displacements: np.ndarray, labels: np.ndarray, label: int, geometry: Geometry) -> np.ndarray:

@@ -9,6 +9,7 @@ import torch
 
 from ..guidance.rigid import rigid_figures
 from ..space.field import DisplacementField
+from ..space.fieldgrid import nearest_voxels
 from ..space.geometry import Geometry
 from ..space.grid import Image, canonical_geometry, resample
 from ..space.inverse import accurate_inverse, invert
@@ -19,6 +20,7 @@ from ..stages.prepare import Prepared, mask_on
 from ..stages.propose import Proposal
 from .measure import foreground, inverse_error, lncc, nmi, structured, tre
 from .report import build_report, error_figures
+from .spacing import transform_figures
 
 __all__ = ["NOT_MEASURED", "UNRELATED", "Findings", "body_points", "make_report", "similarity"]
 
@@ -74,7 +76,7 @@ def make_report(inputs, fixed: Prepared, forward: DisplacementField, found: Find
     Args:
         inputs: The checked inputs of the run: scans, settings, landmarks and labels as attributes.
         fixed: The prepared fixed scan.
-        forward: Fixed -> moving on the fixed grid, LPS mm.
+        forward: Fixed -> moving, LPS mm, on the fixed grid or a coarser one between its corners.
         found: Results of the stages.
         device: Name of the device.
 
@@ -82,7 +84,9 @@ def make_report(inputs, fixed: Prepared, forward: DisplacementField, found: Find
         The report, as `report.build_report` returns it; `report.record_stages` adds the stages when they have ended.
     """
     before, after = _similarities(fixed, found)
-    body = foreground(inputs.fixed)
+    body = nearest_voxels(foreground(inputs.fixed), forward.geometry)
+    sampled = found.field if found.given_up is None else None
+    transform = transform_figures(inputs.fixed.geometry, fixed, forward, sampled, found.linear.matrix)
     return build_report(
         fixed=inputs.fixed.geometry,
         moving=inputs.moving.geometry,
@@ -94,7 +98,8 @@ def make_report(inputs, fixed: Prepared, forward: DisplacementField, found: Find
         similarity_before=before,
         similarity_after=after,
         jacobian=jacobian_figures(forward, mask=body if body.any() else None),
-        inverse_error=_inverse_error(body_points(fixed, forward), forward, inputs.moving.geometry),
+        transform=transform,
+        inverse_error=_inverse_error(body_points(fixed, inputs.fixed.geometry), forward, inputs.moving.geometry),
         confidence=_confidence_figures(fixed, found.confidence),
         landmarks=_landmarks(inputs, forward),
         judged=None if inputs.fixed_mask is not None else _judged(fixed, forward, inputs.moving.geometry),
@@ -102,7 +107,7 @@ def make_report(inputs, fixed: Prepared, forward: DisplacementField, found: Find
         stopped_early=found.stopped_early,
         given_up=found.given_up,
         warnings=inputs.warnings,
-        notes=[*found.notes, *_choices(found)],
+        notes=[*found.notes, *_choices(found), *_coarser(transform)],
     )
 
 
@@ -114,6 +119,17 @@ def _choices(found: Findings) -> list[str]:
     if found.repaired:
         notes.append(f"{found.repaired} voxels were smoothed so that the field doesn't fold there.")
     return notes
+
+
+def _coarser(transform: dict) -> list[str]:
+    """What a coarser grid of the transform leaves out, as the report's notes say it."""
+    if transform["error_max_mm"] is None:
+        return []
+    spacing = " x ".join(f"{s:.3g}" for s in transform["spacing_mm"])
+    return [
+        f"The transform has a vector every {spacing} mm and not at every voxel; in the body it differs from the full "
+        f"one by {transform['error_mean_mm']:.2g} mm on average and {transform['error_max_mm']:.2g} mm at most."
+    ]
 
 
 def _similarities(fixed: Prepared, found: Findings) -> tuple[dict, dict]:
@@ -141,11 +157,11 @@ def similarity(level: LinearLevel, f: torch.Tensor, matrix: np.ndarray, u: torch
     return {"nmi": nmi(a, b, mask), "lncc": lncc(a, b, mask)}
 
 
-def body_points(fixed: Prepared, forward: DisplacementField) -> np.ndarray:
+def body_points(fixed: Prepared, scan: Geometry) -> np.ndarray:
     """(n, 3) fixed points inside the body, LPS mm: centers of the coarse mask's voxels that lie in the scan."""
     z, y, x = np.nonzero(fixed.mask.tensor.cpu().numpy())
     points = fixed.mask.geometry.to_world(np.stack([x, y, z], axis=1))
-    return points[forward.geometry.contains(points)]  # the mask's grid may extend past the scan by part of a voxel
+    return points[scan.contains(points)]  # the mask's grid may extend past the scan by part of a voxel
 
 
 def _inverse_error(points: np.ndarray, forward: DisplacementField, moving: Geometry) -> dict:

@@ -57,6 +57,8 @@ class ReportFigures:
         similarity_before: {"nmi", "lncc"} of the scans by their headers alone.
         similarity_after: The same after the whole transform.
         jacobian: What `space.jacobian.jacobian_figures` returns for the forward field.
+        transform: What `spacing.transform_figures` returns: grid of the forward field, and its error where that is
+            coarser than the fixed scan's; None where it was not measured.
         stages: {"name", "seconds", "peak_memory_mb"} per stage, in order; `record_stages` adds them later.
         inverse_error: {"mean_mm", "max_mm"} inside the body, or None where no inverse was computed.
         confidence: What `error_figures` returns for the expected error inside the body; None where it was not
@@ -82,6 +84,7 @@ class ReportFigures:
     similarity_after: Mapping
     jacobian: Mapping
     stages: Sequence[Mapping] = ()
+    transform: Mapping | None = None
     inverse_error: Mapping | None = None
     confidence: Mapping | None = None
     landmarks: Mapping | None = None
@@ -106,6 +109,7 @@ class ReportFigures:
             "objective": list(self.objective),
             "similarity": {"before": self.similarity_before, "after": self.similarity_after},
             "jacobian": self.jacobian,
+            "transform": self.transform,
             "inverse_error": self.inverse_error,
             "confidence": self.confidence,
             "landmarks": self.landmarks,
@@ -169,6 +173,8 @@ def record_stages(report: dict, stages: Sequence[Mapping]) -> None:
 
     Args:
         report: Changed in place.
+        transform: What `spacing.transform_figures` returns: grid of the forward field, and its error where that is
+            coarser than the fixed scan's; None where it was not measured.
         stages: {"name", "seconds", "peak_memory_mb"} per stage, in order.
     """
     report["stages"] = plain(list(stages))

@@ -192,7 +192,7 @@ class Geometry:
         factor = self.factor_to(max_voxels)
         if factor <= 1:
             return self
-        return self._between_corners(tuple(max(2, int(n / factor)) for n in self.size))
+        return self.between_corners(tuple(max(2, int(n / factor)) for n in self.size))
 
     def coarsened_by(self, factor: float) -> Geometry:
         """A coarser grid with the same corner voxels and at most so many times the spacing.
@@ -207,7 +207,7 @@ class Geometry:
         """
         if factor <= 1:
             return self
-        return self._between_corners(tuple(max(2, int(np.ceil((n - 1) / factor)) + 1) for n in self.size))
+        return self.between_corners(tuple(max(2, int(np.ceil((n - 1) / factor)) + 1) for n in self.size))
 
     def possible_spacing(self, wanted: float) -> float:
         """The spacing nearest to the wanted one, mm, that a working grid over these voxels can have.
@@ -234,8 +234,15 @@ class Geometry:
         """
         return float((np.prod(self.size, dtype=float) / max_voxels) ** (1 / 3))
 
-    def _between_corners(self, size: tuple[int, int, int]) -> Geometry:
-        """The grid of another size with the same corner voxels."""
+    def between_corners(self, size: tuple[int, int, int]) -> Geometry:
+        """The grid of another size (at least two voxels per axis) with the same corner voxels; itself for its own size.
+
+        Example:
+            >>> Geometry((101, 101, 51)).between_corners((21, 21, 51))
+            Geometry(21 x 21 x 51 voxels of 5 x 5 x 1 mm)
+        """
+        if tuple(size) == self.size:
+            return self
         spacing = tuple(s * (n - 1) / (m - 1) for s, n, m in zip(self.spacing, self.size, size))
         return Geometry(size, spacing, self.origin, self.direction)
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from .fieldgrid import MAX_FIELD_VOXELS
 from .geometry import Geometry
 
 __all__ = ["LPS_TO_RAS", "MAX_NODE_VOXELS", "nodeGeometry", "withMargin"]
 
 LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
 
-MAX_NODE_VOXELS = 16_000_000
-"""Of a transform node's grid: 0.4 GB in a file, as Slicer saves 24 bytes a voxel. The refinement itself works on at
-most 3 million voxels, so a larger grid would hold interpolated values only."""
+MAX_NODE_VOXELS = MAX_FIELD_VOXELS
+"""Of a transform node's grid: 0.4 GB in a file, as Slicer saves 24 bytes a voxel. It is the engine's own limit, so that
+no field is interpolated twice."""
 
 OUTWARD_ROOM, TANGENTIAL_ROOM = 1.5, 0.5
 """Width of the margin in units of the largest displacement at its face, perpendicular to the face and along it. Where

@@ -69,8 +69,8 @@ def test_every_option_reaches_the_engine(genreg, engine, folder):
     write_points(np.array([[20.0, 20.0, 20.0]] * 3), folder / "p.csv")
     sitk.WriteTransform(sitk.TranslationTransform(3, (0.0, 0.0, 4.0)), str(folder / "start.tfm"))
     options = """--linear-only --init header --iterations 7 --smoothness 2.5 --resolution 3 --device cpu --seed 5
-        --threads 1 --network off --fixed-mask fixed.nii.gz --moving-mask moving.nii.gz --initial start.tfm
-        --fixed-landmarks p.csv --moving-landmarks q.csv --keep-rigid labels.nii.gz --quiet"""
+        --threads 1 --network off --transform-spacing 2.5 --fixed-mask fixed.nii.gz --moving-mask moving.nii.gz
+        --initial start.tfm --fixed-landmarks p.csv --moving-landmarks q.csv --keep-rigid labels.nii.gz --quiet"""
     write_points(np.array([[25.0, 20.0, 20.0]] * 3), folder / "q.csv")
     fixed = read_volume(folder / "fixed.nii.gz")
     write_volume(Volume((fixed.array > 250).astype(np.uint8), fixed.geometry), folder / "labels.nii.gz")
@@ -79,12 +79,29 @@ def test_every_option_reaches_the_engine(genreg, engine, folder):
     assert (settings.linear_only, settings.init, settings.iterations) == (True, "header", 7)
     assert (settings.smoothness, settings.resolution_mm, settings.device) == (2.5, 3.0, "cpu")
     assert (settings.seed, settings.threads, settings.network) == (5, 1, "off")
+    assert settings.transform_spacing_mm == 2.5
     np.testing.assert_array_equal(engine.call.fixed_mask.array, engine.call.fixed.array)
     np.testing.assert_array_equal(engine.call.moving_mask.array, engine.call.moving.array)
     np.testing.assert_array_equal(engine.call.keep_rigid.array, fixed.array > 250)
     np.testing.assert_allclose(engine.call.initial([[0.0, 0.0, 0.0]]), [[0.0, 0.0, 4.0]])
     np.testing.assert_allclose(engine.call.fixed_landmarks, [[20.0, 20.0, 20.0]] * 3)
     np.testing.assert_allclose(engine.call.moving_landmarks, [[25.0, 20.0, 20.0]] * 3)
+
+
+def test_a_transform_with_a_vector_for_every_voxel_is_asked_for_with_full(genreg, engine):
+    options = ("-o", "out/t.h5", "--transform-spacing", "full")
+    assert genreg("register", "fixed.nii.gz", "moving.nii.gz", *options).code == 0
+    assert engine.call.settings.transform_spacing_mm == 0
+
+
+@pytest.mark.parametrize("spacing", ["0", "-1", "nan", "inf", "fine", ""])
+def test_a_spacing_that_is_no_positive_number_is_refused_with_one_sentence(genreg, engine, folder, spacing):
+    options = ("-o", "out/t.h5", f"--transform-spacing={spacing}")
+    ran = genreg("register", "fixed.nii.gz", "moving.nii.gz", *options)
+    assert ran.code == 2
+    assert "give a positive number of mm, or full" in ran.err
+    assert is_one_sentence(ran.err)
+    assert names(folder / "out") == []
 
 
 def test_the_verdict_and_the_files_are_printed_at_the_end(genreg, engine):

@@ -8,7 +8,7 @@ import SimpleITK as sitk
 
 from GenRegLogic.space.field import DisplacementField
 from GenRegLogic.space.geometry import Geometry
-from GenRegLogic.space.margin import nodeGeometry, withMargin
+from GenRegLogic.space.margin import MAX_NODE_VOXELS, nodeGeometry, withMargin
 
 from ..conftest import OBLIQUE, rotation
 
@@ -86,7 +86,7 @@ class TestNodeGeometry:
     def test_a_huge_grid_becomes_a_coarser_one_with_the_same_corners(self):
         geometry = Geometry((512, 512, 400), (0.5, 0.5, 0.8), (1, 2, 3), OBLIQUE)
         coarse = nodeGeometry(geometry)
-        assert np.prod(coarse.size) <= 16_000_000
+        assert np.prod(coarse.size) <= MAX_NODE_VOXELS
         np.testing.assert_allclose(coarse.corners(), geometry.corners(), atol=1e-6)
 
 
