@@ -74,14 +74,7 @@ def warp_image(
     if finite is not None and not finite.all():
         return _warp_with_missing(moving, finite, transform, reference, interpolation, fill)
     fill = float(moving.array.min()) if fill is None else float(fill)
-    if interpolation == "nearest":
-        image, pixel_type = moving.to_sitk(), sitk.sitkUnknown
-    else:
-        double = dtype.itemsize > (4 if dtype.kind == "f" else FLOAT32_EXACT_BYTES)
-        pixel_type = sitk.sitkFloat64 if double else sitk.sitkFloat32
-        image = sitk.Cast(moving.to_sitk(), pixel_type)
-    if interpolation == "cubic":
-        image = sitk.BSplineDecomposition(image, 3)
+    image, pixel_type = _interpolable(moving, interpolation)
     result = np.empty(reference.shape, dtype)
     slabs = _slabs(reference)
     for slab, geometry in slabs:
@@ -100,6 +93,17 @@ def warp_image(
         )
         result[slab] = _as_dtype(sitk.GetArrayViewFromImage(warped), dtype)
     return Volume(result, reference)
+
+
+def _interpolable(moving: Volume, interpolation: str) -> tuple[sitk.Image, int]:
+    """The scan as ITK's interpolators need it, and the type of what they are to return."""
+    if interpolation == "nearest":
+        return moving.to_sitk(), sitk.sitkUnknown
+    dtype = moving.array.dtype
+    double = dtype.itemsize > (4 if dtype.kind == "f" else FLOAT32_EXACT_BYTES)
+    pixel_type = sitk.sitkFloat64 if double else sitk.sitkFloat32
+    image = sitk.Cast(moving.to_sitk(), pixel_type)
+    return (sitk.BSplineDecomposition(image, 3) if interpolation == "cubic" else image), pixel_type
 
 
 def _continued(transform: Transform, reference: Geometry) -> bool:
