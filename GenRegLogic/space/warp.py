@@ -74,12 +74,12 @@ def warp_image(
     if finite is not None and not finite.all():
         return _warp_with_missing(moving, finite, transform, reference, interpolation, fill)
     fill = float(moving.array.min()) if fill is None else float(fill)
-    if interpolation == "nearest":
-        image, pixel_type = moving.to_sitk(), sitk.sitkUnknown
-    else:
+    image, pixel_type = moving.to_sitk(), sitk.sitkUnknown
+    if interpolation != "nearest":
         double = dtype.itemsize > (4 if dtype.kind == "f" else FLOAT32_EXACT_BYTES)
         pixel_type = sitk.sitkFloat64 if double else sitk.sitkFloat32
-        image = sitk.Cast(moving.to_sitk(), pixel_type)
+        if image.GetPixelID() != pixel_type:
+            image = sitk.Cast(image, pixel_type)
     if interpolation == "cubic":
         image = sitk.BSplineDecomposition(image, 3)
     result = np.empty(reference.shape, dtype)
