@@ -118,7 +118,8 @@ def register(
         ResourceError: Not enough memory for even the smallest plan.
         Cancelled: `cancel` returned "abort".
     """
-    settings = settings or Settings()
+    settings = Settings() if settings is None else settings
+    _check_types(settings, initial)
     inputs = _check(
         _Inputs(
             as_volume(fixed, "fixed"),
@@ -137,19 +138,28 @@ def register(
         return _within_memory(inputs, device, listener, cancel)
 
 
+def _check_types(settings: Settings, initial: Transform | None) -> None:
+    if not isinstance(settings, Settings):
+        raise InputError(f"settings is of type {type(settings).__name__}; give a Settings.")
+    if initial is not None and not (callable(initial) and hasattr(initial, "displacements")):
+        raise InputError(f"initial is of type {type(initial).__name__}; give a transform, such as read_transform's.")
+
+
 @contextlib.contextmanager
 def computing(settings: Settings) -> Iterator[None]:
-    """Run without autograd and with the threads of the settings; the caller's own settings are restored at the end."""
+    """Run without autograd, in single precision, with the threads of the settings; the caller's own are restored."""
     tune_allocator()
-    threads = torch.get_num_threads()
+    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
     if settings.threads is not None:
         torch.set_num_threads(possible_threads(settings.threads))
+    torch.set_default_dtype(torch.float32)
     try:
         # creating the network draws random numbers before its weights are loaded: the caller's generator is restored
         with torch.inference_mode(), torch.random.fork_rng(devices=[]), sleeping_threads():
             yield
     finally:
         torch.set_num_threads(threads)
+        torch.set_default_dtype(dtype)
 
 
 def _check(inputs: _Inputs) -> _Inputs:

@@ -1,6 +1,6 @@
-"""Makes the test host importable as `host`, and sets how many processes and threads run the tests.
+"""Makes `host` and `robustness` importable, and sets how many processes and threads run the tests.
 
-`host` is imported without putting Testing/ on sys.path, where it would shadow packages.
+They are imported without putting Testing/ on sys.path, where it would shadow packages.
 """
 
 import importlib.util
@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-if "host" not in sys.modules:
-    folder = Path(__file__).parent / "host"
-    spec = importlib.util.spec_from_file_location(
-        "host", folder / "__init__.py", submodule_search_locations=[str(folder)]
-    )
-    sys.modules["host"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules["host"])
+for name in ("host", "robustness"):
+    if name not in sys.modules:
+        folder = Path(__file__).parent / name
+        spec = importlib.util.spec_from_file_location(
+            name, folder / "__init__.py", submodule_search_locations=[str(folder)]
+        )
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
 
 MAX_WORKERS = 4
 """More processes need more memory (about 1.5 GB each) than a small machine has."""

@@ -7,7 +7,9 @@ group of its arguments; `read_scan`.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -36,6 +38,7 @@ __all__ = [
     "add_transforms",
     "check_pair",
     "help_end",
+    "print_last",
     "read_scan",
     "series_option",
     "warn",
@@ -226,3 +229,23 @@ def warn(sentences: Iterable[str], path: Path | None = None) -> None:
     """Print warnings on standard error, with the file that they are about."""
     for sentence in sentences:
         print("genreg: warning: " + (f"{path}: " if path else "") + sentence, file=sys.stderr)
+
+
+def print_last(text: str) -> None:
+    """Print on standard output what a command has to say about files that it has written.
+
+    Where that fails because a disk is full, the files are there nevertheless, so it is a warning.
+
+    Raises:
+        BrokenPipeError: Nobody reads the output any more.
+    """
+    if sys.stdout is None:
+        return
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        warn([f"The results were written, but standard output could not be ({error.strerror or error})."])
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is flushed at the end

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .common import DONE, INTERRUPTED, NOT_TRUSTWORTHY, add_device_option, add_threads_option, help_end
+from .common import DONE, INTERRUPTED, NOT_TRUSTWORTHY, add_device_option, add_threads_option, help_end, print_last
 from .progress import Interruption, Meter
 
 __all__ = ["add_command", "run"]
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     folder = make_folder(args.output)
     with Interruption() as interruption, Meter(quiet=args.quiet) as meter:
         outcome = run_demo(folder, seed=args.seed, settings=settings, on_progress=meter, cancel=interruption)
-    print(outcome.text)
+    print_last(outcome.text)
     if interruption.answer is not None:
         return INTERRUPTED
     return NOT_TRUSTWORTHY if outcome.report["verdict"]["status"] == "failed" else DONE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -95,4 +96,7 @@ def write_outputs(jobs: Iterable[tuple[Path, Callable[[Path], None]]]) -> None:
 
 
 def _identity(path: str | Path) -> Path:
-    return Path(path).resolve()
+    try:
+        return Path(os.path.realpath(path))  # `Path.resolve` raises where links lead in a circle
+    except ValueError:  # a zero byte in the name; whoever opens the file refuses it
+        return Path(path)

@@ -22,6 +22,7 @@ from .common import (
     add_transform_spacing_option,
     check_pair,
     help_end,
+    print_last,
     read_scan,
 )
 from .outputs import Output, check_outputs, check_space, write_outputs
@@ -296,7 +297,6 @@ def _page_writer(scans: dict, result, report: dict) -> Callable[[Path], None]:
 
 def print_summary(report: dict, written: list[Path]) -> None:
     """Print the verdict, its reasons, the warnings and notes, and the names of the files on standard output."""
-    print(f"Verdict: {report['verdict']['status']}")
-    for sentence in (*report["verdict"]["reasons"], *report["warnings"], *report["notes"]):
-        print(f"  {sentence}")
-    print(f"Wrote {', '.join(str(path) for path in written)}")
+    sentences = (*report["verdict"]["reasons"], *report["warnings"], *report["notes"])
+    lines = [f"Verdict: {report['verdict']['status']}", *(f"  {sentence}" for sentence in sentences)]
+    print_last("\n".join([*lines, f"Wrote {', '.join(str(path) for path in written)}"]))

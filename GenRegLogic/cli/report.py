@@ -14,6 +14,7 @@ from .common import (
     add_scans,
     add_transforms,
     help_end,
+    print_last,
     read_scan,
 )
 from .outputs import Output, check_outputs
@@ -94,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     write_html(build_html(fixed, moving, transform, report, confidence=confidence, names=names), args.output)
     status = report["verdict"]["status"]
     if not args.quiet:
-        print(f"Verdict: {status}\nWrote {args.output}")
+        print_last(f"Verdict: {status}\nWrote {args.output}")
     return NOT_TRUSTWORTHY if status == "failed" else DONE
 
 

@@ -43,6 +43,9 @@ MAX_GZIP_RATIO = 1100
 
 DRAIN_BYTES = 2**20
 
+MGH_FOOTER_BYTES = 16
+"""Behind its voxels a .mgh file tells of the acquisition in four or more numbers, or there is nothing."""
+
 MGH_PLACED = slice(28, 30)
 """Where the .mgh header keeps goodRASFlag (int16, big-endian); nibabel replaces what follows and sets the flag."""
 
@@ -78,14 +81,15 @@ def read_nifti(path: Path, *, vector: bool = False) -> Pixels:
             dtype, size, components = _layout(header, vector)
             if magic in SINGLE:
                 skipped = max(header.get_data_offset(), header.structarr.nbytes + 4) - header.structarr.nbytes
-                raw = _voxels(stream, header_path, skipped, dtype, size, components)
+                raw, rest = _voxels(stream, header_path, skipped, dtype, size, components)
         if magic not in SINGLE:
             image_path = _partner(path, ".hdr", ".img")
             with open_maybe_gzip(image_path) as stream:
-                raw = _voxels(stream, image_path, header.get_data_offset(), dtype, size, components)
+                raw, rest = _voxels(stream, image_path, header.get_data_offset(), dtype, size, components)
         geometry, doubts = _analyze_place(header, size) if magic == ANALYZE else _nifti_place(header, size)
     except (OSError, EOFError, zlib.error, OverflowError, nib.spatialimages.HeaderDataError):
         raise InputError(DAMAGED) from None
+    doubts += _doubts_of_rest(rest)
     array = _scaled(raw, *header.get_slope_inter())
     intent = {} if magic == ANALYZE else _intent(header)
     return Pixels(moved_components(array, components), geometry, tuple(doubts), intent)
@@ -165,8 +169,8 @@ def _check_scalar(count: int, sizes: list[int], components: int) -> None:
 
 def _voxels(
     stream: IO[bytes], path: Path, skipped: int, dtype: np.dtype, size: tuple[int, ...], components: int
-) -> np.ndarray:
-    """The file's voxels, (c, k, j, i), all of them, with gzip's sum checked."""
+) -> tuple[np.ndarray, int]:
+    """The file's voxels, (c, k, j, i), all of them, with gzip's sum checked; and how many bytes follow them."""
     shape = (components, *size[::-1])
     needed = math.prod(shape) * dtype.itemsize
     there = path.stat().st_size
@@ -177,12 +181,12 @@ def _voxels(
         raise InputError("The file is truncated: it ends before its last voxel; copy or export it again.")
     stream.read(skipped)
     raw = np.empty(shape, dtype)
-    view, filled = memoryview(raw.reshape(-1).view(np.uint8)), 0
+    view, filled, rest = memoryview(raw.reshape(-1).view(np.uint8)), 0, 0
     try:
         while filled < needed and (got := stream.readinto(view[filled:])):
             filled += got
-        while stream.read(DRAIN_BYTES):  # gzip compares its sums at the end
-            pass
+        while got := len(stream.read(DRAIN_BYTES)):  # gzip compares its sums at the end
+            rest += got
     except (OSError, EOFError, zlib.error):
         raise InputError(_where_damaged(filled, raw)) from None
     if filled < needed:
@@ -190,7 +194,15 @@ def _voxels(
             f"The file is truncated: it ends before its last voxel, in slice {1 + filled // raw[0, 0].nbytes} of "
             f"{len(raw) * size[2]}; copy or export it again."
         )
-    return raw if dtype.isnative else raw.byteswap(inplace=True).view(dtype.newbyteorder("="))
+    return (raw if dtype.isnative else raw.byteswap(inplace=True).view(dtype.newbyteorder("="))), rest
+
+
+def _doubts_of_rest(rest: int) -> list[Doubt]:
+    """The doubt about bytes behind the last voxel: some may have been inserted before it, which shifts the voxels."""
+    if rest == 0:
+        return []
+    text = f"The file is {rest} bytes longer than its header says, so its voxels may be shifted; look at the scan."
+    return [Doubt("longer_than_its_header", text, guessed=True)]
 
 
 def _where_damaged(filled: int, raw: np.ndarray) -> str:
@@ -329,10 +341,10 @@ def read_mgh(path: Path, *, vector: bool = False) -> Pixels:
                 check_image_kind(4, (*size, components), 1)
             check_spacing(header["delta"])
             stream.seek(header.get_data_offset())
-            raw = _voxels(stream, path, 0, header.get_data_dtype(), size, components)
+            raw, rest = _voxels(stream, path, 0, header.get_data_dtype(), size, components)
     except (OSError, EOFError, zlib.error, KeyError, ValueError, nib.spatialimages.HeaderDataError) as error:
         raise (error if isinstance(error, InputError) else InputError(DAMAGED)) from None
-    doubts = []
+    doubts = [] if rest >= MGH_FOOTER_BYTES else _doubts_of_rest(rest)
     if not placed:
         doubts.append(
             Doubt(

@@ -31,6 +31,20 @@ SHORT_SPACES = {"ras": "right-anterior-superior", "las": "left-anterior-superior
 DOMAIN_KINDS = ("domain", "space", "time", "???", "none")
 SEGMENT_KEY = re.compile(r"Segment\d+_")
 
+SIZES_OF_TYPES = {
+    **dict.fromkeys(("signed char", "int8", "int8_t", "uchar", "unsigned char", "uint8", "uint8_t"), 1),
+    **dict.fromkeys(("short", "short int", "signed short", "signed short int", "int16", "int16_t", "ushort"), 2),
+    **dict.fromkeys(("unsigned short", "unsigned short int", "uint16", "uint16_t"), 2),
+    **dict.fromkeys(
+        ("int", "signed int", "int32", "int32_t", "uint", "unsigned int", "uint32", "uint32_t", "float"), 4
+    ),
+    **dict.fromkeys(("longlong", "long long", "long long int", "signed long long", "int64", "int64_t", "double"), 8),
+    **dict.fromkeys(("ulonglong", "unsigned long long", "unsigned long long int", "uint64", "uint64_t"), 8),
+}
+"""Bytes of a voxel, by the names that NRRD has for types."""
+
+SLICES_IN_FILES = "The image's slices are in files of their own; save it as one file."
+
 META_HEADER_BYTES = 2**16
 META_TYPES = {"CHAR": 1, "UCHAR": 1, "SHORT": 2, "USHORT": 2, "INT": 4, "UINT": 4, "LONG": 4, "ULONG": 4,
               "LONG_LONG": 8, "ULONG_LONG": 8, "FLOAT": 4, "DOUBLE": 8}  # fmt: skip
@@ -50,7 +64,10 @@ def read_nrrd(path: Path, *, vector: bool = False) -> Pixels:
         InputError: Damaged, cut off, its header is unusable, or it holds another kind of image.
     """
     try:
-        header = nrrd.read_header(str(path))
+        with path.open("rb") as stream:
+            header = nrrd.read_header(stream)
+            offset = stream.tell()
+        _check_nrrd_data(header, path, offset)
         axes, other = _axes(header)
         _check_kind(header, axes, other, vector)
         geometry, doubts = _nrrd_place(header, axes)
@@ -96,6 +113,42 @@ def _check_kind(header: Mapping, axes: list[int], other: list[int], vector: bool
         raise InputError(f"The image is {len(axes)}D; GenReg needs a 3D scan.")
     if len(axes) > DIMENSION:
         check_image_kind(len(axes), [sizes[n] for n in axes], 1)
+
+
+def _check_nrrd_data(header: Mapping, path: Path, offset: int) -> None:
+    """Refuse data that pynrrd would wait for without end, or whose bytes are not as many as the header says."""
+    name = header.get("datafile", header.get("data file"))
+    if name is not None and (str(name).upper().startswith("LIST") or "%" in str(name)):
+        raise InputError(SLICES_IN_FILES)
+    data = path if name is None else _beside(path, str(name))
+    size, start = data.stat().st_size, offset if name is None else 0
+    lines, skipped = (int(header.get(f"{what}skip", header.get(f"{what} skip", 0))) for what in ("line", "byte"))
+    if lines > size or skipped > size:
+        raise InputError(DAMAGED)
+    item = SIZES_OF_TYPES.get(str(header["type"]).lower())
+    if header["encoding"] == "raw" and item is not None and lines == 0 and skipped >= 0:
+        needed = math.prod(int(n) for n in header["sizes"]) * item
+        _check_length(size - start - skipped, needed)
+
+
+def _beside(path: Path, name: str) -> Path:
+    """The file with the voxels, which a header names."""
+    data = path.parent / name
+    if not data.is_file():
+        raise InputError(
+            f"The file with the voxels, {Path(name).name[:100]}, is not beside the header; put both in one folder."
+        )
+    return data
+
+
+def _check_length(there: int, needed: int) -> None:
+    if there < needed:
+        raise InputError("The file is truncated: it ends before its last voxel; copy or export it again.")
+    if there > needed:
+        raise InputError(
+            "The file is damaged: it holds more than the voxels that its header tells of, so they may be shifted; copy "
+            "or export it again."
+        )
 
 
 def _nrrd_place(header: Mapping, axes: list[int]) -> tuple[Geometry, list[Doubt]]:
@@ -210,18 +263,14 @@ def _check_meta(header: Mapping[str, str], path: Path, offset: int) -> tuple[Dou
     needed = math.prod(size) * META_TYPES[kind] * int(header.get("ElementNumberOfChannels", "1"))
     name = header["ElementDataFile"]
     if name.upper().startswith("LIST") or "%" in name:
-        raise InputError("The image's slices are in files of their own; save it as one file.")
+        raise InputError(SLICES_IN_FILES)
     local = name.upper() == "LOCAL"
-    data = path if local else path.parent / name
-    if not data.is_file():
-        raise InputError(
-            f"The file with the voxels, {Path(name).name}, is not beside the header; put both in one folder."
-        )
-    start = offset if local else max(0, int(header.get("HeaderSize", "0")))
+    data = path if local else _beside(path, name)
+    before = int(header.get("HeaderSize", "0"))  # -1: the voxels are at the file's end
+    start = offset if local else max(0, before)
     compressed = header.get("CompressedData", "False").lower() == "true"
     there = _decompressed_bytes(data, start, needed) if compressed else data.stat().st_size - start
-    if there < needed:
-        raise InputError("The file is truncated: it ends before its last voxel; copy or export it again.")
+    _check_length(min(there, needed) if before < 0 else there, needed)
     placed = any(key in header for key in ("Offset", "Position", "Origin"))
     turned = any(key in header for key in ("TransformMatrix", "Rotation", "Orientation"))
     if placed and turned:

@@ -203,7 +203,7 @@ def _parse_markups(text: str, path: Path) -> list[np.ndarray]:
                 if point.get("positionStatus", "defined") == "defined":
                     x, y, z = (float(v) for v in point["position"])
                     points.append(sign * np.array([x, y, z]))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         raise InputError(f"{path} is not a valid Slicer markups file.") from None
     return points
 

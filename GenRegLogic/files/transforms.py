@@ -29,6 +29,20 @@ TEXT_BYTES = 2**26
 ITK_TEXT = b"#Insight Transform File"
 MINC_TEXT = b"MNI Transform File"
 
+COUNTS = {
+    "AffineTransform": 12,
+    "TranslationTransform": 3,
+    "Euler3DTransform": 6,
+    "VersorRigid3DTransform": 6,
+    "VersorTransform": 3,
+    "Similarity3DTransform": 7,
+    "ScaleTransform": 3,
+    "ScaleVersor3DTransform": 9,
+    "ScaleSkewVersor3DTransform": 15,
+    "ComposeScaleSkewVersor3DTransform": 12,
+}
+"""Parameters of each linear transform of ITK in 3D."""
+
 REFUSED_TRANSFORMS = {
     ".lta": "FreeSurfer's .lta; convert it first (lta_convert --inlta FILE --outitk OUT.txt)",
     ".m3z": "FreeSurfer's .m3z; convert it first (mri_warp_convert --inm3z FILE --outitk OUT.nii.gz)",
@@ -109,7 +123,7 @@ def _check_text(path: Path, head: bytes) -> None:
 def _read_itk(path: Path, head: bytes) -> sitk.Transform:
     try:
         transform = sitk.ReadTransform(str(path))
-    except RuntimeError as error:
+    except (RuntimeError, UnicodeDecodeError) as error:  # ITK repeats what it found in the file, which may be any bytes
         if "allocate memory" in str(error) or "bad_alloc" in str(error):
             raise ResourceError("There is not enough memory to read this file.") from None
         raise InputError(
@@ -154,7 +168,8 @@ def _leaves(transform: sitk.Transform):
         for n in range(transform.GetNumberOfTransforms()):
             yield from _leaves(transform.GetNthTransform(n))
     else:
-        yield transform.GetNumberOfParameters(), transform.GetNumberOfFixedParameters()
+        own = COUNTS.get(transform.GetName())  # ITK counts what it found, also where that is too much
+        yield own or transform.GetNumberOfParameters(), transform.GetNumberOfFixedParameters()
 
 
 def _read_minc(path: Path) -> AffineTransform:

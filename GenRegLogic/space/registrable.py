@@ -22,6 +22,9 @@ __all__ = ["check_registrable", "without_padding"]
 MAX_NON_FINITE_SHARE = 0.01
 """A scan with less than this share of NaN and infinite voxels is repaired; one with more counts as damaged."""
 
+MAX_ANISOTROPY = 1000.0
+"""Longest edge of a voxel relative to its shortest. No scanner comes near it; a header with a wrong number does."""
+
 MIN_SHARE = 0.01
 """Of the scan's voxels; a smaller patch of one value is left alone."""
 
@@ -63,7 +66,8 @@ def check_registrable(volume: Volume, role: str) -> Volume:
         warnings in which NaN and -inf are replaced by the smallest finite value and +inf by the largest.
 
     Raises:
-        InputError: 1 % or more of the voxels are not finite, or all have the same value.
+        InputError: 1 % or more of the voxels are not finite, all have the same value, or they are so much longer than
+            thin that the header must be wrong.
 
     Example:
         >>> array = np.zeros((10, 10, 10))
@@ -74,6 +78,12 @@ def check_registrable(volume: Volume, role: str) -> Volume:
         >>> repaired.warnings
         ('2 voxels (0.2 %) of the fixed image were NaN or infinite and were replaced.',)
     """
+    shortest, longest = min(volume.geometry.spacing), max(volume.geometry.spacing)
+    if longest > MAX_ANISOTROPY * shortest:
+        raise InputError(
+            f"The {role} image's voxels are {longest / shortest:.2g} times as long as they are thin ({shortest:g} and "
+            f"{longest:g} mm); correct the image's header."
+        )
     volume = _repair_non_finite(without_padding(volume, role), role)
     if volume.array.min() == volume.array.max():
         value = volume.array.flat[0]

@@ -36,6 +36,10 @@ SAME_HEIGHT_MM = 0.01
 DAMAGED = "The DICOM file is damaged or incomplete; copy or export it again."
 
 
+FRAME_BYTES = 8
+"""Not even a compressed frame takes fewer; a header that promises more frames than fit the file would cost hours."""
+
+
 @dataclass(eq=False, slots=True)
 class Frame:
     """One image of a DICOM file.
@@ -174,7 +178,7 @@ def _frames(path: Path, header, kind: str) -> list[Frame]:
         return [Frame(path, 0, *common, problem=problem)]
     size = (int(header.Rows), int(header.Columns))
     count = int(header.get("NumberOfFrames") or 1)
-    if min(*size, count) < 1:
+    if min(*size, count) < 1 or count > path.stat().st_size // FRAME_BYTES:
         raise InputError(DAMAGED)
     about["frames"] = str(count)
     shared = _flat((header.get("SharedFunctionalGroupsSequence") or [{}])[0])
