@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from ..errors import InputError
 
@@ -41,6 +41,7 @@ __all__ = [
     "print_last",
     "read_scan",
     "series_option",
+    "silence",
     "warn",
 ]
 
@@ -227,8 +228,9 @@ def read_scan(path: Path | None, args: argparse.Namespace, role: str | None = No
 
 def warn(sentences: Iterable[str], path: Path | None = None) -> None:
     """Print warnings on standard error, with the file that they are about."""
-    for sentence in sentences:
-        print("genreg: warning: " + (f"{path}: " if path else "") + sentence, file=sys.stderr)
+    for sentence in sentences if sys.stderr is not None else ():
+        with contextlib.suppress(OSError):  # a full disk behind standard error
+            print("genreg: warning: " + (f"{path}: " if path else "") + sentence, file=sys.stderr)
 
 
 def print_last(text: str) -> None:
@@ -247,5 +249,10 @@ def print_last(text: str) -> None:
         raise
     except OSError as error:
         warn([f"The results were written, but standard output could not be ({error.strerror or error})."])
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is flushed at the end
+        silence(sys.stdout)
+
+
+def silence(stream: TextIO) -> None:
+    """Send what is left in a stream that cannot be written to nowhere, so that the end of the process doesn't fail."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

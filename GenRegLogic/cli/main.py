@@ -6,6 +6,7 @@ Commands import large packages only when they run, so that help and error messag
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import os
 import sys
@@ -19,7 +20,7 @@ from ..machine.libraries import set_runtime_variables
 from ..version import __version__
 from . import demo, evaluate, info, register, repair, warp
 from . import report as html
-from .common import BAD_INPUT, EXIT_CODES_HELP, INTERRUPTED, UNEXPECTED
+from .common import BAD_INPUT, EXIT_CODES_HELP, INTERRUPTED, UNEXPECTED, silence
 
 __all__ = ["build_parser", "main"]
 
@@ -78,6 +79,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     set_runtime_variables()
     try:
+        return _run(argv)
+    finally:
+        _flush_errors()
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    try:
         args = build_parser().parse_args(argv)
         return args.run(args)
     except KeyboardInterrupt:
@@ -90,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _say("There is not enough memory for this; give a coarser --resolution or smaller scans.", BAD_INPUT)
     except BrokenPipeError:
         # The reader of the output has closed it (`genreg info | head -1`), which is not an error.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence(sys.stdout)
         return 0
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -131,8 +139,21 @@ def _say(message: str, code: int) -> int:
     """Print one line on standard error, and the traceback too if the debug variable is set; returns the code."""
     if os.environ.get(DEBUG_VARIABLE) and sys.exc_info()[0] is not None:
         traceback.print_exc()
-    print(f"genreg: {' '.join(message.split())}", file=sys.stderr)
+    if sys.stderr is None:
+        return code
+    with contextlib.suppress(OSError):  # a full disk behind standard error
+        print(f"genreg: {' '.join(message.split())}", file=sys.stderr)
     return code
+
+
+def _flush_errors() -> None:
+    """Let a standard error that cannot be written to not change the exit code."""
+    if sys.stderr is None:
+        return
+    try:
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        silence(sys.stderr)
 
 
 def _say_unexpected(error: Exception) -> int:

@@ -27,7 +27,7 @@ class Meter(contextlib.AbstractContextManager):
 
     def __init__(self, *, quiet: bool = False, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
-        self._quiet = quiet
+        self._quiet = quiet or self._stream is None  # closed before the start
         self._bar = None
         self._stage = None
         self._next_percent = 0
@@ -60,7 +60,8 @@ class Meter(contextlib.AbstractContextManager):
             self._bar.refresh()
         elif progress.stage != self._stage or percent >= self._next_percent:
             line = f"{percent:3d} %  {progress.stage}  {_time_left(progress.seconds_left)}"
-            print(line.rstrip(), file=self._stream, flush=True)
+            with contextlib.suppress(OSError):  # what cannot be shown is no reason to end a run
+                print(line.rstrip(), file=self._stream, flush=True)
             self._stage = progress.stage
             self._next_percent = (percent // LINE_EVERY_PERCENT + 1) * LINE_EVERY_PERCENT
 
@@ -107,6 +108,8 @@ class Interruption(contextlib.AbstractContextManager):
         self._say("giving up; nothing will be written.")
 
     def _say(self, text: str) -> None:
+        if self._stream is None:
+            return
         with contextlib.suppress(OSError, RuntimeError):  # a signal may arrive in the middle of a write
             print(f"\ngenreg: {text}", file=self._stream, flush=True)
 

@@ -70,12 +70,14 @@ def run(args: argparse.Namespace) -> int:
     check_outputs([Output(args.output, "page", "-o")], [args.fixed, args.moving, *args.transform, args.json])
 
     from ..htmlreport import build_html, check_report, measured_report, read_report, write_html
+    from ..machine.device import choose_device
     from ..settings import Settings
     from ..space.field import DisplacementField, sample_transform
     from ..space.registrable import check_registrable
     from .transforms import read_chain
 
     settings = Settings(device=args.device)
+    device = choose_device(settings.device)
     report = None if args.json is None else read_report(args.json)
     fixed, moving = (
         check_registrable(read_scan(args.fixed, args, "fixed"), "fixed"),
@@ -88,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     if not isinstance(transform, DisplacementField):
         transform = sample_transform(transform, fixed.geometry)
 
-    confidence = None if args.no_places else _confidence(args, settings, fixed, moving, transform)
+    confidence = None if args.no_places else _confidence(args, device, fixed, moving, transform)
     if report is None:
         report = measured_report(fixed, moving, transform, confidence=confidence)
     names = (args.fixed.name, args.moving.name) if args.names else None
@@ -99,11 +101,10 @@ def run(args: argparse.Namespace) -> int:
     return NOT_TRUSTWORTHY if status == "failed" else DONE
 
 
-def _confidence(args: argparse.Namespace, settings, fixed, moving, transform):
+def _confidence(args: argparse.Namespace, device, fixed, moving, transform):
     """Map of the expected error in mm, from a coarse registration in the opposite direction."""
     import torch
 
-    from ..machine.device import choose_device
     from ..progress import Progress
     from ..quality.confidence import confidence_of
 
@@ -112,6 +113,6 @@ def _confidence(args: argparse.Namespace, settings, fixed, moving, transform):
             fixed,
             moving,
             transform,
-            device=choose_device(settings.device),
+            device=device,
             tell=lambda fraction: meter(Progress(STAGE, fraction, None)),
         )

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 import tempfile
 import zlib
@@ -26,6 +27,9 @@ DIM_OFFSET, VOX_OFFSET_OFFSET = 40, 108
 GZIP_LEVEL, GZIP_STRATEGY, GZIP_CONTAINER, GZIP_MEMORY = 1, zlib.Z_RLE, 31, 9
 """A smooth field has long runs of zeros but hardly any repeated strings: looking for runs alone is 2.5 times as fast
 as zlib's quickest level, for a file a twentieth larger."""
+
+HEADER_BYTES = 352
+"""Of NIfTI-1, up to the first voxel."""
 
 GZIP_BLOCK_BYTES = 2**22
 MAX_GZIP_THREADS = 8
@@ -70,6 +74,8 @@ def _header(array: np.ndarray, geometry: Geometry) -> bytes:
         name = Path(folder) / "header.nii"
         sitk.WriteImage(tiny, str(name))
         content = bytearray(name.read_bytes())
+    if len(content) < HEADER_BYTES:  # ITK doesn't notice a full disk
+        raise OSError(errno.ENOSPC, "not enough space")
     offset = int(struct.unpack_from("=f", content, VOX_OFFSET_OFFSET)[0])
     struct.pack_into("=3h", content, DIM_OFFSET + 2, *geometry.size)
     return bytes(content[:offset])

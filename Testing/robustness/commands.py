@@ -203,7 +203,8 @@ def option_cases() -> Iterator[Case]:
         yield Case("options", f"{command} as it should be", _words(words, must_work=True))
         for place, word in enumerate(words[1:], start=1):
             if not word.startswith("-") and (place < 3 or words[place - 1].startswith("-")):
-                for other in ("", "nowhere.nii.gz", "out"):
+                others = ("", "out") if words[place - 1] == "-o" else ("", "nowhere.nii.gz", "out")
+                for other in others:
                     changed = (*words[:place], other, *words[place + 1 :])
                     check = _words(changed, must_fail=True)
                     yield Case("options", f"{command}, {word} is {other!r}, word {place}", check, other == "")

@@ -200,7 +200,7 @@ INTENSITIES = {
     "times 1e36": (lambda a, r: a.astype(np.float64) * 1e35, EITHER),
     "times 1e-300": (lambda a, r: a.astype(np.float64) * 1e-300, EITHER),
     "times 1e-40": (lambda a, r: (a.astype(np.float64) * 1e-40).astype(np.float32), EITHER),
-    "plus 1e10": (lambda a, r: a.astype(np.float64) + 1e10, TAKEN),
+    "plus 1e10": (lambda a, r: a.astype(np.float64) + 1e10, EITHER),
     "plus 1e16": (lambda a, r: a.astype(np.float64) + 1e16, EITHER),
     "negative": (lambda a, r: -a, TAKEN),
     "negative zeros": (lambda a, r: np.where(a < 100, np.float32(-0.0), a), TAKEN),

@@ -16,6 +16,7 @@ import hashlib
 import io
 import os
 import random
+import re
 import signal
 import stat
 import subprocess
@@ -35,6 +36,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 60
 DONE, BAD_INPUT, NOT_TRUSTWORTHY, INTERRUPTED = 0, 2, 3, 130
 DOCUMENTED = (DONE, BAD_INPUT, NOT_TRUSTWORTHY, INTERRUPTED)
+TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.")
+"""How the names of files begin that are not complete yet."""
+
 MESSAGE, WARNING = "genreg: ", "genreg: warning: "
 
 CRASH, HANG, CODE, SENTENCE, LEFT, WRONG, TRUSTED = (
@@ -187,7 +191,7 @@ class Place:
 
     def check_tidy(self) -> None:
         """Nothing is left in the folder of temporary files, and no hidden file beside the results."""
-        left = [*self.temporary.iterdir(), *self.out.glob(".*")]
+        left = [*self.temporary.iterdir(), *(path for path in self.out.iterdir() if TEMPORARY.match(path.name))]
         expect(not left, LEFT, ", ".join(path.name for path in left))
 
 
