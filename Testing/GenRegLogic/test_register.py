@@ -291,3 +291,21 @@ class TestSettings:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
         with pytest.raises(InputError, match="No CUDA GPU"):
             register(pair.fixed, pair.moving, Settings(device="cuda"))
+
+
+@pytest.mark.parametrize(("name", "thing"), [("settings", 1j), ("settings", {}), ("initial", 7), ("initial", [1, 2])])
+def test_arguments_of_another_type_are_named(pair, name, thing):
+    with pytest.raises(InputError, match=f"{name} is of type {type(thing).__name__}"):
+        register(pair.fixed, pair.moving, **{name: thing})
+
+
+def test_the_default_type_of_torch_changes_nothing_and_is_kept(pair):
+    settings = Settings(iterations=0, linear_only=True, network="off")
+    plain = register(pair.fixed, pair.moving, settings).forward.array
+    torch.set_default_dtype(torch.float64)
+    try:
+        changed = register(pair.fixed, pair.moving, settings).forward.array
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    np.testing.assert_array_equal(changed, plain)

@@ -23,8 +23,8 @@ KINDS = (
 )
 
 SMALL = (
-    "Pairs of 20 voxels on an edge that cannot belong together are called trustworthy: the expected error was calibrated "
-    "on bodies of 100,000 voxels, and in so few voxels one shape can be pressed into another."
+    "Pairs of 20 voxels on an edge that cannot belong together are called trustworthy: the expected error was "
+    "calibrated on bodies of 100,000 voxels, and in so few voxels one shape can be pressed into another."
 )
 KNOWN = {
     "pairs without hope: two organs": SMALL,
@@ -33,7 +33,8 @@ KNOWN = {
     "pairs without hope: boxes of different walls 0": SMALL,
     "pairs without hope: noise in a box and an organ 2": SMALL,
     "formats: enhanced DICOM, as text with other line ends": (
-        "Bytes put in between the voxels of a DICOM file shift them unnoticed: what follows the voxels has no fixed length."
+        "Bytes put in between the voxels of a DICOM file shift them unnoticed: what follows the voxels has no fixed "
+        "length."
     ),
 }
 """By the beginning of the name, as `str(case)` gives it: what GenReg does not master yet, and why."""

@@ -1,7 +1,11 @@
 """DICOM folders on the command line: no warning of the reader is lost, and what has to be chosen can be."""
 
+import os
+
 import pytest
 import SimpleITK as sitk
+
+from GenRegLogic.cli.common import print_last
 
 from ..files.dicom.conftest import even, heights, save, true_slice, write_scan
 from .conftest import is_one_sentence, names
@@ -91,3 +95,20 @@ def test_a_good_series_is_read_in_silence(run, folder):
     write_scan(folder / "scan", even())
     ran = run(COMMANDS["warp"])
     assert (ran.code, ran.err) == (0, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full device here")
+def test_a_full_standard_output_after_writing_is_a_warning(monkeypatch, capsys):
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr("sys.stdout", full)
+        print_last("Wrote t.nii.gz")
+        monkeypatch.undo()
+    assert "The results were written, but standard output could not be" in capsys.readouterr().err
+
+
+def test_links_in_a_circle_are_refused_in_one_sentence(genreg, folder):
+    (folder / "a.nii").symlink_to("b.nii")
+    (folder / "b.nii").symlink_to("a.nii")
+    result = genreg("register", "a.nii", "moving.nii.gz", "-o", "out/t.nii.gz")
+    assert result.code == 2
+    assert is_one_sentence(result.err)

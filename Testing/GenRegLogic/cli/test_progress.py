@@ -61,3 +61,9 @@ def test_quiet_shows_nothing():
     with Meter(quiet=True, stream=stream) as meter:
         meter(report("refine", 0.5))
     assert stream.getvalue() == ""
+
+
+def test_a_closed_standard_error_shows_nothing(monkeypatch):
+    monkeypatch.setattr("sys.stderr", None)
+    with Meter() as meter:
+        meter(SimpleNamespace(stage="linear", fraction=0.5, seconds_left=None))

@@ -155,3 +155,9 @@ class TestRegister:
 
     def test_the_same_file_name_twice_is_refused(self, genreg, engine, folder):
         assert genreg("register", *SCANS, "-o", "out/t.h5", "--report", "r.html", "--report", "r.html").code == 2
+
+
+def test_a_device_that_there_is_not_is_refused_even_if_nothing_is_computed(genreg, made):
+    result = genreg("report", *SCANS, "-t", "t.nii.gz", "-o", "out/p.html", "--no-places", "--device", "cuda:99")
+    assert result.code == 2
+    assert is_one_sentence(result.err)

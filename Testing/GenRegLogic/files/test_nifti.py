@@ -273,3 +273,14 @@ class TestMgh:
         nib.save(nib.MGHImage(np.zeros((8, 7, 6, 2), np.float32), self.AFFINE), tmp_path / "v.mgz")
         with pytest.raises(InputError, match="4D"):
             read_volume(tmp_path / "v.mgz")
+
+
+@pytest.mark.parametrize("name", ["v.nii", "v.nii.gz"])
+def test_a_file_longer_than_its_header_says_is_doubted(edited, name):
+    path = edited({}, name)
+    content = gzip.decompress(path.read_bytes()) if name.endswith(".gz") else path.read_bytes()
+    longer = content[:400] + b"\r" + content[400:]
+    path.write_bytes(gzip.compress(longer) if name.endswith(".gz") else longer)
+    volume = read_volume(path)
+    assert doubts(volume) == {"longer_than_its_header": True}
+    assert "1 bytes longer" in volume.warnings[0]

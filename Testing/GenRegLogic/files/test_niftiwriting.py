@@ -1,6 +1,7 @@
 """The fast writer of NIfTI files, read back by ITK and by GenReg."""
 
 import gzip
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -63,3 +64,9 @@ def test_one_thread_writes_the_same_file_as_many(tmp_path, array):
     finally:
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
     assert (tmp_path / "1.nii.gz").read_bytes() == (tmp_path / "3.nii.gz").read_bytes()
+
+
+def test_a_disk_that_is_full_while_the_header_is_made_is_an_error(tmp_path, array, monkeypatch):
+    monkeypatch.setattr(sitk, "WriteImage", lambda image, name: Path(name).write_bytes(bytes(100)))
+    with pytest.raises(OSError, match="not enough space"):
+        write_nifti(array, GEOMETRY, tmp_path / "v.nii")

@@ -1,5 +1,6 @@
 """NRRD and MetaImage files, written by pynrrd or ITK, with faults put into their headers and data."""
 
+import os
 import re
 
 import numpy as np
@@ -188,3 +189,37 @@ class TestMetaHeaders:
         assert read_volume(tmp_path / "1.mha").geometry.is_close(GEOMETRY)
         with pytest.raises(InputError, match="4D"):
             read_volume(tmp_path / "3.mha")
+
+
+def detached(tmp_path, values):
+    """A .nhdr whose voxels are in v.raw."""
+    header = {"space directions": np.eye(3), "space": "left-posterior-superior", "encoding": "raw"}
+    nrrd.write(str(tmp_path / "v.nhdr"), values, header, detached_header=True, index_order="C")
+    assert (tmp_path / "v.raw").is_file()
+    return tmp_path / "v.nhdr"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes in the file system here")
+def test_a_pipe_in_place_of_the_voxels_is_not_waited_for(tmp_path, values):
+    path = detached(tmp_path, values)
+    (tmp_path / "v.raw").unlink()
+    os.mkfifo(tmp_path / "v.raw")
+    with pytest.raises(InputError, match=r"v\.raw, is not beside the header"):
+        read_volume(path)
+
+
+@pytest.mark.parametrize("line", ["line skip: 9000000000000000000", "byte skip: 9000000000000000000"])
+def test_a_skip_beyond_the_end_of_the_file_is_refused_at_once(tmp_path, image, line):
+    path = edited(tmp_path / "v.nrrd", image, False, ("endian:", f"{line}\nendian:"))
+    with pytest.raises(InputError, match="damaged"):
+        read_volume(path)
+
+
+@pytest.mark.parametrize("name", ["v.nrrd", "v.mha", "v.mhd"])
+def test_bytes_put_in_before_the_voxels_are_noticed_by_the_length(tmp_path, image, name):
+    sitk.WriteImage(image, str(tmp_path / name), False)
+    data = tmp_path / ("v.raw" if name == "v.mhd" else name)
+    content = data.read_bytes()
+    data.write_bytes(content[:-300] + b"\r" + content[-300:])
+    with pytest.raises(InputError, match="holds more than the voxels"):
+        read_volume(tmp_path / name)

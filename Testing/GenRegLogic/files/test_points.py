@@ -124,7 +124,18 @@ class TestMarkups:
         with pytest.raises(InputError, match="holds no points"):
             read_text("p.mrk.json", self.markups("LPS", positionStatus="undefined"))
 
-    @pytest.mark.parametrize("text", ["{", "[]", '{"markups": 3}', '{"markups": [{"controlPoints": [{}]}]}'])
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "{",
+            "[]",
+            '{"markups": 3}',
+            '{"markups": [{"controlPoints": [{}]}]}',
+            '{"markups": [{"controlPoints": [{"position": [1' + "0" * 400 + ", 2, 3]}]}]}",
+            "[" * 100_000,
+        ],
+        ids=["no JSON", "a list", "a number", "no position", "a number too large", "deep"],
+    )
     def test_other_json_is_refused(self, read_text, text):
         with pytest.raises(InputError, match="not a valid Slicer markups file"):
             read_text("p.json", text)

@@ -229,3 +229,18 @@ class TestBeyondTheGrid:
         inside = whole.geometry.center[None]
         np.testing.assert_allclose(itk.TransformPoint(inside[0].tolist()), whole(inside)[0], atol=1e-3)
         np.testing.assert_allclose(read_transform(tmp_path / f"t{ending}")(inside), whole(inside), atol=1e-3)
+
+
+@pytest.mark.parametrize("parameters", ["1 0 0 0 1 0 0 0 1 0 0 0 7 7", "1 0 0 0 1 0 0 0 1 0 0"])
+def test_a_matrix_of_more_or_fewer_numbers_than_it_has_is_refused(tmp_path, parameters):
+    head = "#Insight Transform File V1.0\n#Transform 0\nTransform: AffineTransform_double_3_3\n"
+    (tmp_path / "t.tfm").write_text(f"{head}Parameters: {parameters}\nFixedParameters: 0 0 0\n")
+    with pytest.raises(InputError, match="cut off|no transform that ITK can read"):
+        read_transform(tmp_path / "t.tfm")
+
+
+def test_bytes_that_are_no_text_in_a_text_file_are_refused(tmp_path):
+    head = b"#Insight Transform File V1.0\n#Transform 0\nTransform: Aff\xee\xffineTransform_double_3_3\n"
+    (tmp_path / "t.tfm").write_bytes(head + b"Parameters: 1\nFixedParameters: 0 0 0\n")
+    with pytest.raises(InputError, match="no transform that ITK can read"):
+        read_transform(tmp_path / "t.tfm")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from GenRegLogic.errors import InputError
 from GenRegLogic.space.registrable import check_registrable, without_padding
 from GenRegLogic.space.volume import Volume
 
@@ -100,3 +101,10 @@ def test_missing_values_around_a_brain_make_no_scan_unusable(body):
     scan = check_registrable(volume(np.where(distance() > 0.6, np.nan, body)), "moving")
     assert np.isfinite(scan.array).all()
     assert "padded with nan" in scan.warnings[0]
+
+
+@pytest.mark.parametrize("role", ["fixed", "moving"])
+def test_voxels_a_thousand_times_as_long_as_thin_are_an_error_of_the_header(body, role):
+    check_registrable(Volume.from_array(body, spacing=(0.01, 0.01, 10)), role)
+    with pytest.raises(InputError, match=f"The {role} image's voxels are 1e.06 times as long .* correct"):
+        check_registrable(Volume.from_array(body, spacing=(1e-6, 1, 1)), role)

@@ -270,3 +270,10 @@ def test_the_package_is_loaded_without_pydicom():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "needs the package pydicom" in done.stdout, done.stderr
+
+
+def test_more_frames_than_fit_the_file_are_refused_at_once(tmp_path, refused):
+    file = true_slice(ORIGIN)
+    file.NumberOfFrames = 1_000_000
+    save(file, tmp_path / "series" / "s.dcm")
+    refused(tmp_path / "series", "damaged")
