@@ -23,7 +23,8 @@ from .guidance.landmarks import LandmarkPull, rigid_fit
 from .guidance.masks import check_mask
 from .guidance.rigid import RigidBodies, check_rigid, rigid_field
 from .machine.device import choose_device, device_name, free_memory, plan_memory, tune_allocator
-from .machine.memory import is_out_of_memory
+from .machine.estimate import Sizes
+from .machine.memory import is_out_of_memory, return_kept_memory
 from .machine.waiting import possible_threads, sleeping_threads
 from .network.apply import SHA256, SHOWN_DIGITS, Learned, shipped
 from .progress import Monitor, Progress, listening
@@ -190,14 +191,15 @@ def _check(inputs: _Inputs) -> _Inputs:
 
 def _within_memory(inputs: _Inputs, device: torch.device, on_progress, cancel) -> Registration:
     """Run with the plan that fits the memory; if memory runs out nevertheless, once more with a smaller plan."""
-    scan_voxels = inputs.fixed.array.size + inputs.moving.array.size
+    grids = inputs.fixed.geometry, inputs.moving.geometry
+    sizes = Sizes.of(*grids, inputs.settings, every_voxel=inputs.keep_rigid is not None)
     try:
-        plan = plan_memory(scan_voxels, _wanted_voxels(inputs), free_memory(device))
+        plan = plan_memory(sizes, _wanted_voxels(inputs), free_memory(device))
     except ResourceError:
         if inputs.settings.device != "auto" or device.type == "cpu":
             raise
         device = torch.device("cpu")  # the GPU is too small for these scans
-        plan = plan_memory(scan_voxels, _wanted_voxels(inputs), free_memory(device))
+        plan = plan_memory(sizes, _wanted_voxels(inputs), free_memory(device))
     try:
         return _run(inputs, device, plan.max_voxels, list(plan.notes), Monitor(device, on_progress, cancel))
     except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
@@ -249,6 +251,7 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
     levels = _levels(settings, measure, spacing)
     with monitor.stage("refine"):
         field = refiner.run(levels, proposal.field, monitor, lambda u: with_linear(u, linear.matrix))
+    return_kept_memory()
     with monitor.stage("finish"):
         forward, repaired, given_up = _finished(inputs, field, linear.matrix, bodies, monitor.within(0.0, 0.3))
         monitor.tell(0.3)

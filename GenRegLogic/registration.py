@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import InputError
+from .machine.memory import return_kept_memory
 from .quality.report import plain
 from .quality.verdict import verdict
 from .space.field import AffineTransform, DisplacementField
@@ -98,6 +99,7 @@ class Registration:
             InputError: The interpolation is another word.
         """
         grid = self.forward.geometry if self._fixed is None else self._fixed.geometry
+        return_kept_memory()  # warping needs large arrays, and what was computed before left small blocks
         return warp_image(self._moving, self.forward, grid, interpolation=interpolation)
 
     def save(

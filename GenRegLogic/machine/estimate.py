@@ -16,20 +16,37 @@ import numpy as np
 
 from ..errors import ResourceError
 from ..settings import DEFAULT_ITERATIONS, Settings
+from ..space.fieldgrid import field_grid
 from ..space.geometry import Geometry
 from .memory import free_ram
 
-__all__ = ["Estimate", "MemoryPlan", "estimate", "plan_memory", "working_voxels"]
+__all__ = ["Estimate", "MemoryPlan", "Sizes", "estimate", "plan_memory", "working_voxels"]
 
 # Printed by `scripts/fit_estimate` from Resources/benchmark/benchmark.json and iterations.json.
 BASE_SECONDS, SECONDS_PER_SCAN_VOXEL = 6.1, 1.7e-07
 SECONDS_PER_WORKING_VOXEL, ITERATIONS_EXPONENT = 3.8e-06, 0.76
-BASE_BYTES, BYTES_PER_SCAN_VOXEL, BYTES_PER_WORKING_VOXEL = 6.82e8, 11, 132
 
-SAFETY_MARGIN = 2.5
-"""Factor of a plan over the model: a pair of 256³ voxels, larger than those of the benchmark, needed 27 bytes per scan
-voxel above the base (`Resources/benchmark/memory.json`), most of it after the refinement, when the results are
-computed."""
+# Printed by `scripts/fit_estimate` from Resources/benchmark/memory.json.
+BASE_BYTES, BYTES_PER_WORKING_VOXEL = 5.05e8, 180
+
+PREPARED_BYTES = 4.5
+"""Per voxel of a scan while it is registered: its float32 intensities, and part of them on a coarser grid."""
+
+FINISHED_BYTES = 40
+"""Per vector of the field while it is made: up to three copies of it at a time, and masks."""
+
+RESULT_BYTES = 24
+"""Per vector of the larger field when the results are written: the field and its inverse."""
+
+WARPED_BYTES, SLAB_BYTES, SLAB_VOXELS = 4, 60, 2**23
+"""Per voxel of the moving scan, and of a slab of the fixed one, while the moving scan is warped (`space.warp`)."""
+
+STORED_BYTES = 2
+"""Per voxel of a scan as it was read: int16, as CT and most MR are stored."""
+
+SAFETY_MARGIN = 1.5
+"""Factor of a plan over the model, for all but the scans themselves. The model is within 15 % of what pairs of one
+contrast need; descriptors, landmarks and a moving scan much larger than the fixed one need more."""
 
 USABLE_SHARE = 0.8
 """Share of the free memory that a run may use; the rest is left to other programs."""
@@ -59,6 +76,7 @@ def estimate(
     device_memory_bytes: int | None = None,
     *,
     speed: float = 1.0,
+    scan_bytes: int = STORED_BYTES,
 ) -> Estimate:
     """Time and memory of a run.
 
@@ -68,19 +86,22 @@ def estimate(
         settings: Settings of the run.
         device_memory_bytes: Free memory of the GPU that will be used, or None for the main memory.
         speed: Measured over estimated seconds in earlier runs on this machine and device.
+        scan_bytes: Bytes per voxel of the scans as they are stored.
 
     Raises:
         ResourceError: Not even the smallest plan fits into the memory.
     """
-    scans = int(np.prod(fixed.size) + np.prod(moving.size))
+    sizes = Sizes.of(fixed, moving, settings)
     wanted = working_voxels(fixed, moving, settings)
     free = free_ram() if device_memory_bytes is None else device_memory_bytes
-    working = min(plan_memory(scans, max(int(wanted), 1), free).max_voxels, wanted)
-    seconds = BASE_SECONDS + SECONDS_PER_SCAN_VOXEL * scans
+    working = min(plan_memory(sizes, max(int(wanted), 1), free).max_voxels, wanted)
+    seconds = BASE_SECONDS + SECONDS_PER_SCAN_VOXEL * (sizes.fixed + sizes.moving)
     if not settings.linear_only:
         share = (settings.coarse_iterations / DEFAULT_ITERATIONS) ** ITERATIONS_EXPONENT
         seconds += SECONDS_PER_WORKING_VOXEL * working * share
-    return Estimate(float(seconds * speed), int(BASE_BYTES + _bytes_of_run(scans, working)))
+    registering = _bytes_of_run(sizes, working) + scan_bytes * (sizes.fixed + sizes.moving)
+    peak = max(registering, _bytes_of_writing(sizes, scan_bytes))
+    return Estimate(float(seconds * speed), int(BASE_BYTES + peak))
 
 
 def working_voxels(fixed: Geometry, moving: Geometry, settings: Settings) -> float:
@@ -101,12 +122,34 @@ def working_voxels(fixed: Geometry, moving: Geometry, settings: Settings) -> flo
 
 
 @dataclasses.dataclass(frozen=True)
+class Sizes:
+    """What the memory of a run depends on, besides its working grid.
+
+    Attributes:
+        fixed: Voxels of the fixed scan.
+        moving: Voxels of the moving scan.
+        field: Vectors of the larger of the resulting fields, forward and inverse.
+    """
+
+    fixed: int
+    moving: int
+    field: int
+
+    @classmethod
+    def of(cls, fixed: Geometry, moving: Geometry, settings: Settings, *, every_voxel: bool = False) -> Sizes:
+        """The sizes of a run; `every_voxel` as `field_grid`'s `limited`, reversed: whether bodies are kept rigid."""
+        spacing = settings.transform_spacing_mm
+        grids = [field_grid(scan, spacing, limited=not every_voxel) for scan in (fixed, moving)]
+        return cls(*(int(np.prod(scan.size)) for scan in (fixed, moving)), max(int(np.prod(g.size)) for g in grids))
+
+
+@dataclasses.dataclass(frozen=True)
 class MemoryPlan:
     """How large the working grids may be.
 
     Attributes:
         max_voxels: Largest number of voxels of the finest working grid.
-        needed_bytes: Memory that the run may need, including the scans and the safety margin.
+        needed_bytes: Memory that the run may need beside the scans as they were read, with the safety margin.
         notes: Sentences for the report where too little memory made the plan smaller.
     """
 
@@ -115,11 +158,11 @@ class MemoryPlan:
     notes: tuple[str, ...] = ()
 
 
-def plan_memory(scan_voxels: int, wanted_voxels: int, free_bytes: int) -> MemoryPlan:
+def plan_memory(sizes: Sizes, wanted_voxels: int, free_bytes: int) -> MemoryPlan:
     """The largest working grid that fits into the memory, determined before the run.
 
     Args:
-        scan_voxels: Voxels of both scans together.
+        sizes: Of the scans, which have been read already, and of the result.
         wanted_voxels: Voxels of the finest working grid that accuracy calls for.
         free_bytes: Free memory of the device.
 
@@ -127,30 +170,43 @@ def plan_memory(scan_voxels: int, wanted_voxels: int, free_bytes: int) -> Memory
         ResourceError: Not even the smallest plan fits.
     """
     usable = free_bytes * USABLE_SHARE
-    fitting = int((usable - _planned_bytes(scan_voxels, 0)) / _planned_bytes(0, 1))
-    if fitting < SMALLEST_PLAN:
-        needed = _planned_bytes(scan_voxels, SMALLEST_PLAN) / USABLE_SHARE
+    most = min(wanted_voxels, LARGEST_PLAN)
+    held = PREPARED_BYTES * (sizes.fixed + sizes.moving)
+    fitting = int((usable - held) / (SAFETY_MARGIN * BYTES_PER_WORKING_VOXEL))
+    if fitting < SMALLEST_PLAN or _planned_bytes(sizes, 0) > usable:
+        needed = _planned_bytes(sizes, SMALLEST_PLAN) / USABLE_SHARE
         raise ResourceError(
             f"These scans need about {needed / 2**30:.1f} GB of free memory and {free_bytes / 2**30:.1f} GB are free; "
             "close other programs, crop the scans or resample them to larger voxels."
         )
-    most = min(wanted_voxels, LARGEST_PLAN)
     notes = ()
     if fitting < most:
         notes = ("The memory that is free allowed only a coarser working grid; more free memory gives finer detail.",)
     voxels = min(most, fitting)
-    return MemoryPlan(voxels, int(_planned_bytes(scan_voxels, voxels)), notes)
+    return MemoryPlan(voxels, int(_planned_bytes(sizes, voxels)), notes)
 
 
-def _bytes_of_run(scan_voxels: float, working_voxels: float) -> float:
-    """Memory of a run in addition to the base."""
-    return BYTES_PER_SCAN_VOXEL * scan_voxels + BYTES_PER_WORKING_VOXEL * working_voxels
+def _bytes_of_run(sizes: Sizes, working_voxels: float, margin: float = 1.0) -> float:
+    """Memory of a registration in addition to the base and the scans as they were read.
 
-
-def _planned_bytes(scan_voxels: float, working_voxels: float) -> float:
-    """Memory of a run with the safety margin, without the base.
-
-    The base is that of the interpreter and the libraries. They are already loaded in the process that plans, so the
-    free memory excludes them; on a GPU there is no base.
+    The larger of what the refinement and what the field that is made afterward need. On a GPU this is the memory of the
+    device.
     """
-    return SAFETY_MARGIN * _bytes_of_run(scan_voxels, working_voxels)
+    later = max(BYTES_PER_WORKING_VOXEL * working_voxels, FINISHED_BYTES * sizes.field)
+    return PREPARED_BYTES * (sizes.fixed + sizes.moving) + margin * later
+
+
+def _bytes_of_writing(sizes: Sizes, scan_bytes: int) -> float:
+    """Main memory, in addition to the base, when all results are made for writing, and the moving scan is warped."""
+    warping = (WARPED_BYTES + scan_bytes) * sizes.moving + scan_bytes * sizes.fixed
+    slab = SLAB_BYTES * min(sizes.fixed, SLAB_VOXELS)
+    return scan_bytes * (sizes.fixed + sizes.moving) + RESULT_BYTES * sizes.field + warping + slab
+
+
+def _planned_bytes(sizes: Sizes, working_voxels: float) -> float:
+    """Memory of a registration with the safety margin, without the base and the scans as they were read.
+
+    The base is that of the interpreter and the libraries. They and the scans are already there in the process that
+    plans, so the free memory excludes them; a GPU holds neither.
+    """
+    return _bytes_of_run(sizes, working_voxels, SAFETY_MARGIN)

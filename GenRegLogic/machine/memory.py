@@ -1,6 +1,7 @@
 """The free main memory, and how to recognize that memory ran out; imports no large library.
 
-Key functions: `free_ram`, `is_out_of_memory`, `tune_allocator`. What a run needs is in `estimate`.
+Key functions: `free_ram`, `is_out_of_memory`, `tune_allocator`, `return_kept_memory`. What a run needs is in
+`estimate`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ try:
 except ImportError:  # Windows
     resource = None
 
-__all__ = ["free_ram", "is_out_of_memory", "tune_allocator"]
+__all__ = ["free_ram", "is_out_of_memory", "return_kept_memory", "tune_allocator"]
 
 OUT_OF_MEMORY_WORDS = ("allocate memory", "not enough memory", "out of memory", "alloc_failed", "bad_alloc")
 """Words in the messages of the allocators of the CPU (Linux, Windows), CUDA and MPS, which raise a RuntimeError."""
@@ -111,11 +112,25 @@ def tune_allocator() -> None:
     New pages from the system cost more than the arithmetic on them (a product of two 8 MB arrays: 2.0 ms with new
     pages, 0.2 ms without). Has an effect only on Linux with glibc.
     """
-    if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
-        return
-    try:
-        libc = ctypes.CDLL(None)
+    if (libc := _glibc()) is not None:
         libc.mallopt(M_MMAP_THRESHOLD, KEPT_BLOCK_BYTES)
         libc.mallopt(M_TRIM_THRESHOLD, KEPT_TOTAL_BYTES)
-    except (OSError, AttributeError):
-        pass
+
+
+def return_kept_memory() -> None:
+    """Return the freed blocks that glibc keeps to the system, before a stage that needs arrays of other sizes.
+
+    After a refinement these are about 0.7 GB. Has an effect only on Linux with glibc.
+    """
+    if (libc := _glibc()) is not None:
+        libc.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    """The C library of this process, if it is glibc."""
+    if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
+        return None
+    try:
+        return ctypes.CDLL(None)
+    except OSError:
+        return None

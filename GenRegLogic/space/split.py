@@ -13,7 +13,7 @@ from .field import DisplacementField, Transform, sample_transform
 from .geometry import Geometry
 from .grid import Image, canonical_geometry, resample, stored_array
 
-__all__ = ["with_linear", "without_linear"]
+__all__ = ["displacements_with_linear", "with_linear", "without_linear"]
 
 
 def with_linear(field: Image, linear: np.ndarray, geometry: Geometry | None = None) -> DisplacementField:
@@ -34,6 +34,20 @@ def with_linear(field: Image, linear: np.ndarray, geometry: Geometry | None = No
         array([3., 2., 1.], dtype=float32)
     """
     target = field.geometry if geometry is None else canonical_geometry(geometry)
+    array = displacements_with_linear(field, linear, target).permute(1, 2, 3, 0).cpu().numpy()
+    if geometry is None:
+        return DisplacementField(array, target)
+    return DisplacementField(stored_array(array, geometry), geometry)
+
+
+def displacements_with_linear(field: Image, linear: np.ndarray, target: Geometry) -> torch.Tensor:
+    """The same mapping on a grid with the canonical axes, components first: ``(3, D, H, W)`` LPS mm.
+
+    Args:
+        field: u, ``(3, D, H, W)`` mm along the canonical axes R, fixed -> moving.
+        linear: A, 4x4, LPS mm, fixed -> moving.
+        target: The grid.
+    """
     u = resample(field, target, smooth=False).tensor
     index = target.index_to_world
     matrix = torch.from_numpy(linear[:3, :3] @ target.direction).float().to(u.device)
@@ -45,10 +59,7 @@ def with_linear(field: Image, linear: np.ndarray, geometry: Geometry | None = No
         if column == 0:
             line = line + torch.from_numpy(offset[:3, 3])[:, None]
         out += line.float().to(u.device).reshape(3, *shape)
-    array = out.permute(1, 2, 3, 0).cpu().numpy()
-    if geometry is None:
-        return DisplacementField(array, target)
-    return DisplacementField(stored_array(array, geometry), geometry)
+    return out
 
 
 def without_linear(

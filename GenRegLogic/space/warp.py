@@ -102,7 +102,9 @@ def _interpolable(moving: Volume, interpolation: str) -> tuple[sitk.Image, int]:
     dtype = moving.array.dtype
     double = dtype.itemsize > (4 if dtype.kind == "f" else FLOAT32_EXACT_BYTES)
     pixel_type = sitk.sitkFloat64 if double else sitk.sitkFloat32
-    image = sitk.Cast(moving.to_sitk(), pixel_type)
+    image = moving.to_sitk()
+    if image.GetPixelID() != pixel_type:  # a cast copies, even to the type that it has
+        image = sitk.Cast(image, pixel_type)
     return (sitk.BSplineDecomposition(image, 3) if interpolation == "cubic" else image), pixel_type
 
 

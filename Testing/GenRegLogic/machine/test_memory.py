@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 
-from GenRegLogic.machine.memory import KEPT_BLOCK_BYTES, free_ram, is_out_of_memory, tune_allocator
+from GenRegLogic.machine.memory import KEPT_BLOCK_BYTES, free_ram, is_out_of_memory, return_kept_memory, tune_allocator
 
 MB = 2**20
 
@@ -46,7 +46,7 @@ class TestFreeMemory:
 class TestAllocator:
     @pytest.fixture
     def calls(self, monkeypatch):
-        """Arguments of the calls of `mallopt`, by a C library that only records them."""
+        """Arguments of the calls of `mallopt` and `malloc_trim`, by a C library that only records them."""
         made = []
 
         class Library:
@@ -55,6 +55,9 @@ class TestAllocator:
 
             def mallopt(self, parameter, value):
                 made.append((parameter, value))
+
+            def malloc_trim(self, kept):
+                made.append((kept,))
 
         monkeypatch.setattr(ctypes, "CDLL", Library)
         return made
@@ -65,11 +68,18 @@ class TestAllocator:
         tune_allocator()
         assert calls == [(-3, KEPT_BLOCK_BYTES), (-1, 2**31 - 1)]
 
+    def test_glibc_is_told_to_return_what_it_keeps(self, calls, monkeypatch):
+        monkeypatch.setattr(platform, "system", lambda: "Linux")
+        monkeypatch.setattr(platform, "libc_ver", lambda: ("glibc", "2.36"))
+        return_kept_memory()
+        assert calls == [(0,)]
+
     @pytest.mark.parametrize(("system", "library"), [("Darwin", ""), ("Linux", "musl")])
     def test_other_c_libraries_are_left_alone(self, calls, monkeypatch, system, library):
         monkeypatch.setattr(platform, "system", lambda: system)
         monkeypatch.setattr(platform, "libc_ver", lambda: (library, ""))
         tune_allocator()
+        return_kept_memory()
         assert calls == []
 
 
