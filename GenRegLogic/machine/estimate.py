@@ -4,8 +4,10 @@ The same model of both costs serves the estimate that the user sees and the plan
 library.
 
 The times were measured with two threads of one processor. Other machines differ by a factor (`speed`), which is known
-after the first runs. Nine in ten pairs of the benchmark take 0.8 to 1.4 times the estimated time and 0.9 to 1.1 times
-the estimated memory.
+after the first runs. Nine in ten pairs of the benchmark take 0.8 to 1.4 times the estimated time. Pairs from 64³ to
+512 x 512 x 600 voxels take 0.93 to 1.06 times the estimated memory (Resources/benchmark/memory.md). No GPU's memory has
+been measured: a run is taken to need as much of it as of the main memory, without the base and the scans as they were
+read.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ BASE_SECONDS, SECONDS_PER_SCAN_VOXEL = 6.1, 1.7e-07
 SECONDS_PER_WORKING_VOXEL, ITERATIONS_EXPONENT = 3.8e-06, 0.76
 
 # Printed by `scripts/fit_estimate` from Resources/benchmark/memory.json.
-BASE_BYTES, BYTES_PER_WORKING_VOXEL = 5.05e8, 180
+BASE_BYTES, BYTES_PER_WORKING_VOXEL = 5.36e8, 225
 
 PREPARED_BYTES = 4.5
 """Per voxel of a scan while it is registered: its float32 intensities, and part of them on a coarser grid."""

@@ -10,8 +10,10 @@ import pytest
 
 from GenRegLogic.errors import ResourceError
 from GenRegLogic.machine.estimate import (
+    BASE_BYTES,
     LARGEST_PLAN,
     SMALLEST_PLAN,
+    STORED_BYTES,
     USABLE_SHARE,
     Sizes,
     estimate,
@@ -27,6 +29,10 @@ GB = 2**30
 PLENTY = 64 * GB
 SMALL, LARGE = Geometry((60, 60, 60), (2.0, 2.0, 2.0)), Geometry((256, 256, 180))
 DEFAULTS = Settings()
+BASE_SPREAD_BYTES = 5e7
+"""Half the range of what a pair of 64³ voxels, which is nearly the base alone, took in several runs."""
+
+MEASURED = json.loads((BENCHMARK.parent / "memory.json").read_text())["runs"]
 
 
 def sizes(scan_voxels):
@@ -81,6 +87,11 @@ class TestSeconds:
 
 
 class TestMemory:
+    @pytest.mark.parametrize("run", MEASURED, ids=lambda run: repr(run["size"]))
+    def test_the_measured_peaks_are_predicted_within_15_percent(self, run):
+        grid = Geometry(run["size"])
+        assert estimated(grid, grid).bytes == pytest.approx(run["peak_mb"] * 1e6, rel=0.15)
+
     def test_scans_that_are_stored_with_more_bytes_take_more(self):
         assert estimated(scan_bytes=4).bytes > estimated().bytes
 
@@ -129,6 +140,16 @@ class TestPlan:
         with pytest.raises(ResourceError, match=r"need about .* GB .* are free; close other programs") as caught:
             plan_memory(sizes(300_000_000), 6_000_000, 2 * GB)
         assert str(caught.value).endswith(".")
+
+    def test_a_plan_covers_every_measured_run(self):
+        assert len(MEASURED) >= 5
+        for run in MEASURED:
+            grid = Geometry(run["size"])
+            scans = STORED_BYTES * 2 * int(np.prod(run["size"]))
+            refined = {stage["name"]: stage["peak_memory_mb"] * 2**20 for stage in run["stages"]}["finish"]
+            wanted = int(working_voxels(grid, grid, DEFAULTS))
+            needed = plan_memory(Sizes.of(grid, grid, DEFAULTS), wanted, PLENTY).needed_bytes
+            assert needed + BASE_SPREAD_BYTES > refined - BASE_BYTES - scans
 
     @pytest.mark.parametrize(("device", "free"), [("a GPU of 8 GB", 7.5), ("a computer of 6 GB", 3.5)])
     def test_scans_of_512_x_512_x_600_voxels_are_registered_at_full_resolution(self, device, free):

@@ -9,6 +9,7 @@ from GenRegLogic.register import register
 from GenRegLogic.settings import Settings
 from GenRegLogic.space import margin as grids
 from GenRegLogic.space.field import AffineTransform, DisplacementField
+from GenRegLogic.space.fieldgrid import field_grid
 from GenRegLogic.space.geometry import Geometry
 from GenRegLogic.space.volume import Volume
 from GenRegLogic.worker import jobs
@@ -91,6 +92,16 @@ class TestRegister:
             array, geometry = grids.withMargin(field.array, field.geometry)
             np.testing.assert_array_equal(wide["arrays"][name], array)
             assert wide["geometries"][name].is_close(geometry, 1e-9)
+
+    def test_a_field_on_a_coarser_grid_is_sent_with_that_grid_and_the_warped_scan_with_the_fixed_one(self, scans):
+        settings = SETTINGS | {"transform_spacing_mm": 2 * max(scans[0].geometry.spacing)}
+        parameters, arrays = make_job(*scans, settings=settings, want_warped=True)
+        outcome = jobs.run_register(parameters, arrays, Control())
+        grid = field_grid(scans[0].geometry, settings["transform_spacing_mm"])
+        assert grid.size < scans[0].geometry.size
+        assert outcome.geometries["forward"].is_close(grid)
+        assert outcome.arrays["forward"].shape == (*grid.shape, 3)
+        assert outcome.geometries["warped"].is_close(scans[0].geometry)
 
     def test_bad_settings_are_refused_with_the_engines_sentence(self, real_worker, scans):
         parameters, arrays = make_job(*scans, settings={"smoothness": 9})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from GenRegLogic.mrml.runs.registration import RegistrationRun, RunInputs, RunOu
 from GenRegLogic.register import register
 from GenRegLogic.settings import Settings
 from GenRegLogic.space.field import DisplacementField
+from GenRegLogic.space.fieldgrid import field_grid
 from GenRegLogic.space.geometry import Geometry
 from GenRegLogic.space.volume import Volume
 from GenRegLogic.space.warp import warp_image
@@ -88,6 +90,21 @@ class TestField:
         # A node's matrix stores oblique axes to 16 digits only, so a value may be rounded the other way.
         assert difference.max() <= 1 / 1024
         assert difference.mean() < 1e-5
+
+    def test_a_field_on_a_coarser_grid_than_the_volume_is_taken_with_its_own_grid(self, scene, process, pair):
+        settings = dataclasses.replace(SHORT, transform_spacing_mm=5.0)
+        outputs = RunOutputs(warpedVolume=True)
+        run = RegistrationRun(scene, process, RunInputs(*nodes(scene, *pair), settings=settings), outputs)
+        run.start()
+        result = run.runToEnd()
+        grid = field_grid(pair[0].geometry, 5.0)
+        expected = register(*pair, settings)
+        assert np.abs(field_on(result.transformNode, grid) - expected.forward.array).max() <= 1 / 1024
+        assert result.report["transform"]["size"] == list(grid.size)
+        assert result.warped[1].is_close(pair[0].geometry)
+        inner = pair[0].geometry.center + np.random.default_rng(1).uniform(-25, 25, (50, 3))
+        there = [result.transformNode.GetTransformFromParent().TransformPoint(*point) for point in inner * FLIP]
+        np.testing.assert_allclose(np.array(there) * FLIP, expected.forward(inner), atol=0.01)
 
     def test_a_known_deformation_is_recovered_with_parents_above_both_scans(self, scene, process, pair):
         fixed, moving = nodes(scene, *pair)
