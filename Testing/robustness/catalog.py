@@ -22,19 +22,13 @@ KINDS = (
     "worker",
 )
 
-SMALL = (
-    "Pairs of 20 voxels on an edge that cannot belong together are called trustworthy: the expected error was "
-    "calibrated on bodies of 100,000 voxels, and in so few voxels one shape can be pressed into another."
-)
 KNOWN = {
-    "pairs without hope: two organs": SMALL,
-    "pairs without hope: mirrored": SMALL,
-    "pairs without hope: turned by a quarter": SMALL,
-    "pairs without hope: boxes of different walls 0": SMALL,
-    "pairs without hope: noise in a box and an organ 2": SMALL,
-    "formats: enhanced DICOM, as text with other line ends": (
-        "Bytes put in between the voxels of a DICOM file shift them unnoticed: what follows the voxels has no fixed "
-        "length."
+    "pairs without hope: 32: two organs": (
+        "Two ellipsoids of 33,000 voxels with soft blobs in them are pressed into each other without strain that tissue "
+        "could not have, and both directions agree: nothing that is measured so far tells them from two people's livers."
+    ),
+    "pairs without hope: 32: mirrored": (
+        "Of a body whose header leaves no doubt about its sides nobody asks whether it fits better mirrored."
     ),
 }
 """By the beginning of the name, as `str(case)` gives it: what GenReg does not master yet, and why."""

@@ -241,9 +241,10 @@ def output_cases() -> Iterator[Case]:
         ("warp-points", "-o", ".fcsv"),
         ("report", "-o", ".html"),
     ):
-        for name, (make, works) in TARGETS.items():
+        for number, (name, (make, works)) in enumerate(TARGETS.items()):
             check = _target(command, option, ending, make, works)
-            yield Case("outputs", f"{command} {option} {name}", check, command in ("register", "warp-points"))
+            chosen = command == "warp-points" or (command == "register" and number % 4 == len(option) % 4)
+            yield Case("outputs", f"{command} {option} {name}", check, chosen)
     for limit in (0, 10, 100, 1000, 3000):
         for command in ("register", "warp", "warp-points", "report"):
             yield Case(

@@ -26,6 +26,13 @@ SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 END_OF_IMAGE = b"\xff\xd9"
 """Ends a stream of JPEG, JPEG-LS and JPEG 2000."""
 
+PIXEL_DATA = 0x7FE00010
+AFTER_PIXELS = (0xFFFAFFFA, 0xFFFCFFFC)
+"""Digital signatures and padding: the only elements that DICOM knows after the pixel data."""
+
+ELEMENT_BYTES = 8
+"""Of the shortest element; fewer bytes at the end of a file are read as none."""
+
 WIDE = 1 << 14
 """Scales and offsets beyond this could lead 16 bit values out of 32 bit."""
 
@@ -79,6 +86,8 @@ def _stored(frames: list[Frame]) -> Iterator[tuple]:
         little_endian = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
         header.file_meta.TransferSyntaxUID = little_endian if little else ExplicitVRBigEndian
     syntax = header.file_meta.TransferSyntaxUID
+    if _voxels_left_over(header, frames[0]):
+        raise ValueError("bytes were put in between the voxels")
     if syntax.is_encapsulated and syntax != RLELossless:
         images = _decompressed(header, frames)
     else:
@@ -90,6 +99,23 @@ def _stored(frames: list[Frame]) -> Iterator[tuple]:
         if stored.shape != frame.size:
             raise ValueError("the pixel data has another size than the header says")
         yield header, stored if stored.dtype.kind == "f" else _whole(stored, header, syntax.is_encapsulated)
+
+
+def _voxels_left_over(header, frame: Frame) -> bool:
+    """Whether what follows the pixel data is neither elements nor zeros: voxels that bytes before them pushed out."""
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+    tags = list(header.keys())
+    if PIXEL_DATA not in tags:
+        return False
+    after = tags[tags.index(PIXEL_DATA) + 1 :]
+    if after or header.file_meta.TransferSyntaxUID.is_encapsulated:
+        return any(tag not in AFTER_PIXELS for tag in after)
+    if header.file_meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian:  # its places are not those in the file
+        return False
+    with frame.path.open("rb") as file:
+        file.seek(header["PixelData"].file_tell + len(header.PixelData))
+        return any(file.read(ELEMENT_BYTES))
 
 
 def _decompressed(header, frames: list[Frame]) -> Iterator[np.ndarray]:

@@ -8,7 +8,10 @@ import pytest
 from GenRegLogic.quality.verdict import NOT_MEASURED, verdict
 
 GOOD = {
-    "inputs": {"fixed": {"spacing_mm": [1.0, 1.0, 3.0]}, "moving": {"spacing_mm": [1.0, 1.0, 1.0]}},
+    "inputs": {
+        "fixed": {"size": [60, 60, 20], "spacing_mm": [1.0, 1.0, 3.0]},
+        "moving": {"size": [60, 60, 60], "spacing_mm": [1.0, 1.0, 1.0]},
+    },
     "linear_matrix": [[1, 0, 0, 5], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]],
     "similarity": {"before": {"nmi": 1.05, "lncc": 0.2}, "after": {"nmi": 1.15, "lncc": 0.4}},
     "jacobian": {"folds_pct": 0.0, "ndv_pct": 0.0, "sdlogj": 0.2, "min_det": 0.4, "max_det": 3.0},
@@ -53,6 +56,8 @@ def test_good_figures_are_trustworthy_and_the_reasons_say_why():
         ("confidence.median_mm", 10.0, "failed", "wrong nearly everywhere"),
         ("landmarks.tre_after_mm", 12.0, "failed", "farther apart"),
         ("landmarks.tre_after_mm", 6.0, "check", "still lie 6.0 mm apart"),
+        ("inputs.moving.size", [20, 20, 20], "check", "only 8,000 voxels"),
+        ("inputs.moving.size", None, "check", "are not known"),
         ("stopped_early", True, "check", "stopped before"),
         ("given_up", "The deformation was given up.", "failed", "was given up"),
     ],
@@ -147,7 +152,7 @@ def test_a_change_of_scale_in_the_linear_part_is_no_extreme_volume_change():
 
 def test_landmark_errors_are_judged_relative_to_the_voxel_size():
     assert verdict(changed("landmarks.tre_after_mm", 1.2))[0] == "trustworthy"
-    mouse = changed("inputs", {role: {"spacing_mm": [0.1] * 3} for role in ("fixed", "moving")})
+    mouse = changed("inputs", {role: {"size": [60] * 3, "spacing_mm": [0.1] * 3} for role in ("fixed", "moving")})
     mouse["landmarks"]["tre_after_mm"] = 1.2
     status, reasons = verdict(mouse)
     assert status == "check"

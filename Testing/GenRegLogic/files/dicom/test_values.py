@@ -313,3 +313,13 @@ class TestDose:
 def test_the_slices_of_a_scan_without_any_scale_are_as_stored(tmp_path):
     stored = stored_values(np.uint16, 0, 900)
     np.testing.assert_array_equal(read_dicom(write(tmp_path, stored, kind=MR)).array, stored)
+
+
+@pytest.mark.parametrize("inserted", [b"\r\r", b"\x07" * 24])
+def test_bytes_put_in_between_the_voxels_are_noticed(tmp_path, refused, inserted):
+    places = even(6)
+    stored = np.stack([truth(plane_points(place)) for place in places])[None].astype(np.uint16)
+    path = save(enhanced(stored[0], places), tmp_path / "e.dcm")
+    content = path.read_bytes()
+    path.write_bytes(content[:-40] + inserted + content[-40:])
+    refused(path, "damaged")
