@@ -22,13 +22,15 @@ KINDS = (
     "worker",
 )
 
+SOFT = (
+    "Ellipsoids with soft blobs in them are pressed into each other with no more strain than tissue has, and both "
+    "directions agree: nothing that is measured so far tells them from the livers of two people."
+)
 KNOWN = {
-    "pairs without hope: 32: two organs": (
-        "Two ellipsoids of 33,000 voxels with soft blobs in them are pressed into each other without strain that tissue "
-        "could not have, and both directions agree: nothing that is measured so far tells them from two people's livers."
-    ),
+    "pairs without hope: 32: two organs": SOFT,
+    "pairs without hope: 32: turned by a quarter": SOFT,
     "pairs without hope: 32: mirrored": (
-        "Of a body whose header leaves no doubt about its sides nobody asks whether it fits better mirrored."
+        "Of bodies whose headers leave no doubt about their sides nobody asks whether they fit better mirrored."
     ),
 }
 """By the beginning of the name, as `str(case)` gives it: what GenReg does not master yet, and why."""
