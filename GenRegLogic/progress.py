@@ -71,8 +71,9 @@ def listening(on_progress: Callable[[Progress], None] | str | None) -> Iterator[
     if on_progress is None or callable(on_progress):
         yield on_progress
         return
-    if on_progress != BAR:
-        raise InputError(f"on_progress must be a function or {BAR!r}, not {on_progress!r}.")
+    if not isinstance(on_progress, str) or on_progress != BAR:
+        shown = repr(on_progress) if isinstance(on_progress, str) else f"of type {type(on_progress).__name__}"
+        raise InputError(f"on_progress must be a function or {BAR!r}, not {shown}.")
     from tqdm.auto import tqdm  # a widget in notebooks
 
     with tqdm(total=100, unit="%", bar_format="{desc:<10} {percentage:3.0f} % |{bar}| {elapsed}") as bar:

@@ -68,8 +68,9 @@ class Settings:
             raise InputError(f"linear_only must be True or False, not {self.linear_only!r}.")
         for name, known in (("init", INITS), ("network", NETWORK_USES)):
             value = getattr(self, name)
-            if value not in known:
-                raise InputError(f"{name} must be one of {', '.join(known)}, not {value!r}.")
+            if not isinstance(value, str) or value not in known:
+                shown = repr(value) if isinstance(value, str) else f"of type {type(value).__name__}"
+                raise InputError(f"{name} must be one of {', '.join(known)}, not {shown}.")
         if not _is_number(self.smoothness) or not SMOOTHNESS_RANGE[0] <= self.smoothness <= SMOOTHNESS_RANGE[1]:
             low, high = SMOOTHNESS_RANGE
             raise InputError(f"The smoothness must be a number from {low} to {high}, not {self.smoothness!r}.")

@@ -68,6 +68,10 @@ def _all_actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
                 yield from _all_actions(command)
 
 
+UNMAPPED = "failed to map segment"
+"""What the system's loader says of a library that it has no memory for."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `genreg`.
 
@@ -105,6 +109,8 @@ def _run(argv: Sequence[str] | None) -> int:
             return _say("The disk is full; free some space or choose another folder.", BAD_INPUT)
         return _say_unexpected(error)
     except Exception as error:
+        if isinstance(error, ImportError) and UNMAPPED in str(error):
+            return _say("There is not enough memory to load the libraries; close other programs.", BAD_INPUT)
         return _say_unexpected(error)
 
 
