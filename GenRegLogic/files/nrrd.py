@@ -269,7 +269,11 @@ def _check_meta(header: Mapping[str, str], path: Path, offset: int) -> tuple[Dou
     before = int(header.get("HeaderSize", "0"))  # -1: the voxels are at the file's end
     start = offset if local else max(0, before)
     compressed = header.get("CompressedData", "False").lower() == "true"
-    there = _decompressed_bytes(data, start, needed) if compressed else data.stat().st_size - start
+    there = data.stat().st_size - start
+    if compressed:
+        there, taken = _decompressed_bytes(data, start, needed)
+        if not taken <= int(header["CompressedDataSize"]) <= data.stat().st_size - start:
+            raise InputError(DAMAGED)  # ITK reads no further than this entry says, and lacks the rest unnoticed
     _check_length(min(there, needed) if before < 0 else there, needed)
     placed = any(key in header for key in ("Offset", "Position", "Origin"))
     turned = any(key in header for key in ("TransformMatrix", "Rotation", "Orientation"))
@@ -279,15 +283,16 @@ def _check_meta(header: Mapping[str, str], path: Path, offset: int) -> tuple[Dou
     return (Doubt("position_unknown", text, guessed=True),)
 
 
-def _decompressed_bytes(path: Path, start: int, needed: int) -> int:
-    """How many bytes zlib finds, its sum checked; stops once there are more than needed."""
-    worker, total = zlib.decompressobj(ANY_ZLIB_CONTAINER), 0
+def _decompressed_bytes(path: Path, start: int, needed: int) -> tuple[int, int]:
+    """How many bytes zlib makes, its sum checked, and of how many; stops once there are more than needed."""
+    worker, total, taken = zlib.decompressobj(ANY_ZLIB_CONTAINER), 0, 0
     with path.open("rb") as stream:
         stream.seek(start)
         while not worker.eof and (block := stream.read(BLOCK_BYTES)):
             while block and not worker.eof:
                 total += len(worker.decompress(block, BLOCK_BYTES))
+                taken += len(block) - len(worker.unconsumed_tail) - len(worker.unused_data)
                 block = worker.unconsumed_tail
             if total > needed:
                 break
-    return total
+    return total, taken

@@ -82,6 +82,18 @@ def test_any_damaged_byte_of_compressed_data_is_found(tmp_path, image, name):
             read_volume(tmp_path / name)
 
 
+@pytest.mark.parametrize(
+    "entry", [b"CompressedDataSiz = 1", b"CompressedDataSize = 20", b"CompressedDataSize = 9999999"]
+)
+def test_a_compressed_size_that_is_missing_or_wrong_is_refused(tmp_path, image, entry):
+    path = tmp_path / "v.mha"
+    sitk.WriteImage(image, str(path), useCompression=True)
+    content = re.sub(rb"CompressedDataSize = \d+", entry, path.read_bytes())
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="damaged"):
+        read_volume(path)
+
+
 @pytest.mark.parametrize("name", ["v.nrrd", "v.mha"])
 @pytest.mark.parametrize("compress", [False, True])
 @pytest.mark.parametrize("share", [0.6, 0.9, 0.99])
