@@ -23,9 +23,9 @@ from ..progress import Monitor, MonitorPart
 from ..space.geometry import Geometry
 from ..space.grid import Image, Sampler, resample, sample
 from .describe import mind_ssc
-from .prepare import Prepared, mask_on, moving_level, turned_axes, working_grid
+from .prepare import MovingLevel, Prepared, mask_on, moving_level, turned_axes, working_grid
 from .schedule import BOTH, DESCRIPTOR, INTENSITY, NETWORK, Level
-from .similarity import DescriptorDistance, Lncc, smooth
+from .similarity import DescriptorDistance, Lncc, noise_variance, smooth
 
 __all__ = ["Constraint", "Refiner"]
 
@@ -35,8 +35,10 @@ MAX_STEP = 1.0
 LNCC_RADIUS = 2
 """Of the windows of the local correlation, voxels."""
 
-LNCC_NOISE = 1e-4
-"""Variance that counts as noise, of intensities scaled to [0, 1]."""
+LEAST_NOISE, NOISE_FACTOR = 1e-4, 3.0
+"""Variance that counts as noise in the local correlation: the first, of intensities scaled to [0, 1], and so many times
+the noise that is measured. With 0, 3 and 8 times a phantom with noise of 1 % is moved by 0.42, 0.32 and 0.27 mm where
+nothing moved, and mice, vertebrae and lungs gain; 8 costs livers and a head more than 3 does."""
 
 EXTENT_EVERY = 4
 """Steps between two updates of which voxels lie within the moving scan; only voxels near its border change."""
@@ -171,11 +173,12 @@ class Refiner:
 
     def _level(self, level: Level, number: int, geometry: Geometry, u: torch.Tensor, tell: Callable) -> torch.Tensor:
         axes = None if level.measure == INTENSITY else turned_axes(self.linear, geometry)
-        moving = moving_level(self.moving, level.spacing, axes=axes)
+        anchor = (self.linear @ geometry.index_to_world[:, 3])[:3]
+        moving = moving_level(self.moving, level.spacing, axes=axes, anchor=anchor)
         if level.measure in (NETWORK, BOTH) and min(*geometry.size, *moving.image.geometry.size) < LEAST_DESCRIBED:
             level = dataclasses.replace(level, measure=DESCRIPTOR)
         self.compared.append(level.measure)
-        measure = self._measure(level, resample(self.fixed.image, geometry).tensor, mask_on(self.fixed, geometry))
+        measure = self._measure(level, geometry, moving)
         channels = measure.channels(moving.image.tensor)
         sampler = Sampler(geometry, moving.image.geometry, self.linear, self.device, moving.extent)
         composer = Composer(geometry, self.device)
@@ -206,9 +209,11 @@ class Refiner:
                 u = self.constraint.keep(u, before, geometry)
         return best_u if self.landmarks is None else u
 
-    def _measure(self, level: Level, fixed: torch.Tensor, weight: torch.Tensor):
+    def _measure(self, level: Level, geometry: Geometry, moving: MovingLevel):
+        fixed, weight = resample(self.fixed.image, geometry).tensor, mask_on(self.fixed, geometry)
         if level.measure == INTENSITY:
-            return Lncc(fixed, LNCC_RADIUS, weight, LNCC_NOISE)
+            scans = (fixed, weight), (moving.image.tensor, moving.weight)
+            return Lncc(fixed, LNCC_RADIUS, weight, *(LEAST_NOISE + NOISE_FACTOR * noise_variance(*s) for s in scans))
         if level.measure == DESCRIPTOR:
             return DescriptorDistance(mind_ssc, fixed, weight)
         learned = self.describer.describe

@@ -10,6 +10,12 @@ from collections.abc import Callable
 
 import torch
 
+MEDIAN_OF_NORMAL = 0.6745
+"""Median of the absolute value of a normal variable of standard deviation 1."""
+
+NOISE_SAMPLES, LEAST_DIFFERENCES = 200_000, 100
+"""Differences from which the noise is estimated, about, and at least."""
+
 
 def box_sum(x: torch.Tensor, radius: int, dims: tuple[int, ...] = (-3, -2, -1)) -> torch.Tensor:
     """Sums over windows of 2 r + 1 voxels per axis, zero outside the image.
@@ -84,17 +90,29 @@ def gradient(x: torch.Tensor) -> torch.Tensor:
 class Lncc:
     """Squared local normalized cross-correlation of a warped moving image to a fixed one.
 
-    ``cc = cov^2 / ((var_f + e) (var_m + e))`` per window. The fixed image's sums are computed once.
+    ``cc = (|cov| + n)^2 / ((var_f + n_f) (var_m + n_m))`` per window, with the noise variances n_f and n_m and n the
+    root of their product. It is 1 for equal images and nowhere greater, so that they do not move; without n above the
+    fraction line it would grow with the variance, and noise would be sharpened. Windows that hold noise alone are alike
+    and pull nothing. The fixed image's sums are computed once.
 
     Args:
         fixed: ``(D, H, W)``.
         radius: Of the windows, voxels; they are 2 r + 1 wide.
         weight: ``(D, H, W)`` weight of the window around each voxel (0 outside the mask).
-        epsilon: Variance that counts as noise.
+        noise: Variance that counts as noise, in the fixed image.
+        moving_noise: The same for the moving image; None where it is that of the fixed one.
     """
 
-    def __init__(self, fixed: torch.Tensor, radius: int, weight: torch.Tensor, epsilon: float):
-        self.radius, self.epsilon = radius, epsilon
+    def __init__(
+        self,
+        fixed: torch.Tensor,
+        radius: int,
+        weight: torch.Tensor,
+        noise: float,
+        moving_noise: float | None = None,
+    ):
+        self.radius, self.moving_noise = radius, noise if moving_noise is None else moving_noise
+        self.shared_noise = (noise * self.moving_noise) ** 0.5
         self.fixed = fixed
         ones = torch.ones_like(fixed)
         self.inverse_count = 1.0 / box_sum(ones, radius)
@@ -104,7 +122,7 @@ class Lncc:
             .mul_(self.inverse_count)
             .addcmul_(self.mean, self.mean, value=-1)
             .clamp_(min=0)
-            .add_(epsilon)
+            .add_(noise)
         )
         self.weight = weight
         self.total = float(weight.sum().clamp(min=1))
@@ -113,7 +131,8 @@ class Lncc:
         """Mean and variance of the moving image in each window, and its covariance with the fixed image."""
         r, inv = self.radius, self.inverse_count
         mean = box_sum(moving, r).mul_(inv)
-        variance = box_sum(moving * moving, r).mul_(inv).addcmul_(mean, mean, value=-1).clamp_(min=0).add_(self.epsilon)
+        variance = box_sum(moving * moving, r).mul_(inv).addcmul_(mean, mean, value=-1).clamp_(min=0)
+        variance.add_(self.moving_noise)
         covariance = box_sum(self.fixed * moving, r).mul_(inv).addcmul_(self.mean, mean, value=-1)
         return mean, variance, covariance
 
@@ -121,7 +140,7 @@ class Lncc:
         """The objective and its derivative with respect to the warped image.
 
         The exact gradient of the sum over windows: with a = 2 cov / (vf vm) and b = a cov / vm, both divided by the
-        window's number of voxels, dcc/dm = f box(a) - m box(b) - box(a mean_f - b mean_m).
+        window's number of voxels, dcc/dm = f box(a) - m box(b) - box(a mean_f - b mean_m), where cov is the one with n.
 
         Args:
             moving: The warped moving image ``(D, H, W)``.
@@ -131,6 +150,7 @@ class Lncc:
             The weighted mean of ``1 - cc``, and the derivative ``(D, H, W)`` of the weighted sum of ``1 - cc``.
         """
         mean, variance, covariance = self.statistics(moving)
+        covariance.add_(torch.full_like(covariance, self.shared_noise).copysign_(covariance))
         weight = self.weight if valid is None else self.weight * valid
         product = self.variance * variance
         a = covariance / product
@@ -166,9 +186,39 @@ class Lncc:
         return float(objective), out
 
 
-def local_correlation(a: torch.Tensor, b: torch.Tensor, radius: int, epsilon: float) -> torch.Tensor:
+def noise_variance(image: torch.Tensor, weight: torch.Tensor) -> float:
+    """The variance of an image's noise, from the median second difference of neighbors within a mask.
+
+    Structures disturb few of the differences, and of the three axes the smoothest one counts.
+
+    Args:
+        image: ``(D, H, W)``.
+        weight: ``(D, H, W)``, at least 0.5 where the image is looked at.
+
+    Returns:
+        The variance; 0 where there are too few voxels to tell.
+
+    Example:
+        >>> noise = torch.randn(40, 40, 40, generator=torch.Generator().manual_seed(0))
+        >>> ramp = torch.linspace(0, 50, 40)
+        >>> round(noise_variance(ramp + 0.5 * noise, torch.ones(40, 40, 40)), 2)
+        0.25
+    """
+    inside, medians = weight >= 0.5, []
+    for dim in range(3):
+        n = image.shape[dim] - 2
+        if n < 1:
+            continue
+        neighbors = image.narrow(dim, 0, n) + image.narrow(dim, 2, n)
+        differences = image.narrow(dim, 1, n).sub(neighbors, alpha=0.5)[inside.narrow(dim, 1, n)].abs()
+        if differences.numel() >= LEAST_DIFFERENCES:
+            medians.append(float(differences[:: max(1, differences.numel() // NOISE_SAMPLES)].median()))
+    return (min(medians) / MEDIAN_OF_NORMAL) ** 2 / 1.5 if medians else 0.0
+
+
+def local_correlation(a: torch.Tensor, b: torch.Tensor, radius: int, noise: float) -> torch.Tensor:
     """Signed correlation ``(D, H, W)`` of two images ``(D, H, W)`` in windows of 2 r + 1 voxels, -1 to 1."""
-    measure = Lncc(a, radius, torch.ones_like(a), epsilon)
+    measure = Lncc(a, radius, torch.ones_like(a), noise)
     _, variance, covariance = measure.statistics(b)
     return covariance / (measure.variance * variance).sqrt()
 

@@ -40,6 +40,14 @@ class TestIntensities:
         difference = (hot.image.tensor - prepared.image.tensor).abs()
         assert float(torch.quantile(difference.reshape(-1)[::7], 0.99)) < 0.05
 
+    @pytest.mark.parametrize("value", [3e4, -3e4])
+    def test_metal_in_a_thousandth_of_the_voxels_does_not_flatten_the_rest(self, scan, value):
+        array = scan.array.copy()
+        array.reshape(-1)[array.size // 2 :][: array.size // 1000] = value
+        with_metal = prepare(Volume(array, scan.geometry), mask=None, device=CPU).image.tensor
+        low, high = np.percentile(with_metal.numpy(), (1, 99))
+        assert high - low > 0.3
+
     def test_the_scan_is_not_modified(self):
         scan = Volume(Scene().scan(FIXED_GRID).float32(), FIXED_GRID)
         before = scan.array.copy()
@@ -130,6 +138,26 @@ class TestMovingLevel:
     def test_it_has_the_axes_asked_for(self, prepared):
         axes = rotation(0.2, -0.3, 0.4)
         np.testing.assert_allclose(moving_level(prepared, 4.0, axes=axes).image.geometry.direction, axes)
+
+    def test_the_anchor_is_a_voxel_center_along_axes_coarser_than_the_scans(self, prepared):
+        anchor = prepared.image.geometry.center + (0.3, -0.7, 1.1)
+        spacing = 1.7 * max(prepared.image.geometry.spacing)
+        level = moving_level(prepared, spacing, anchor=anchor)
+        index = level.image.geometry.to_index(anchor)
+        np.testing.assert_allclose(index, np.rint(index), atol=1e-6)
+        whole = moving_level(prepared, spacing)
+        assert level.extent.to_dict() == whole.extent.to_dict() == whole.image.geometry.to_dict()
+        assert level.image.geometry.contains(whole.extent.corners()).all()
+
+    def test_thick_slices_are_interpolated_where_axes_are_given(self, scan):
+        thick = Volume(scan.array[::4], Geometry((*scan.geometry.size[:2], len(scan.array[::4])), (2.0, 2.0, 12.0)))
+        level = moving_level(prepare(thick, mask=None, device=CPU), 4.0, axes=np.eye(3))
+        assert level.image.geometry.spacing == (4.0, 4.0, 4.0)
+
+    def test_an_anchor_does_not_move_a_grid_of_the_scans_own_voxels(self, prepared):
+        anchor = prepared.image.geometry.center + (0.3, -0.7, 1.1)
+        anchored, own = (moving_level(prepared, 0.5, anchor=point).image.geometry for point in (anchor, None))
+        assert anchored.to_dict() == own.to_dict()
 
     @pytest.mark.parametrize("axes", [None, np.eye(3), rotation(0.2, -0.3, 0.4)], ids=["own", "straight", "turned"])
     def test_the_intensities_stay_at_their_positions(self, prepared, axes):

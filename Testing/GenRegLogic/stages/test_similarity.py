@@ -6,7 +6,15 @@ import torch
 import torch.nn.functional as F
 
 from GenRegLogic.space.grid import sample
-from GenRegLogic.stages.similarity import DescriptorDistance, Lncc, box_sum, gradient, local_correlation, smooth
+from GenRegLogic.stages.similarity import (
+    DescriptorDistance,
+    Lncc,
+    box_sum,
+    gradient,
+    local_correlation,
+    noise_variance,
+    smooth,
+)
 
 SHAPE = (14, 16, 18)
 RADIUS, NOISE = 2, 1e-3
@@ -24,7 +32,7 @@ def ball(shape=SHAPE):
     return (1.2 - (x * x + y * y + z * z)).clamp(0, 1)
 
 
-def plain_lncc(fixed, moving, weight, radius=RADIUS, noise=NOISE):
+def plain_lncc(fixed, moving, weight, radius=RADIUS, noise=NOISE, moving_noise=NOISE):
     """1 - the weighted mean of the squared local correlation, by the definition."""
 
     def mean(x):
@@ -32,8 +40,9 @@ def plain_lncc(fixed, moving, weight, radius=RADIUS, noise=NOISE):
 
     mean_f, mean_m = mean(fixed), mean(moving)
     var_f = mean(fixed**2) - mean_f**2 + noise
-    var_m = mean(moving**2) - mean_m**2 + noise
+    var_m = mean(moving**2) - mean_m**2 + moving_noise
     cov = mean(fixed * moving) - mean_f * mean_m
+    cov = cov.abs() + (noise * moving_noise) ** 0.5
     return 1 - (cov**2 / (var_f * var_m) * weight).sum() / weight.sum()
 
 
@@ -112,17 +121,18 @@ class TestLncc:
     def test_the_objective_follows_the_definition(self, weights):
         weight, valid = weights
         fixed, moving = random_image(0), random_image(1) + 0.5 * random_image(0)
-        objective, _ = Lncc(fixed, RADIUS, weight, NOISE).force(moving, valid)
+        objective, _ = Lncc(fixed, RADIUS, weight, NOISE, 4 * NOISE).force(moving, valid)
         total = weight if valid is None else weight * valid
-        assert float(objective) == pytest.approx(float(plain_lncc(fixed, moving, total)), rel=1e-9)
+        expected = plain_lncc(fixed, moving, total, moving_noise=4 * NOISE)
+        assert float(objective) == pytest.approx(float(expected), rel=1e-9)
 
     def test_the_derivative_equals_that_of_automatic_differentiation(self, weights):
         weight, valid = weights
         fixed, moving = random_image(0), random_image(1) + 0.5 * random_image(0)
-        _, force = Lncc(fixed, RADIUS, weight, NOISE).force(moving, valid)
+        _, force = Lncc(fixed, RADIUS, weight, NOISE, 4 * NOISE).force(moving, valid)
         moving.requires_grad_(True)
         total = weight if valid is None else weight * valid
-        plain_lncc(fixed, moving, total).backward()
+        plain_lncc(fixed, moving, total, moving_noise=4 * NOISE).backward()
         torch.testing.assert_close(force, moving.grad * total.sum(), rtol=1e-8, atol=1e-10)
 
     def test_the_pull_is_the_derivative_by_displacement(self):
@@ -140,9 +150,16 @@ class TestLncc:
         measure = Lncc(fixed, RADIUS, ball(), 1e-12)
         assert float(measure.force(moving)[0]) == pytest.approx(float(measure.force(-7 * moving + 20)[0]), abs=1e-6)
 
-    def test_the_objective_of_an_image_with_itself_is_zero(self):
+    @pytest.mark.parametrize("noise", [1e-12, 1e-3, 1.0])
+    def test_an_image_and_its_copy_have_the_objective_zero_and_pull_nowhere(self, noise):
         fixed = random_image(0)
-        assert float(Lncc(fixed, RADIUS, ball(), 1e-12).force(fixed.clone())[0]) == pytest.approx(0, abs=1e-6)
+        objective, force = Lncc(fixed, RADIUS, ball(), noise).force(fixed.clone())
+        assert float(objective) == pytest.approx(0, abs=1e-6)
+        assert float(force.abs().max()) < 1e-9 / noise**0.5
+
+    def test_windows_of_noise_alone_count_as_alike(self):
+        flat = torch.zeros(SHAPE, dtype=torch.float64)
+        assert float(Lncc(flat, RADIUS, ball(), NOISE).force(1e-3 * random_image(1))[0]) < 1e-2
 
     def test_single_precision_gives_the_same_derivative(self):
         fixed, moving = random_image(0), random_image(1) + 0.5 * random_image(0)
@@ -232,3 +249,23 @@ class TestReducedDescriptors:
         loud = torch.where(weight > 0, 0.0, 100.0) * torch.randn_like(image)
         measure = DescriptorDistance(lambda x: torch.stack([loud, 3 * x]), image, weight, channels=1)
         assert measure.fixed[0].abs().allclose((3 * image).abs(), atol=1e-3)
+
+
+class TestNoiseVariance:
+    def test_structures_do_not_count_as_noise(self):
+        lines = [torch.linspace(-1, 1, n) for n in (40, 50, 60)]
+        z, y, x = torch.meshgrid(*lines, indexing="ij")
+        organ = 5 * ((x * x + y * y + z * z) < 0.5).float()
+        noise = 0.1 * torch.randn(organ.shape, generator=torch.Generator().manual_seed(3))
+        assert noise_variance(organ + noise, torch.ones_like(organ)) == pytest.approx(0.01, rel=0.1)
+
+    def test_only_voxels_of_the_mask_are_looked_at(self):
+        noise = torch.randn((30, 30, 30), generator=torch.Generator().manual_seed(3))
+        noise[:, :, 15:] = 0
+        half = torch.zeros_like(noise)
+        half[:, :, :15] = 1
+        assert noise_variance(noise, half) == pytest.approx(1, rel=0.1)
+        assert noise_variance(noise, 1 - half) < 1e-6
+
+    def test_too_few_voxels_tell_nothing(self):
+        assert noise_variance(torch.randn(2, 3, 4), torch.ones(2, 3, 4)) == 0
