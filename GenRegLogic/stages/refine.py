@@ -37,8 +37,8 @@ LNCC_RADIUS = 2
 
 LEAST_NOISE, NOISE_FACTOR = 1e-4, 3.0
 """Variance that counts as noise in the local correlation: the first, of intensities scaled to [0, 1], and so many times
-the noise that is measured. With 0, 3 and 8 times a phantom with noise of 1 % is moved by 0.42, 0.32 and 0.27 mm where
-nothing moved, and mice, vertebrae and lungs gain; 8 costs livers and a head more than 3 does."""
+the noise that is measured. Tried were 0, 3 and 8, on scans that differ in noise alone (Resources/benchmark/traps.md)
+and on the pairs of `scripts/benchmark`: mice, vertebrae and lungs gain, and 8 costs livers and a head."""
 
 EXTENT_EVERY = 4
 """Steps between two updates of which voxels lie within the moving scan; only voxels near its border change."""

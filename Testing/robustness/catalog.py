@@ -29,6 +29,7 @@ SOFT = (
 KNOWN = {
     "pairs without hope: 32: two organs": SOFT,
     "pairs without hope: 32: turned by a quarter": SOFT,
+    "pairs without hope: 32: boxes of different walls": "One box is the other one enlarged, and is fitted as such.",
     "pairs without hope: 32: mirrored": (
         "Of bodies whose headers leave no doubt about their sides nobody asks whether they fit better mirrored."
     ),
