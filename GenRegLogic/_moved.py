@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib
 import sys
 import warnings
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
@@ -101,7 +100,7 @@ MOVED = {
 """Former name -> current name, both within GenRegLogic; when a module moves again, its line gets the current name."""
 
 
-class _Alias(Loader):
+class _Alias:
     """Loads a moved module under its former name without changing the module."""
 
     def __init__(self, new: str) -> None:
@@ -116,7 +115,7 @@ class _Alias(Loader):
         module.__spec__ = self._spec  # the import system has replaced it by that of the former name
 
 
-class _MovedFinder(MetaPathFinder):
+class _MovedFinder:
     """Finds former names. It is the last finder, so that it costs nothing for modules that exist."""
 
     def find_spec(self, fullname: str, path=None, target=None) -> ModuleSpec | None:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ..errors import GenRegError, InputError, ResourceError
 
 __all__ = ["Output", "check_outputs", "check_space", "write_outputs"]
 
 
-@dataclass(frozen=True)
-class Output:
+class Output(NamedTuple):
     """A file that a command was asked to write.
 
     Attributes:
@@ -63,6 +61,8 @@ def check_space(outputs: Iterable[Output], bytes_each: int) -> None:
     Raises:
         ResourceError: A folder has not enough free space.
     """
+    import shutil  # not needed for --help and --version, which have to be quick
+
     needed: dict[Path, int] = {}
     for output in outputs:
         folder = output.path.absolute().parent
