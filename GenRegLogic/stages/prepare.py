@@ -46,6 +46,9 @@ largest share that it covers of any coarse voxel: thin masks fill no coarse voxe
 SAME_AXES = 0.009
 """Axes closer than this (sine of the angle, half a degree) count as the same, and nothing is interpolated."""
 
+SAME_PLACE = 1e-6
+"""Voxel centers closer than this, voxels, count as the same."""
+
 MAX_MOVING_VOXELS = 12_000_000
 """Of the moving scan at any level; each takes 48 bytes for its descriptors."""
 
@@ -250,9 +253,10 @@ def _anchored(grid: Geometry, scan: Geometry, anchor: np.ndarray) -> Geometry:
     """The grid moved by less than a voxel, so that the anchor is a voxel center on axes of another spacing."""
     offset = grid.direction.T @ (np.asarray(anchor) - np.array(grid.origin)) / np.array(grid.spacing)
     own = np.isclose(grid.spacing, scan.spacing, rtol=1e-6)
-    shift = np.where(own, 0.0, offset - np.ceil(offset))
+    # a grid that fits but for rounding stays: its first voxel must not depend on the last digit of the scan's axes
+    shift = np.where(own, 0.0, offset - np.ceil(offset - SAME_PLACE))
     origin = np.array(grid.origin) + grid.direction @ (shift * np.array(grid.spacing))
-    size = np.array(grid.size) + (shift < -1e-6)
+    size = np.array(grid.size) + (shift < -SAME_PLACE)
     return dataclasses.replace(grid, origin=tuple(float(v) for v in origin), size=tuple(int(n) for n in size))
 
 

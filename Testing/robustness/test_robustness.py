@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from robustness.catalog import KINDS, all_cases, known
-from robustness.trial import run_case
+from robustness.trial import TRUSTED, run_case
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="uses POSIX signals, limits and links")
 
@@ -23,8 +23,8 @@ def test_a_hundred_pairs_have_no_hope():
 
 
 @pytest.mark.parametrize("case", SUBSET, ids=str)
-def test_genreg_survives(case, tmp_path, request):
-    if why := known(case):
-        request.applymarker(pytest.mark.xfail(reason=why, strict=False))
+def test_genreg_survives(case, tmp_path):
     found = run_case(case, tmp_path / "place")
+    if found is not None and found.sort == TRUSTED and (why := known(case)):
+        pytest.xfail(why)  # whatever else goes wrong in a known case still fails
     assert found is None, f"{case} | {found}"
