@@ -95,8 +95,13 @@ def read_transform_and_doubts(path: str | Path) -> tuple[Transform, tuple[Doubt,
 
 
 def _continued(transform: Transform) -> Transform:
-    """The transform, in which each field continues outside its grid with the linear transform nearest to it."""
+    """The transform, in which each field continues outside its grid with the linear transform nearest to it.
+
+    A field beside a linear transform stays zero there, as in ITK: that transform is then what goes on.
+    """
     if isinstance(transform, CompositeTransform):
+        if any(isinstance(part, AffineTransform) for part in transform.parts):
+            return transform
         return CompositeTransform(tuple(_continued(part) for part in transform.parts))
     return replace(transform, beyond=fit_affine(transform)) if isinstance(transform, DisplacementField) else transform
 

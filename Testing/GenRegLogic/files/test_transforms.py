@@ -226,6 +226,7 @@ class TestBeyondTheGrid:
         write_transform(whole, tmp_path / f"t{ending}")
         itk = sitk.ReadTransform(str(tmp_path / f"t{ending}"))
         np.testing.assert_allclose(itk.TransformPoint(far[0].tolist()), affine(far)[0], rtol=1e-9)
+        np.testing.assert_allclose(read_transform(tmp_path / f"t{ending}")(far), affine(far), rtol=1e-9)
         inside = whole.geometry.center[None]
         np.testing.assert_allclose(itk.TransformPoint(inside[0].tolist()), whole(inside)[0], atol=1e-3)
         np.testing.assert_allclose(read_transform(tmp_path / f"t{ending}")(inside), whole(inside), atol=1e-3)
