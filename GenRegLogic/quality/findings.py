@@ -7,7 +7,6 @@ import dataclasses
 import numpy as np
 import torch
 
-from ..guidance.rigid import rigid_figures
 from ..space.field import DisplacementField
 from ..space.fieldgrid import nearest_voxels
 from ..space.geometry import Geometry
@@ -20,6 +19,7 @@ from ..stages.prepare import Prepared, mask_on
 from ..stages.propose import Proposal
 from .measure import foreground, inverse_error, lncc, nmi, structured, tre
 from .report import build_report, error_figures
+from .rigidity import rigid_figures
 from .spacing import transform_figures
 
 __all__ = ["NOT_MEASURED", "UNRELATED", "Findings", "body_points", "make_report", "similarity"]

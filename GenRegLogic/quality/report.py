@@ -65,7 +65,7 @@ class ReportFigures:
             estimated.
         landmarks: {"count", "tre_before_mm", "tre_after_mm"}, or None where none were given.
         judged: {"share"} of the fixed scan's structures that was compared; None where a mask was given.
-        rigid: What `guidance.rigid.rigid_figures` returns for bodies that were kept rigid, or None where none were.
+        rigid: What `rigidity.rigid_figures` returns for bodies that were kept rigid, or None where none were.
         repair: Figures of a local repair (see `repair.repair`), or None for a whole registration.
         stopped_early: The caller answered "keep": stop, and keep the best result so far.
         given_up: Why the deformation was given up, where its folding could not be repaired; otherwise None.

@@ -5,6 +5,7 @@ The owner of a job calls `poll` repeatedly: from a timer in the panel, or in a l
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable
 
 import numpy as np
@@ -20,7 +21,7 @@ POLL_SECONDS = 0.05
 """Longest wait between two polls in `runToEnd`."""
 
 
-class Job:
+class Job(abc.ABC):
     """One of the worker's jobs; subclasses define what is sent (`request`) and how the answer is used (`take`).
 
     Args:
@@ -60,27 +61,27 @@ class Job:
 
     # Defined by subclasses.
 
+    @abc.abstractmethod
     def request(self) -> tuple[dict, dict[str, np.ndarray]]:
         """The worker's parameters and arrays.
 
         Raises:
             InputError: A node cannot be used.
         """
-        raise NotImplementedError
 
     def watched(self) -> list:
         """The nodes whose removal ends the job."""
         return []
 
+    @abc.abstractmethod
     def take(self, outcome: dict):
         """Put the worker's answer {"report", "arrays", "geometries"} into the scene, and return the job's result."""
-        raise NotImplementedError
 
     def failed(self, error: GenRegError) -> GenRegError:
         """Undo what the job has changed, and return the error that is passed to `onEnded`."""
         return error
 
-    def closePreview(self) -> None:
+    def closePreview(self) -> None:  # noqa: B027 - a job without a preview does nothing
         """Remove the preview from the scene."""
 
     # Called by the owner.
@@ -132,7 +133,7 @@ class Job:
         """Stop early and keep the result so far; a job without intermediate results is canceled."""
         self.cancel()
 
-    def setPreview(self, on: bool) -> None:
+    def setPreview(self, on: bool) -> None:  # noqa: B027 - a job without a preview does nothing
         """Switch the preview on or off, if the job has one."""
 
     # Called by the worker's client (`worker.listener.Listener`).
@@ -142,7 +143,7 @@ class Job:
         if self._onProgress is not None:
             self._onProgress(stage, fraction, seconds_left, objective)
 
-    def preview(self, field: np.ndarray, geometry: Geometry) -> None:
+    def preview(self, field: np.ndarray, geometry: Geometry) -> None:  # noqa: B027 - a job without a preview does nothing
         """Show the intermediate displacement field; nothing by default."""
 
     def log(self, line: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from pathlib import Path
 
 import numpy as np
@@ -63,9 +64,9 @@ class TransformJob(Job):
             )
         return self.resultOf(outcome)
 
+    @abc.abstractmethod
     def resultOf(self, outcome: dict):
         """The job's result, from the worker's answer."""
-        raise NotImplementedError
 
     def failed(self, error: GenRegError) -> GenRegError:
         """Replace the worker's message on cancellation, which is about a registration; there is nothing to undo."""

@@ -7,6 +7,8 @@ mode creates are hidden, not saved with the scene, and removed when it is left; 
 
 from __future__ import annotations
 
+import abc
+
 import numpy as np
 import slicer
 
@@ -122,7 +124,7 @@ class ViewModes:
         self._left = None
 
 
-class _Mode:
+class _Mode(abc.ABC):
     """Base class of the modes; it manages temporary nodes."""
 
     name = ""
@@ -139,9 +141,9 @@ class _Mode:
         with batch(scene):
             self.show()
 
+    @abc.abstractmethod
     def show(self) -> None:
         """Create the temporary nodes and show them in the views."""
-        raise NotImplementedError
 
     def leave(self) -> None:
         """Remove the temporary nodes."""
