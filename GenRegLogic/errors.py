@@ -6,7 +6,16 @@ this sentence only.
 
 from __future__ import annotations
 
-__all__ = ["Cancelled", "DependencyError", "Doubt", "GenRegError", "InputError", "ResourceError", "WorkerError"]
+__all__ = [
+    "Cancelled",
+    "DependencyError",
+    "Doubt",
+    "GenRegError",
+    "InputError",
+    "ResourceError",
+    "WorkerError",
+    "shown_value",
+]
 
 
 class GenRegError(Exception):
@@ -31,6 +40,16 @@ class WorkerError(GenRegError):
 
 class Cancelled(GenRegError):
     """The caller aborted the run; nothing was written (command line: exit code 130)."""
+
+
+def shown_value(value) -> str:
+    """A value as a sentence names it: text as it is written in Python, anything else, which may be long, by its type.
+
+    Example:
+        >>> shown_value("fast"), shown_value([1, 2])
+        ("'fast'", 'of type list')
+    """
+    return repr(value) if isinstance(value, str) else f"of type {type(value).__name__}"
 
 
 class Doubt(str):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import torch
 
-from .errors import Cancelled, InputError
+from .errors import Cancelled, InputError, shown_value
 from .machine.device import peak_memory_mb
 from .space.field import DisplacementField
 
@@ -72,8 +72,7 @@ def listening(on_progress: Callable[[Progress], None] | str | None) -> Iterator[
         yield on_progress
         return
     if not isinstance(on_progress, str) or on_progress != BAR:
-        shown = repr(on_progress) if isinstance(on_progress, str) else f"of type {type(on_progress).__name__}"
-        raise InputError(f"on_progress must be a function or {BAR!r}, not {shown}.")
+        raise InputError(f"on_progress must be a function or {BAR!r}, not {shown_value(on_progress)}.")
     from tqdm.auto import tqdm  # a widget in notebooks
 
     with tqdm(total=100, unit="%", bar_format="{desc:<10} {percentage:3.0f} % |{bar}| {elapsed}") as bar:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from .errors import InputError, ResourceError
+from .errors import InputError, ResourceError, shown_value
 from .files.points import check_landmarks
 from .given import Scan, as_volume
 from .guidance.landmarks import LandmarkPull, rigid_fit
@@ -141,9 +141,9 @@ def register(
 
 def _check_types(settings: Settings, initial: Transform | None) -> None:
     if not isinstance(settings, Settings):
-        raise InputError(f"settings is of type {type(settings).__name__}; give a Settings.")
+        raise InputError(f"settings is {shown_value(settings)}; give a Settings.")
     if initial is not None and not (callable(initial) and hasattr(initial, "displacements")):
-        raise InputError(f"initial is of type {type(initial).__name__}; give a transform, such as read_transform's.")
+        raise InputError(f"initial is {shown_value(initial)}; give a transform, such as read_transform's.")
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import re
 
-from .errors import InputError
+from .errors import InputError, shown_value
 
 __all__ = ["DEFAULT_ITERATIONS", "INITS", "NETWORK_USES", "Settings"]
 
@@ -69,8 +69,7 @@ class Settings:
         for name, known in (("init", INITS), ("network", NETWORK_USES)):
             value = getattr(self, name)
             if not isinstance(value, str) or value not in known:
-                shown = repr(value) if isinstance(value, str) else f"of type {type(value).__name__}"
-                raise InputError(f"{name} must be one of {', '.join(known)}, not {shown}.")
+                raise InputError(f"{name} must be one of {', '.join(known)}, not {shown_value(value)}.")
         if not _is_number(self.smoothness) or not SMOOTHNESS_RANGE[0] <= self.smoothness <= SMOOTHNESS_RANGE[1]:
             low, high = SMOOTHNESS_RANGE
             raise InputError(f"The smoothness must be a number from {low} to {high}, not {self.smoothness!r}.")

@@ -46,9 +46,9 @@ MIN_JUDGED_SHARE = 0.25
 the automatic mask holds 0.42 to 1; one that misses the body holds next to nothing."""
 
 MIN_VOXELS = 20_000
-"""Least voxels of each scan. The expected error was calibrated on scans of 60,000 and more; where there are few, one
-shape can be pressed into any other, and both directions agree: of the trial's pairs without hope, 8,000 voxels each,
-a tenth had no other sign of it (`scripts/break --all`)."""
+"""Least voxels of each scan. The expected error was calibrated on scans of about 200,000 (`scripts/trusting.py`). The
+fewer there are, the more easily one shape is pressed into any other and both directions agree: of the trial's pairs
+without hope of 33,000 voxels 25 of 109 have no other sign of it (Resources/benchmark/robustness.md)."""
 
 SIMILARITY_TOLERANCE = 0.005
 """A relative loss of similarity below this comes from interpolation and does not indicate a worse alignment."""

@@ -21,8 +21,8 @@ CLAMP_PERCENTILES = (0.01, 99.99)
 
 BULK_PERCENTILES, OUTLIER_REACH = (0.5, 99.5), 1.0
 """Values farther from the bulk than this multiple of its own range, as those of metal, are clamped even where they fill
-more than 0.01 % of the scan. That changes five of the 48 scans of `scripts/benchmark`, by 13 to 27 %; an electrode of
-30,000 HU in 0.07 % of a CT would leave every organ less than a tenth of the range."""
+more than 0.01 % of the scan: beside an electrode of 30,000 HU everything else would keep a tenth of the range. With it
+metal costs a phantom 5 % of accuracy (Resources/benchmark/traps.md)."""
 
 CLAMP_SAMPLES = 1_000_000
 """Voxels from which the percentiles are computed."""

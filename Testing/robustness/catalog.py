@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from . import commands, faults, formats, headers, scans
+from . import commands, faults, formats, headers, interface, scans
 from .trial import Case
 
 __all__ = ["KINDS", "KNOWN", "all_cases", "known"]
@@ -39,7 +39,7 @@ KNOWN = {
 
 def all_cases() -> Iterator[Case]:
     """Every case, kind by kind; `Case.subset` says which are in the test suite."""
-    for room in (formats, headers, scans, commands, faults):
+    for room in (formats, headers, scans, commands, faults, interface):
         yield from room.cases()
 
 

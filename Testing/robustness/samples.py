@@ -190,23 +190,25 @@ def dicom_folder(folder: Path, change: Callable[[Dataset, int], None] = lambda f
     return where, where / "s3.dcm"
 
 
+def functional_groups(**groups) -> Dataset:
+    """An item of an enhanced file's functional groups: each a sequence, by its name, of one item with attributes."""
+    made = Dataset()
+    for name, attributes in groups.items():
+        inner = Dataset()
+        for attribute, value in attributes.items():
+            setattr(inner, attribute, value)
+        setattr(made, name, Sequence([inner]))
+    return made
+
+
 def enhanced_dicom(folder: Path, change: Callable[[Dataset], None] = lambda file: None):
     """The scan as one enhanced multi-frame file."""
-
-    def item(**groups):
-        made = Dataset()
-        for name, attributes in groups.items():
-            inner = Dataset()
-            for attribute, value in attributes.items():
-                setattr(inner, attribute, value)
-            setattr(made, name, Sequence([inner]))
-        return made
 
     file = dicom_set(values(), ENHANCED_CT)
     del file.RescaleSlope, file.RescaleIntercept
     file.SharedFunctionalGroupsSequence = Sequence(
         [
-            item(
+            functional_groups(
                 PixelMeasuresSequence={"PixelSpacing": ROW_SPACING, "SliceThickness": GRID.spacing[2]},
                 PlaneOrientationSequence={"ImageOrientationPatient": AXES},
                 PixelValueTransformationSequence={"RescaleSlope": 1, "RescaleIntercept": 0, "RescaleType": "HU"},
@@ -214,7 +216,7 @@ def enhanced_dicom(folder: Path, change: Callable[[Dataset], None] = lambda file
         ]
     )
     file.PerFrameFunctionalGroupsSequence = Sequence(
-        [item(PlanePositionSequence={"ImagePositionPatient": place_of(k)}) for k in range(GRID.size[2])]
+        [functional_groups(PlanePositionSequence={"ImagePositionPatient": place_of(k)}) for k in range(GRID.size[2])]
     )
     change(file)
     file.save_as(folder / "enhanced.dcm", enforce_file_format=True)

@@ -287,6 +287,10 @@ class TestResumption:
         assert runs["a"]["ants"] == {"score": {"dice": 0.7}, "source": "peers.json"}
         assert "greedy" not in runs["a"]
 
+    def test_a_peer_that_failed_on_a_pair_is_left_out_there(self, benchmark, plan):
+        plan.bench.peers = {"a": {"ants": {"seconds": None, "score": None}}}
+        assert "ants" not in benchmark.gather(plan, ["ants"])["a"]
+
 
 class TestInverse:
     def test_the_inverse_error_is_measured_where_the_transform_maps_into_the_moving_scan(self, benchmark, tmp_path):

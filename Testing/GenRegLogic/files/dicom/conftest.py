@@ -5,6 +5,7 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
+from robustness.samples import functional_groups
 
 from GenRegLogic.errors import InputError
 from GenRegLogic.files.dicom import read_dicom
@@ -131,24 +132,14 @@ def enhanced(frames, positions, *, kind=ENHANCED_MR, axes=AXIAL, own=None, share
         )
         here = axes[n] if np.ndim(axes) == 2 else axes
         groups["PlaneOrientationSequence"] = {"ImageOrientationPatient": [float(x) for x in here]}
-        items.append(_groups(groups | (own[n] if own else {})))
+        items.append(functional_groups(**groups | (own[n] if own else {})))
     return dataset(
         np.asarray(frames),
         kind=kind,
-        SharedFunctionalGroupsSequence=Sequence([_groups(common)]),
+        SharedFunctionalGroupsSequence=Sequence([functional_groups(**common)]),
         PerFrameFunctionalGroupsSequence=Sequence(items),
         **attributes,
     )
-
-
-def _groups(groups):
-    item = Dataset()
-    for name, attributes in groups.items():
-        inner = Dataset()
-        for attribute, value in attributes.items():
-            setattr(inner, attribute, value)
-        setattr(item, name, Sequence([inner]))
-    return item
 
 
 def assert_true(volume, tolerance=0.02):
