@@ -4,10 +4,10 @@ The same model of both costs serves the estimate that the user sees and the plan
 library.
 
 The times were measured with two threads of one processor. Other machines differ by a factor (`speed`), which is known
-after the first runs. Nine in ten pairs of the benchmark take 0.8 to 1.4 times the estimated time. Pairs from 64³ to
-512 x 512 x 600 voxels take 0.93 to 1.06 times the estimated memory (Resources/benchmark/memory.md). No GPU's memory has
-been measured: a run is taken to need as much of it as of the main memory, without the base and the scans as they were
-read.
+after the first runs. Nine in ten pairs of the benchmark take 0.8 to 1.4 times the estimated time. The estimated memory
+of pairs from 64³ to 512 x 512 x 600 voxels is 0.96 to 1.09 times what they take (Resources/benchmark/memory.md). No
+GPU's memory has been measured: a run is taken to need as much of it as of the main memory, without the base and the
+scans as they were read.
 """
 
 from __future__ import annotations
