@@ -1,5 +1,6 @@
 """The types that are accepted as a scan."""
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -53,22 +54,18 @@ class TestTypes:
 
 
 class TestNibabel:
-    @pytest.fixture
-    def nibabel(self):
-        return pytest.importorskip("nibabel", reason="nibabel is not installed")
-
-    def test_a_nibabel_image_equals_the_file_read_by_genreg(self, nibabel, file):
+    def test_a_nibabel_image_equals_the_file_read_by_genreg(self, file):
         assert_same(as_volume(nibabel.load(file), "fixed"), Volume.from_file(file))
 
-    def test_a_fourth_axis_of_length_one_is_dropped(self, nibabel):
+    def test_a_fourth_axis_of_length_one_is_dropped(self):
         image = nibabel.Nifti1Image(np.zeros((4, 5, 6, 1), np.int16), np.eye(4))
         assert Volume.from_nibabel(image).geometry.size == (4, 5, 6)
 
-    def test_a_4d_image_is_refused(self, nibabel):
+    def test_a_4d_image_is_refused(self):
         with pytest.raises(InputError, match="4D"):
             Volume.from_nibabel(nibabel.Nifti1Image(np.zeros((4, 5, 6, 2), np.int16), np.eye(4)))
 
-    def test_a_sheared_affine_is_refused(self, nibabel):
+    def test_a_sheared_affine_is_refused(self):
         affine = np.eye(4)
         affine[0, 1] = 0.3
         with pytest.raises(InputError, match="not perpendicular"):

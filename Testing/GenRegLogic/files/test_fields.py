@@ -11,8 +11,6 @@ from GenRegLogic.files.transforms import read_transform, read_transform_and_doub
 from GenRegLogic.space.field import DisplacementField
 from GenRegLogic.space.geometry import Geometry
 
-pytest.importorskip("nibabel")
-
 INTENT_P1, INTENT_CODE, INTENT_NAME, SCL_SLOPE = 56, 68, 328, 112
 """Offsets in the NIfTI-1 header."""
 

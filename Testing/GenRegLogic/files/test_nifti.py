@@ -3,6 +3,7 @@
 import gzip
 import struct
 
+import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -11,8 +12,6 @@ from GenRegLogic.errors import InputError
 from GenRegLogic.files.images import read_volume
 from GenRegLogic.space.geometry import Geometry
 from GenRegLogic.space.volume import Volume
-
-nib = pytest.importorskip("nibabel")
 
 SCL_SLOPE, XYZT_UNITS, QFORM_CODE, SFORM_CODE, QUATERN_B, QOFFSET_X, SROW_X = 112, 123, 252, 254, 256, 268, 280
 MAGIC, PIXDIM, DIM, DATATYPE = 344, 76, 40, 70

@@ -3,6 +3,7 @@
 import os
 import re
 
+import nrrd
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -12,8 +13,6 @@ from GenRegLogic.files.images import read_volume
 from GenRegLogic.files.reading import read_pixels
 from GenRegLogic.space.geometry import Geometry
 from GenRegLogic.space.volume import Volume
-
-nrrd = pytest.importorskip("nrrd")
 
 TURNED = np.array([[0.8, -0.6, 0.0], [0.6, 0.8, 0.0], [0.0, 0.0, -1.0]])
 GEOMETRY = Geometry((8, 7, 6), (1.0, 2.0, 3.0), (10.0, 20.0, 30.0), TURNED)
