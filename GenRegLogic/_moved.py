@@ -25,7 +25,7 @@ MOVED = {
     "cli.html": "cli.report",
     "cli.scans": "cli.common",
     "confidence": "quality.confidence",
-    "contrast": "stages.contrast",
+    "contrast": "stages.schedule",
     "demo": "phantom.demo",
     "describe": "stages.describe",
     "device": "machine.device",

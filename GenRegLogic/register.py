@@ -41,14 +41,14 @@ from .space.inverse import fit_affine
 from .space.registrable import check_registrable
 from .space.split import with_linear, without_linear
 from .space.volume import Volume
-from .stages.contrast import SAME_CONTRAST, contrast_agreement
+from .stages.alignment import FREEDOM, SEARCHING, align
 from .stages.finish import full_field
-from .stages.linear import Candidate, LinearLevel, align
+from .stages.linear import Candidate, LinearLevel
 from .stages.prepare import Prepared, prepare, working_grid
 from .stages.propose import Proposal, Proposer, identity, propose, search_proposal
 from .stages.refine import Refiner
-from .stages.schedule import BOTH, DESCRIPTOR, INTENSITY, Level, schedule
-from .stages.sides import sides_doubt
+from .stages.schedule import BOTH, DESCRIPTOR, INTENSITY, SAME_CONTRAST, Level, contrast_agreement, schedule
+from .stages.sides import pose_doubt, sides_doubt
 
 __all__ = ["Progress", "Registration", "register"]
 
@@ -238,9 +238,12 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
         monitor.tell(0.5)
         moving = prepare(inputs.moving, mask=inputs.moving_mask, device=device, role="moving")
     with monitor.stage("linear"):
-        linear, level = align(fixed, moving, init=settings.init, given=_given_starts(inputs), tell=monitor.tell)
+        freedom = FREEDOM[settings.linear_kind]
+        linear, level = align(
+            fixed, moving, init=settings.init, freedom=freedom, given=_given_starts(inputs), tell=monitor.tell
+        )
         _check_overlap(level, linear, settings.init)
-        inputs = _with_sides(inputs, fixed, linear, device)
+        inputs = _with_doubts(inputs, fixed, moving, linear)
     with monitor.stage("propose"):
         improvers = [learned.improve] if settings.proposes and learned is not None else []
         proposal, proposals = propose(level, linear.matrix, _proposers(inputs, monitor), improvers)
@@ -283,19 +286,18 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
     )
 
 
-def _with_sides(inputs: _Inputs, fixed: Prepared, linear: Candidate, device: torch.device) -> _Inputs:
-    """The inputs, with what the images say of left and right where the headers don't."""
-    scans = inputs.fixed, inputs.moving
-    doubt = sides_doubt(fixed, scans, linear, moving_mask=inputs.moving_mask, device=device)
-    if doubt is None:
-        return inputs
-    moving = dataclasses.replace(inputs.moving, warnings=(*inputs.moving.warnings, doubt))
-    return dataclasses.replace(inputs, moving=moving)
+def _with_doubts(inputs: _Inputs, fixed: Prepared, moving: Prepared, linear: Candidate) -> _Inputs:
+    """The inputs, with what the images say of the pose, and of left and right."""
+    warnings = (*inputs.fixed.warnings, *inputs.moving.warnings)
+    doubts = pose_doubt(linear), sides_doubt(fixed, moving, linear, warnings, asked=inputs.settings.init in SEARCHING)
+    said = tuple(doubt for doubt in doubts if doubt is not None)
+    scan = dataclasses.replace(inputs.moving, warnings=(*inputs.moving.warnings, *said))
+    return dataclasses.replace(inputs, moving=scan)
 
 
 def _levels(settings: Settings, measure: str, spacing: float) -> list[Level]:
     """The levels of the refinement, coarse to fine; none for a linear alignment."""
-    if settings.linear_only:
+    if settings.linear:
         return []
     descriptor = BOTH if measure == DESCRIPTOR and settings.describes else DESCRIPTOR
     return schedule(measure, spacing, settings.coarse_iterations, descriptor=descriptor)
@@ -311,7 +313,7 @@ def _refiner(
 ) -> Refiner:
     settings = inputs.settings
     pull = None
-    if inputs.fixed_landmarks is not None and not settings.linear_only:
+    if inputs.fixed_landmarks is not None and not settings.linear:
         pull = LandmarkPull(inputs.fixed_landmarks, inputs.moving_landmarks, linear)
     return Refiner(
         fixed,
@@ -365,14 +367,14 @@ def _coarsely(transform: Transform, geometry: Geometry) -> DisplacementField:
 
 def _network(settings: Settings, device: torch.device) -> Learned | None:
     """The network, or None where the settings give it nothing to do."""
-    if settings.linear_only or not (settings.proposes or (settings.describes and settings.coarse_iterations)):
+    if settings.linear or not (settings.proposes or (settings.describes and settings.coarse_iterations)):
         return None
     return shipped(device)
 
 
 def _proposers(inputs: _Inputs, monitor: Monitor) -> list[Proposer]:
-    """Functions that propose a field, the simplest first; with `linear_only` the identity alone."""
-    if inputs.settings.linear_only:
+    """Functions that propose a field, the simplest first; for a linear alignment the identity alone."""
+    if inputs.settings.linear:
         return [identity]
     makers: list[Proposer] = [identity]
     if inputs.initial is not None and not isinstance(inputs.initial, AffineTransform):

@@ -37,12 +37,11 @@ from .space.jacobian import jacobian_figures
 from .space.registrable import check_registrable
 from .space.split import without_linear
 from .space.volume import Volume
-from .stages.contrast import SAME_CONTRAST, contrast_agreement
 from .stages.finish import SAFE_DETERMINANT, bad_voxels, smoothed_near
 from .stages.linear import LinearLevel
 from .stages.prepare import Prepared, mask_on, prepare, working_grid
 from .stages.refine import Refiner
-from .stages.schedule import DESCRIPTOR, INTENSITY, Level, schedule
+from .stages.schedule import DESCRIPTOR, INTENSITY, SAME_CONTRAST, Level, contrast_agreement, schedule
 from .stages.similarity import smooth
 
 __all__ = ["repair"]

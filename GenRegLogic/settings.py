@@ -8,13 +8,14 @@ import re
 
 from .errors import InputError, shown_value
 
-__all__ = ["DEFAULT_ITERATIONS", "INITS", "NETWORK_USES", "Settings"]
+__all__ = ["DEFAULT_ITERATIONS", "INITS", "KINDS", "NETWORK_USES", "Settings"]
 
 DEFAULT_ITERATIONS = 40
 """Chosen by measurement (Resources/benchmark/iterations.md): from 20 to 40 iterations the mean Dice gains 0.0023, from
 40 to 80 only 0.0010, for half as much time again."""
 
-INITS = ("auto", "header", "center", "none")
+INITS = ("auto", "any", "header", "center", "none")
+KINDS = ("deformable", "affine", "similarity", "rigid")
 NETWORK_USES = ("auto", "off", "propose", "describe", "both")
 MAX_ITERATIONS = 10_000
 SMOOTHNESS_RANGE = (0.25, 4.0)
@@ -28,9 +29,10 @@ class Settings:
     Attributes:
         iterations: Iterations of the optimization at its coarsest scale. Each finer scale, where an iteration costs
             eight times as much, has half as many as the one before. None: the default. 0: the proposed field only.
-        init: "auto" tries header, centers and a search over all translations; "header" and "center" refine that one
-            start; "none" keeps the header (or the initial transform) and skips the linear alignment.
-        linear_only: Stop after the linear alignment.
+        init: "auto" tries header, centers and a search over all translations, and where no pose fits clearly better
+            than others do, a search over all rotations too; "any" always does that; "header" and "center" refine that
+            one start; "none" keeps the header (or the initial transform) and skips the linear alignment.
+        linear_only: Stop after the linear alignment: an older name of `kind` "affine".
         smoothness: Factor on the smoothing of the deformation, 0.25 to 4; 1 is the default.
         resolution_mm: Finest voxel size of the refinement, mm. None: chosen from the scans and the free memory.
         transform_spacing_mm: Largest voxel size of the resulting transform, mm; axes on which the fixed scan's own is
@@ -43,6 +45,8 @@ class Settings:
         seed: Recorded in the report, without any effect, because the engine draws no random numbers. It exists so that
             older scripts and scenes still work.
         threads: CPU threads. None: torch's own choice.
+        kind: Of the transform. "deformable"; or linear: "affine" (12 degrees of freedom), "similarity" (7: rotation,
+            translation and one scale) or "rigid" (6).
 
     Raises:
         InputError: A value is of the wrong type or out of its range.
@@ -58,6 +62,7 @@ class Settings:
     device: str = "auto"
     seed: int = 0
     threads: int | None = None
+    kind: str = "deformable"
 
     def __post_init__(self) -> None:
         _check_count("iterations", self.iterations, 0, MAX_ITERATIONS)
@@ -66,7 +71,7 @@ class Settings:
             raise InputError(f"The seed must be a whole number from 0, not {self.seed!r}.")
         if not isinstance(self.linear_only, bool):
             raise InputError(f"linear_only must be True or False, not {self.linear_only!r}.")
-        for name, known in (("init", INITS), ("network", NETWORK_USES)):
+        for name, known in (("init", INITS), ("network", NETWORK_USES), ("kind", KINDS)):
             value = getattr(self, name)
             if not isinstance(value, str) or value not in known:
                 raise InputError(f"{name} must be one of {', '.join(known)}, not {shown_value(value)}.")
@@ -80,6 +85,16 @@ class Settings:
             raise InputError(f"The transform's spacing must be a number of mm, or 0 for every voxel, not {spacing!r}.")
         if not isinstance(self.device, str) or not DEVICE_PATTERN.fullmatch(self.device):
             raise InputError(f"Unknown device {self.device!r}; use auto, cpu, cuda, cuda:N or mps.")
+
+    @property
+    def linear(self) -> bool:
+        """Whether the run stops after the linear alignment."""
+        return self.linear_only or self.kind != "deformable"
+
+    @property
+    def linear_kind(self) -> str:
+        """The kind of the linear alignment: "affine", "similarity" or "rigid"."""
+        return "affine" if self.kind == "deformable" else self.kind
 
     @property
     def proposes(self) -> bool:
@@ -99,7 +114,9 @@ class Settings:
     def resolved(self) -> dict:
         """All settings by name, for the report: None and "auto" are replaced by the values chosen for them."""
         network = "both" if self.network == "auto" else self.network
-        return dataclasses.asdict(self) | {"iterations": self.coarse_iterations, "network": network}
+        kind = self.linear_kind if self.linear else self.kind
+        chosen = {"iterations": self.coarse_iterations, "network": network, "kind": kind, "linear_only": self.linear}
+        return dataclasses.asdict(self) | chosen
 
 
 def _check_count(name: str, value, low: int, high: int) -> None:

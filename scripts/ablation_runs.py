@@ -39,8 +39,8 @@ from GenRegLogic.space.jacobian import jacobian_figures
 from GenRegLogic.space.volume import Volume
 from GenRegLogic.stages import refine
 from GenRegLogic.stages import schedule as ladders
+from GenRegLogic.stages.alignment import align
 from GenRegLogic.stages.finish import full_field
-from GenRegLogic.stages.linear import align
 from GenRegLogic.stages.prepare import prepare, working_grid
 from GenRegLogic.stages.propose import Proposal, identity, propose, score, search_proposal
 

@@ -53,7 +53,7 @@ def add_command(commands) -> None:
         description=DESCRIPTION,
         epilog=help_end(
             "register ct.nii.gz mr.nii.gz -o t.nii.gz --warped mr_on_ct.nii.gz --report page.html",
-            "register followup/ baseline/ -o t.h5 --linear-only",
+            "register followup/ baseline/ -o t.h5 --kind rigid",
             exit_codes=True,
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -79,13 +79,21 @@ def _add_outputs(group) -> None:
 
 
 def _add_guidance(group) -> None:
-    group.add_argument("--linear-only", action="store_true", help="stop after the linear (affine) alignment")
+    group.add_argument(
+        "--kind",
+        choices=("deformable", "affine", "similarity", "rigid"),
+        default="deformable",
+        help="of the transform; all but deformable are linear: affine has 12 degrees of freedom, similarity 7, rigid 6 "
+        "(default: deformable)",
+    )
+    group.add_argument("--linear-only", action="store_true", help="the same as --kind affine")
     group.add_argument("--initial", metavar="TRANSFORM", type=Path, help="start from this transform, fixed to moving")
     group.add_argument(
         "--init",
-        choices=("auto", "header", "center", "none"),
+        choices=("auto", "any", "header", "center", "none"),
         default="auto",
-        help="how to find the linear start: auto tries several and keeps the best; header trusts the scans' positions; "
+        help="how to find the linear start: auto tries several and keeps the best; any also searches all rotations "
+        "where that doesn't seem to be needed; header trusts the scans' positions; "
         "center puts the middles on one another; none skips linear alignment (default: auto)",
     )
     group.add_argument("--fixed-mask", metavar="FILE", type=Path, help="register only where this is not zero")
@@ -221,6 +229,7 @@ def _settings(args: argparse.Namespace) -> Settings:
         iterations=args.iterations,
         init=args.init,
         linear_only=args.linear_only,
+        kind=args.kind,
         smoothness=args.smoothness,
         resolution_mm=args.resolution,
         transform_spacing_mm=args.transform_spacing,
@@ -278,7 +287,7 @@ def _jobs(args: argparse.Namespace, scans: dict, result, report: dict) -> list:
 
 def _is_matrix(args: argparse.Namespace, path: Path) -> bool:
     """Whether a result is written as a matrix: a linear one, in a transform file, without rigid bodies in it."""
-    return args.linear_only and args.keep_rigid is None and path.name.lower().endswith(ITK_TRANSFORM_ENDINGS)
+    return _settings(args).linear and args.keep_rigid is None and path.name.lower().endswith(ITK_TRANSFORM_ENDINGS)
 
 
 def _samples_inverse(args: argparse.Namespace) -> bool:

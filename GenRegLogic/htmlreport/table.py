@@ -38,6 +38,7 @@ STAGES = {
 SETTINGS = {
     "iterations": "Iterations at the coarsest scale",
     "init": "Start of the linear alignment",
+    "kind": "Kind of transform",
     "linear_only": "Linear alignment only",
     "smoothness": "Smoothness",
     "resolution_mm": "Finest voxel size, mm",

@@ -98,7 +98,7 @@ def estimate(
     free = free_ram() if device_memory_bytes is None else device_memory_bytes
     working = min(plan_memory(sizes, max(int(wanted), 1), free).max_voxels, wanted)
     seconds = BASE_SECONDS + SECONDS_PER_SCAN_VOXEL * (sizes.fixed + sizes.moving)
-    if not settings.linear_only:
+    if not settings.linear:
         share = (settings.coarse_iterations / DEFAULT_ITERATIONS) ** ITERATIONS_EXPONENT
         seconds += SECONDS_PER_WORKING_VOXEL * working * share
     registering = _bytes_of_run(sizes, working) + scan_bytes * (sizes.fixed + sizes.moving)

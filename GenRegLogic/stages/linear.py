@@ -1,10 +1,8 @@
-"""Stage 2, linear: affine alignment from many starts by one objective; the result is never worse than the headers.
+"""Linear mappings of a pair at one scale: their objective, and Gauss-Newton steps on it.
 
 The objective is 1 minus a gain: how much better MIND-SSC descriptors match than by chance, mean over the overlap, times
 the square root of the share of the fixed body that overlaps. Losing overlap costs, but scans that show different parts
-are not moved over one another. Starts come from the headers, the centers and an exhaustive search over all translations
-by Fourier transform. Each is refined by Gauss-Newton steps (Levenberg-Marquardt damping), rigid first and then affine,
-at two coarse scales.
+are not moved over one another.
 """
 
 from __future__ import annotations
@@ -12,7 +10,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -21,30 +18,10 @@ from ..space.geometry import Geometry
 from ..space.grid import Sampler, resample, sample
 from .describe import mind_ssc
 from .prepare import Prepared, mask_on, moving_level, turned_axes, working_grid
-from .similarity import gradient
-from .translation_search import translation_peaks
-
-SEARCH_VOXELS = 30_000
-LEVEL_VOXELS = (50_000, 200_000)
-"""Of the fixed working grid at the scales of the search, of the starts and of the final steps."""
-
-PEAKS = 4
-"""Starts that the search over translations gives."""
+from .similarity import gradient, principal_components
 
 REDESCRIBE = 0.035
 """The moving scan is described again when the mapping has rotated by more than this (radians, 2 degrees)."""
-
-MAX_TURNS = 4
-"""The moving scan is described again at most so many times while one start is refined."""
-
-FINALISTS = 3
-"""Rigid results that are refined to affine ones."""
-
-SAME_VOXELS = 1.0
-"""Starts closer than this (voxels of the coarse level, at the corners) count as one."""
-
-RIGID_STEPS, AFFINE_STEPS, FINAL_STEPS = 12, 12, 10
-"""Largest number of Gauss-Newton steps: rigid and affine at the coarse scale, affine at the fine scale."""
 
 FIRST_DAMPING, DAMPING_DECREASE, DAMPING_INCREASE = 1e-2, 1 / 4, 8
 """The damping at first, and its factors after a step that lowers the objective and after one that does not."""
@@ -55,17 +32,25 @@ SMALLEST_GAIN, LARGEST_DAMPING = 2e-5, 1e3
 AFFINE_RIDGE = 1e-3
 """Ridge on shear and scale, the least certain parameters, as a share of the Hessian's mean diagonal."""
 
-RIGID, AFFINE = 6, 12
+RIGID, SIMILARITY, AFFINE = 6, 7, 12
 """Degrees of freedom."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Candidate:
-    """A linear mapping: matrix (4x4, LPS mm, fixed -> moving), objective, and the name of the start it comes from."""
+    """A linear mapping.
+
+    Attributes:
+        matrix: 4x4, LPS mm, fixed -> moving.
+        objective: Lower is better.
+        name: Of the start that it comes from.
+        doubted: True if it fits hardly better than mappings with other rotations do.
+    """
 
     matrix: np.ndarray
     objective: float
     name: str
+    doubted: bool = False
 
 
 class LinearLevel:
@@ -78,6 +63,7 @@ class LinearLevel:
         linear: 4x4, LPS mm, fixed -> moving; the moving scan is described along the fixed axes as this mapping rotates
             them. None is the identity.
         described: False computes no descriptors, where only intensities are needed.
+        channels: Number of principal components of the fixed descriptors to which all are reduced; None keeps all.
     """
 
     def __init__(
@@ -88,29 +74,42 @@ class LinearLevel:
         linear: np.ndarray | None = None,
         *,
         described: bool = True,
+        channels: int | None = None,
     ):
-        self._described = described
+        self._described, self._basis = described, None
         self.fixed_scan = fixed
         self.spacing = level_spacing(fixed, moving, voxels)
         self.fixed_geometry = working_grid(fixed, self.spacing, margin_voxels=2)
         if described:
             self.fixed = mind_ssc(resample(fixed.image, self.fixed_geometry).tensor)
         self.weight = mask_on(fixed, self.fixed_geometry)
+        if channels is not None:
+            self._basis = principal_components(self.fixed, self.weight, channels)
+            self.fixed = self._reduced(self.fixed)
         self.total = float(self.weight.sum().clamp(min=1))
         self.device = self.weight.device
         self.center = self.fixed_geometry.index_to_world @ np.append((np.array(self.fixed_geometry.size) - 1) / 2, 1)
         self._positions = _normalized_positions(self.fixed_geometry, self.device)
-        self._moving_scan = moving
+        self.moving_scan = moving
         self._describe_moving(np.eye(4) if linear is None else linear)
 
     def _describe_moving(self, linear: np.ndarray) -> None:
         self.axes = turned_axes(linear, self.fixed_geometry)
-        level = moving_level(self._moving_scan, self.spacing, axes=self.axes, margin_voxels=3)
+        level = moving_level(self.moving_scan, self.spacing, axes=self.axes, margin_voxels=3)
         self.moving_image, self.moving_weight, self.extent = level.image, level.weight, level.extent
         if not self._described:
             return
-        self.moving = mind_ssc(level.image.tensor)
+        self.moving = self.describe(level.image.tensor)
         self.chance = chance_mismatch(self.fixed, self.weight, self.moving, self.moving_weight)
+
+    def describe(self, image: torch.Tensor) -> torch.Tensor:
+        """Descriptors ``(C, D, H, W)`` of an image ``(D, H, W)``, reduced like those of the level."""
+        return self._reduced(mind_ssc(image))
+
+    def _reduced(self, descriptors: torch.Tensor) -> torch.Tensor:
+        if self._basis is None:
+            return descriptors
+        return (self._basis @ descriptors.flatten(1)).reshape(-1, *descriptors.shape[1:])
 
     @property
     def moving_geometry(self) -> Geometry:
@@ -155,7 +154,7 @@ class LinearLevel:
         sampler = Sampler(self.fixed_geometry, self.moving_geometry, linear, self.device, self.extent)
         coordinates = sampler.coordinates(u)
         inside = sampler.inside(coordinates)
-        if not self._moving_scan.automatic:
+        if not self.moving_scan.automatic:
             inside &= sample(self.moving_weight[None], coordinates)[0] > 0.5
         return sample(image, coordinates), inside.float()
 
@@ -177,7 +176,7 @@ class LinearLevel:
 
         Args:
             matrix: Start, 4x4, LPS mm, fixed -> moving.
-            freedom: RIGID or AFFINE.
+            freedom: RIGID, SIMILARITY or AFFINE.
             steps: Largest number of steps.
 
         Returns:
@@ -223,7 +222,7 @@ class LinearLevel:
         return hessian.reshape(12, 12), right.cpu().numpy().reshape(12)
 
     def _step(self, hessian: np.ndarray, right: np.ndarray, damping: float, freedom: int) -> np.ndarray:
-        basis = _RIGID_BASIS if freedom == RIGID else np.eye(12)
+        basis = _BASES[freedom]
         if freedom == AFFINE:
             hessian = hessian + np.diag(np.tile([0, 1, 1, 1], 3)) * AFFINE_RIDGE * np.trace(hessian) / 12
         h, r = basis.T @ hessian @ basis, basis.T @ right
@@ -236,8 +235,9 @@ class LinearLevel:
     def _matrix_of(self, step: np.ndarray, freedom: int) -> np.ndarray:
         """A small step (voxels, normalized positions) as a 4x4, LPS mm."""
         linear = step[:, 1:] * self.spacing / _position_scale(self.fixed_geometry)
-        if freedom == RIGID:
-            linear = _rotation(linear) - np.eye(3)
+        if freedom != AFFINE:
+            growth = math.exp(np.trace(linear) / 3)  # 1 in a rigid step
+            linear = growth * _rotation(linear) - np.eye(3)
         axes = self.fixed_geometry.direction
         out = np.eye(4)
         out[:3, :3] += axes @ linear @ axes.T
@@ -261,17 +261,19 @@ def _normalized_positions(geometry: Geometry, device: torch.device) -> torch.Ten
     return torch.stack([torch.ones_like(x), x, y, z]).reshape(4, -1).to(device)
 
 
-def _rigid_basis() -> np.ndarray:
-    basis = np.zeros((12, 6))
+def _similarity_basis() -> np.ndarray:
+    """(12, 7): translations, rotations and the scale as affine parameters."""
+    basis = np.zeros((12, 7))
     for a in range(3):
         basis[4 * a, a] = 1
     for n, (a, b) in enumerate(((0, 1), (0, 2), (1, 2))):
         basis[4 * a + 1 + b, 3 + n] = 1
         basis[4 * b + 1 + a, 3 + n] = -1
+    basis[[1, 6, 11], 6] = 1
     return basis
 
 
-_RIGID_BASIS = _rigid_basis()
+_BASES = {RIGID: _similarity_basis()[:, :6], SIMILARITY: _similarity_basis(), AFFINE: np.eye(12)}
 _SYMMETRIC = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 
 
@@ -311,120 +313,3 @@ def chance_mismatch(f: torch.Tensor, wf: torch.Tensor, m: torch.Tensor, wm: torc
         stats.append((mean, ((x * x) * w).sum(dim=(1, 2, 3)) / n - mean * mean))
     total = stats[0][1] + stats[1][1] + (stats[0][0] - stats[1][0]) ** 2
     return max(float(total.mean()), 1e-9)
-
-
-def starts(fixed: Prepared, moving: Prepared, init: str) -> list[tuple[str, np.ndarray]]:
-    """The starts that need no search: names, and matrices (4x4, LPS mm, fixed -> moving).
-
-    Args:
-        fixed: The prepared fixed scan.
-        moving: The prepared moving scan.
-        init: "auto" gives the headers, the centers of the images and those of the bodies; see `Settings`.
-    """
-    header = ("header", np.eye(4))
-    centers = ("center", _shift(moving.image.geometry.center - fixed.image.geometry.center))
-    if init in ("header", "none"):
-        return [header]
-    if init == "center":
-        return [centers]
-    bodies = ("body", _shift(_body_center(moving) - _body_center(fixed)))
-    return [header, centers, bodies]
-
-
-def _shift(offset: np.ndarray) -> np.ndarray:
-    matrix = np.eye(4)
-    matrix[:3, 3] = offset
-    return matrix
-
-
-def _body_center(prepared: Prepared) -> np.ndarray:
-    geometry = prepared.mask.geometry
-    z, y, x = torch.nonzero(prepared.mask.tensor.cpu(), as_tuple=True)  # MPS has no double precision
-    index = np.array([float(v.double().mean()) for v in (x, y, z)]) if len(x) else (np.array(geometry.size) - 1) / 2
-    return geometry.index_to_world[:3, :3] @ index + geometry.index_to_world[:3, 3]
-
-
-def align(
-    fixed: Prepared,
-    moving: Prepared,
-    *,
-    init: str = "auto",
-    given: Sequence[tuple[str, np.ndarray]] = (),
-    tell: Callable[[float], None] = lambda fraction: None,
-) -> tuple[Candidate, LinearLevel]:
-    """The best linear mapping found from all starts.
-
-    Args:
-        fixed: The prepared fixed scan.
-        moving: The prepared moving scan.
-        init: "auto", "header", "center" or "none" (see `Settings`).
-        given: Further starts, name and matrix (4x4, LPS mm, fixed -> moving): an initial transform, a fit to
-            landmarks. With init "none" the first of them, or else the header, is returned unchanged.
-        tell: Called with the fraction of the alignment that is done.
-
-    Returns:
-        The mapping of the lowest objective, and the level on which it was scored.
-    """
-    fine = LinearLevel(fixed, moving, LEVEL_VOXELS[1])
-    tell(0.2)
-    if init == "none":
-        name, matrix = given[0] if given else ("header", np.eye(4))
-        fine = fine.turned(matrix)
-        return Candidate(matrix, fine.objective(matrix), name), fine
-    coarse = LinearLevel(fixed, moving, LEVEL_VOXELS[0])
-    found = [*given, *starts(fixed, moving, init)]
-    if init == "auto":
-        level = LinearLevel(fixed, moving, SEARCH_VOXELS)
-        found += [(f"search {n + 1}", m) for n, m in enumerate(translation_peaks(level, np.eye(4), PEAKS))]
-    tell(0.4)
-    found = _distinct(found, coarse)
-    tried = []
-    for number, (name, matrix) in enumerate(found):
-        tried.append(_refine_turning(coarse, Candidate(matrix, math.inf, name), RIGID, RIGID_STEPS))
-        tell(0.4 + 0.3 * (number + 1) / len(found))
-    tried.sort(key=lambda candidate: candidate.objective)
-    tried = _distinct_candidates(tried, coarse)[:FINALISTS]
-    best = min((_refine_turning(coarse, c, AFFINE, AFFINE_STEPS) for c in tried), key=lambda c: c.objective)
-    tell(0.8)
-    best = _refine_turning(fine, best, AFFINE, FINAL_STEPS)
-    # The result must never be worse than the header or what the caller gave.
-    for name, matrix in [*given, ("header", np.eye(4))]:
-        value = fine.turned(matrix).objective(matrix)
-        if value < best.objective:
-            best = Candidate(matrix, value, name)
-    return best, fine.turned(best.matrix)
-
-
-def _refine_turning(level: LinearLevel, start: Candidate, freedom: int, steps: int) -> Candidate:
-    """Refine, and describe the moving scan again whenever the mapping has rotated it (see `LinearLevel.turned`)."""
-    matrix = start.matrix
-    level = level.turned(matrix)
-    for _ in range(MAX_TURNS):
-        matrix, value = level.refine(matrix, freedom=freedom, steps=steps)
-        turned = level.turned(matrix)
-        if turned is level:
-            break
-        level, value = turned, turned.objective(matrix)
-    return Candidate(matrix, value, start.name)
-
-
-def _distance(a: np.ndarray, b: np.ndarray, level: LinearLevel) -> float:
-    """Largest distance, voxels, between the fixed grid's corners under two mappings."""
-    corners = np.c_[level.fixed_geometry.corners(), np.ones(8)].T
-    return float(np.linalg.norm(((a - b) @ corners)[:3], axis=0).max()) / level.spacing
-
-
-def _distinct(found: list[tuple[str, np.ndarray]], level: LinearLevel) -> list[tuple[str, np.ndarray]]:
-    kept: list[tuple[str, np.ndarray]] = []
-    for name, matrix in found:
-        if all(_distance(matrix, other, level) > SAME_VOXELS for _, other in kept):
-            kept.append((name, matrix))
-    return kept
-
-
-def _distinct_candidates(tried: list[Candidate], level: LinearLevel) -> list[Candidate]:
-    kept: list[Candidate] = []
-    for candidate in tried:
-        if all(_distance(candidate.matrix, other.matrix, level) > SAME_VOXELS for other in kept):
-            kept.append(candidate)
-    return kept

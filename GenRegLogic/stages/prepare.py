@@ -217,6 +217,11 @@ def moving_level(
             that nothing seems to be gained by moving to where less is blurred.
     """
     geometry = prepared.image.geometry
+    if axes is not None:
+        signs = np.sign(np.diag(geometry.direction.T @ axes))
+        if (signs < 0).any() and np.allclose(axes * signs, geometry.direction, atol=SAME_AXES):  # no interpolation
+            along = moving_level(prepared, spacing, axes=axes * signs, margin_voxels=margin_voxels, anchor=anchor)
+            return _reversed(along, signs)
     turned = axes is not None and not np.allclose(axes, geometry.direction, atol=SAME_AXES)
     margin = margin_voxels * spacing / np.array(geometry.spacing)
     low = np.maximum(prepared.box[0] - margin, 0)
@@ -249,6 +254,19 @@ def moving_level(
     return MovingLevel(Image(both[0], target), (both[1] > 0.5) * sampler.inside(coordinates).float(), own)
 
 
+def _reversed(level: MovingLevel, signs: np.ndarray) -> MovingLevel:
+    """The same voxels in the opposite order along the axes (x, y, z) whose sign is -1."""
+    geometry = level.image.geometry
+    back = signs < 0
+    last = (np.array(geometry.size) - 1) * np.array(geometry.spacing) * back
+    origin = np.array(geometry.origin) + geometry.direction @ last
+    grid = dataclasses.replace(
+        geometry, origin=tuple(float(v) for v in origin), direction=geometry.direction * signs[None]
+    )
+    dims = [2 - axis for axis in np.flatnonzero(back)]
+    return MovingLevel(Image(level.image.tensor.flip(dims), grid), level.weight.flip(dims), level.extent)
+
+
 def _anchored(grid: Geometry, scan: Geometry, anchor: np.ndarray) -> Geometry:
     """The grid moved by less than a voxel, so that the anchor is a voxel center on axes of another spacing."""
     offset = grid.direction.T @ (np.asarray(anchor) - np.array(grid.origin)) / np.array(grid.spacing)
@@ -262,8 +280,13 @@ def _anchored(grid: Geometry, scan: Geometry, anchor: np.ndarray) -> Geometry:
 
 def turned_axes(linear: np.ndarray, fixed: Geometry) -> np.ndarray:
     """The fixed grid's axes, 3x3, rotated into the moving frame by the rotation in a linear mapping (4x4, LPS mm)."""
+    return turn_of(linear) @ fixed.direction
+
+
+def turn_of(linear: np.ndarray) -> np.ndarray:
+    """The rotation, 3x3, in a linear mapping (4x4); where that mirrors space it is one with a mirror in it."""
     u, _, vt = np.linalg.svd(linear[:3, :3])
-    return u @ vt @ fixed.direction
+    return u @ vt
 
 
 def mask_on(prepared: Prepared, geometry: Geometry) -> torch.Tensor:

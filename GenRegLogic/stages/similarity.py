@@ -245,7 +245,7 @@ class DescriptorDistance:
         self.fixed = describe(fixed)
         self.weight = weight
         if channels is not None and channels < len(self.fixed):
-            self._basis = _principal(self.fixed, weight, channels)
+            self._basis = principal_components(self.fixed, weight, channels)
             self.fixed = self._reduced(self.fixed)
 
     def channels(self, moving: torch.Tensor) -> torch.Tensor:
@@ -271,7 +271,7 @@ class DescriptorDistance:
         return float(total / channels / weight.sum().clamp(min=1)), out.mul_(1.0 / channels)
 
 
-def _principal(descriptors: torch.Tensor, weight: torch.Tensor, count: int) -> torch.Tensor:
+def principal_components(descriptors: torch.Tensor, weight: torch.Tensor, count: int) -> torch.Tensor:
     """``(count, C)``: the first principal components of descriptors over the voxels of a weight, orthonormal.
 
     No other projection on so few channels keeps distances between descriptors better, in the least-squares sense.
@@ -280,7 +280,8 @@ def _principal(descriptors: torch.Tensor, weight: torch.Tensor, count: int) -> t
     total = counted.sum().clamp(min=1)
     middle = values @ counted / total
     covariance = (values * counted) @ values.T / total - torch.outer(middle, middle)
-    _, directions = torch.linalg.eigh(covariance.cpu().double())  # ascending; MPS has no double precision
+    covariance = covariance.cpu().double().nan_to_num(0.0, 0.0, 0.0)
+    _, directions = torch.linalg.eigh(covariance)  # ascending; MPS has no double precision
     return directions[:, -count:].T.float().to(values).contiguous()
 
 

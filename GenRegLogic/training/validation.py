@@ -30,7 +30,7 @@ from ..network.model import Network, double, sample_places
 from ..space.geometry import Geometry
 from ..space.grid import resample
 from ..space.registrable import check_registrable
-from ..stages.linear import align
+from ..stages.alignment import align
 from ..stages.prepare import prepare
 
 __all__ = ["DevelopmentPair", "Row", "load_pairs", "validate"]

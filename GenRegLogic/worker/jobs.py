@@ -22,9 +22,9 @@ from ..space.geometry import Geometry
 from ..space.margin import nodeGeometry, withMargin
 from ..space.registrable import check_registrable
 from ..space.volume import Volume
-from ..stages.contrast import SAME_CONTRAST, contrast_agreement
-from ..stages.linear import align
+from ..stages.alignment import align
 from ..stages.prepare import prepare
+from ..stages.schedule import SAME_CONTRAST, contrast_agreement
 from .control import JobControl
 
 __all__ = ["JOBS", "Outcome", "outcome_of"]

@@ -9,7 +9,7 @@ from GenRegLogic.settings import DEFAULT_ITERATIONS, Settings
 
 GOOD = {
     "iterations": [None, 0, 1, 10_000],
-    "init": ["auto", "header", "center", "none"],
+    "init": ["auto", "any", "header", "center", "none"],
     "linear_only": [True, False],
     "smoothness": [0.25, 1, 1.5, 4.0],
     "resolution_mm": [None, 0.05, 1, 8.0],
@@ -18,6 +18,7 @@ GOOD = {
     "device": ["auto", "cpu", "cuda", "cuda:0", "cuda:12", "mps"],
     "seed": [0, 1, 2**62],
     "threads": [None, 1, 64],
+    "kind": ["deformable", "affine", "similarity", "rigid"],
 }
 BAD = {
     "iterations": [-1, 10_001, 1.5, "10", True, float("nan")],
@@ -30,6 +31,7 @@ BAD = {
     "device": ["", "gpu", "cuda:", "cuda:x", "cuda:-1", "CPU", "cpu ", None, 0],
     "seed": [-1, 1.0, "0", None, True, 2**63],
     "threads": [0, -1, 1.5, "2", True, 5000],
+    "kind": ["", "Rigid", "linear", True, None, 6],
 }
 
 
@@ -60,6 +62,17 @@ def test_an_invalid_value_is_refused_with_one_sentence(name, value):
 def test_a_list_as_init_is_refused_with_one_sentence():
     with pytest.raises(InputError, match="init must be one of"):
         Settings(init=["auto"])
+
+
+@pytest.mark.parametrize(
+    ("given", "linear", "kind"),
+    [({}, False, "deformable"), ({"linear_only": True}, True, "affine"), ({"kind": "rigid"}, True, "rigid")],
+)
+def test_the_older_name_of_an_affine_run_and_the_kind_agree(given, linear, kind):
+    settings = Settings(**given)
+    assert settings.linear is linear
+    resolved = settings.resolved()
+    assert (resolved["linear_only"], resolved["kind"]) == (linear, kind)
 
 
 def test_settings_cannot_be_changed():

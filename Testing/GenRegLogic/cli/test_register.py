@@ -49,8 +49,9 @@ def test_the_file_name_ending_selects_the_kind_of_transform_file(genreg, engine,
     np.testing.assert_allclose(displacement(folder / f"out/t{ending}"), SHIFT_MM, atol=1e-3)
 
 
-def test_a_linear_result_is_written_to_a_transform_file_as_a_matrix(genreg, engine, folder):
-    results = ("-o", "out/t.tfm", "--inverse", "out/i.h5", "--linear-only")
+@pytest.mark.parametrize("words", [["--linear-only"], ["--kind", "rigid"], ["--kind", "affine"]])
+def test_a_linear_result_is_written_to_a_transform_file_as_a_matrix(genreg, engine, folder, words):
+    results = ("-o", "out/t.tfm", "--inverse", "out/i.h5", *words)
     assert genreg("register", "fixed.nii.gz", "moving.nii.gz", *results).code == 0
     for name, shift in (("t.tfm", SHIFT_MM), ("i.h5", np.negative(SHIFT_MM))):
         assert sitk.ReadTransform(str(folder / "out" / name)).IsLinear()
@@ -68,7 +69,8 @@ def test_the_defaults_are_those_of_the_engine(genreg, engine):
 def test_every_option_reaches_the_engine(genreg, engine, folder):
     write_points(np.array([[20.0, 20.0, 20.0]] * 3), folder / "p.csv")
     sitk.WriteTransform(sitk.TranslationTransform(3, (0.0, 0.0, 4.0)), str(folder / "start.tfm"))
-    options = """--linear-only --init header --iterations 7 --smoothness 2.5 --resolution 3 --device cpu --seed 5
+    options = """--linear-only --kind similarity --init header
+        --iterations 7 --smoothness 2.5 --resolution 3 --device cpu --seed 5
         --threads 1 --network off --transform-spacing 2.5 --fixed-mask fixed.nii.gz --moving-mask moving.nii.gz
         --initial start.tfm --fixed-landmarks p.csv --moving-landmarks q.csv --keep-rigid labels.nii.gz --quiet"""
     write_points(np.array([[25.0, 20.0, 20.0]] * 3), folder / "q.csv")
@@ -77,6 +79,7 @@ def test_every_option_reaches_the_engine(genreg, engine, folder):
     assert genreg("register", "fixed.nii.gz", "moving.nii.gz", "-o", "out/t.h5", *options.split()).code == 0
     settings = engine.call.settings
     assert (settings.linear_only, settings.init, settings.iterations) == (True, "header", 7)
+    assert settings.kind == "similarity"
     assert (settings.smoothness, settings.resolution_mm, settings.device) == (2.5, 3.0, "cpu")
     assert (settings.seed, settings.threads, settings.network) == (5, 1, "off")
     assert settings.transform_spacing_mm == 2.5

@@ -7,7 +7,7 @@ import torch
 from GenRegLogic.errors import InputError
 from GenRegLogic.register import register
 from GenRegLogic.settings import Settings
-from GenRegLogic.stages.linear import LinearLevel, align, chance_mismatch
+from GenRegLogic.stages.linear import LinearLevel, chance_mismatch
 from GenRegLogic.stages.prepare import prepare
 
 from ..conftest import Scene, centered, rotation
@@ -36,109 +36,6 @@ def error(found, truth):
     """Largest distance, mm, between two mappings of points in the body."""
     points = np.c_[SCENE.points(), np.ones(200)].T
     return np.linalg.norm(((found - truth) @ points)[:3], axis=0).max()
-
-
-class TestRecovery:
-    def test_a_translation_of_half_the_field_of_view_is_recovered(self):
-        truth = rigid(shift=(60.0, -45.0, 55.0))
-        fixed, moving = scans(truth, centered(MOVING_GRID.size, MOVING_GRID.spacing, center=(60.0, -45.0, 55.0)))
-        best, _ = align(fixed, moving)
-        assert error(best.matrix, truth) < 1.0
-
-    def test_a_translation_to_the_edge_of_the_scan_is_recovered(self):
-        truth = rigid(shift=(0.0, 0.0, 35.0))
-        best, _ = align(*scans(truth))
-        assert error(best.matrix, truth) < 1.5
-
-    @pytest.mark.parametrize("axis", range(3))
-    def test_a_rotation_of_12_degrees_is_recovered(self, axis):
-        angles = np.zeros(3)
-        angles[axis] = np.radians(12)
-        truth = rigid(angles)
-        best, _ = align(*scans(truth))
-        assert error(best.matrix, truth) < 1.0
-
-    def test_a_scaling_is_recovered(self):
-        truth = np.diag([1.1, 0.93, 1.05, 1.0])
-        best, _ = align(*scans(truth))
-        assert error(best.matrix, truth) < 1.5
-
-    def test_headers_hundreds_of_mm_apart_are_aligned(self):
-        truth = rigid(shift=(900.0, -700.0, 400.0))
-        best, _ = align(*scans(truth, centered(MOVING_GRID.size, MOVING_GRID.spacing, center=(905.0, -690.0, 398.0))))
-        assert error(best.matrix, truth) < 1.0
-
-    def test_a_header_that_is_right_is_kept(self):
-        best, _ = align(*scans(np.eye(4)))
-        assert error(best.matrix, np.eye(4)) < 1.0
-
-    def test_a_header_that_is_right_is_kept_on_an_oblique_grid(self):
-        best, _ = align(*scans(np.eye(4), MOVING_GRID))
-        assert error(best.matrix, np.eye(4)) < 1.0
-
-
-@pytest.fixture(scope="module")
-def given_start():
-    """A rotation that is not found without it, given as a start; and the two values that `align` returns."""
-    truth = rigid((0.3, -0.4, 1.5), (10.0, 20.0, -5.0))
-    return truth, *align(*scans(truth), given=[("initial", truth)])
-
-
-class TestResult:
-    def test_the_result_is_not_worse_than_the_header(self, pair):
-        fixed, moving = (prepare(volume, mask=None, device=CPU) for volume in (pair.fixed, pair.moving))
-        best, level = align(fixed, moving)
-        assert best.objective <= level.objective(np.eye(4))
-
-    def test_the_result_is_not_worse_than_the_header_of_unrelated_scans(self):
-        fixed = prepare(SCENE.scan(FIXED_GRID), mask=None, device=CPU)
-        moving = prepare(Scene(seed=77).scan(MOVING_GRID), mask=None, device=CPU)
-        best, level = align(fixed, moving)
-        assert best.objective <= level.objective(np.eye(4))
-
-    def test_the_result_is_not_worse_than_a_given_start(self, given_start):
-        truth, best, level = given_start
-        assert best.objective <= level.objective(truth)
-
-    def test_a_given_start_that_is_right_is_kept(self, given_start):
-        truth, best, _ = given_start
-        assert best.name == "initial"
-        assert error(best.matrix, truth) < 1.5
-
-    def test_the_returned_objective_is_that_of_the_returned_matrix(self):
-        best, level = align(*scans(rigid(shift=(5.0, 0.0, 0.0))))
-        assert best.objective == pytest.approx(level.objective(best.matrix), abs=1e-6)
-
-
-class TestInit:
-    def test_init_none_keeps_the_header(self):
-        best, _ = align(*scans(rigid(shift=(8.0, 0.0, 0.0))), init="none")
-        np.testing.assert_array_equal(best.matrix, np.eye(4))
-
-    def test_init_none_keeps_a_given_start(self):
-        given = rigid((0.05, 0.0, 0.0), (3.0, 2.0, 1.0))
-        best, _ = align(*scans(np.eye(4)), init="none", given=[("initial", given)])
-        np.testing.assert_array_equal(best.matrix, given)
-
-    def test_init_header_refines_the_header(self):
-        truth = rigid(shift=(6.0, -4.0, 3.0))
-        best, _ = align(*scans(truth), init="header")
-        assert best.name == "header"
-        assert error(best.matrix, truth) < 1.0
-
-    def test_init_center_starts_from_the_centers_of_the_scans(self):
-        truth = rigid(shift=(300.0, 0.0, 0.0))
-        best, _ = align(
-            *scans(truth, centered(MOVING_GRID.size, MOVING_GRID.spacing, center=(302.0, 1.0, 0.0))), init="center"
-        )
-        assert best.name == "center"
-        assert error(best.matrix, truth) < 1.0
-
-    def test_the_reported_fractions_rise_and_do_not_exceed_one(self):
-        fractions = []
-        align(*scans(np.eye(4)), tell=fractions.append)
-        assert fractions == sorted(fractions)
-        assert 0 <= fractions[0] < fractions[-1] <= 1
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +67,18 @@ class TestObjective:
         matrix, _ = level.refine(rigid((0.1, 0.05, 0.0), (6.0, -5.0, 4.0)), freedom=6, steps=8)
         np.testing.assert_allclose(matrix[:3, :3] @ matrix[:3, :3].T, np.eye(3), atol=1e-9)
         assert np.linalg.det(matrix[:3, :3]) > 0
+
+    def test_seven_degrees_of_freedom_add_one_scale(self, level):
+        matrix, _ = level.refine(np.diag([1.1, 1.1, 1.1, 1.0]), freedom=7, steps=8)
+        product = matrix[:3, :3] @ matrix[:3, :3].T
+        np.testing.assert_allclose(product, np.eye(3) * product[0, 0], atol=1e-9)
+        assert product[0, 0] == pytest.approx(1.0, abs=0.01)
+
+    def test_a_mapping_that_mirrors_is_described_mirrored(self, level):
+        mirror = np.diag([-1.0, 1.0, 1.0, 1.0])
+        matrix, value = level.turned(mirror).refine(mirror, freedom=6, steps=3)
+        assert np.linalg.det(matrix[:3, :3]) < 0
+        assert value > 2 * level.objective(np.eye(4))
 
 
 def test_a_chance_match_is_the_mean_over_shuffled_voxels():

@@ -139,6 +139,18 @@ class TestMovingLevel:
         axes = rotation(0.2, -0.3, 0.4)
         np.testing.assert_allclose(moving_level(prepared, 4.0, axes=axes).image.geometry.direction, axes)
 
+    @pytest.mark.parametrize("signs", [(-1, 1, 1), (1, -1, -1), (-1, -1, -1)])
+    def test_reversed_axes_have_the_same_voxels_at_the_same_places(self, prepared, signs):
+        direction = prepared.image.geometry.direction
+        straight = moving_level(prepared, 5.0, axes=direction)
+        level = moving_level(prepared, 5.0, axes=direction * np.array(signs))
+        np.testing.assert_array_equal(level.image.geometry.direction, direction * np.array(signs))
+        index = np.array([[0, 0, 0], [3, 2, 5], [6, 4, 1]])
+        there = np.rint(straight.image.geometry.to_index(level.image.geometry.to_world(index))).astype(int)
+        for (i, j, k), (x, y, z) in zip(index, there):
+            assert level.image.tensor[k, j, i] == straight.image.tensor[z, y, x]
+            assert level.weight[k, j, i] == straight.weight[z, y, x]
+
     def test_the_anchor_is_a_voxel_center_along_axes_coarser_than_the_scans(self, prepared):
         anchor = prepared.image.geometry.center + (0.3, -0.7, 1.1)
         spacing = 1.7 * max(prepared.image.geometry.spacing)

@@ -9,9 +9,11 @@ import torch
 from GenRegLogic.errors import Doubt
 from GenRegLogic.space.geometry import Geometry
 from GenRegLogic.space.volume import Volume
-from GenRegLogic.stages.linear import align
+from GenRegLogic.stages.alignment import align
 from GenRegLogic.stages.prepare import prepare
-from GenRegLogic.stages.sides import mirrored, sides_doubt
+from GenRegLogic.stages.sides import mirrored_ratio, sides_doubt
+
+from ..conftest import rotation
 
 CPU = torch.device("cpu")
 IN_DOUBT = Doubt("orientation_unknown", "The header doesn't say which side is left.", guessed=True)
@@ -35,16 +37,37 @@ def scan(lopsided, noise=0):
     return Volume(array.astype(np.float32), Geometry(SIZE, (3.0, 3.0, 3.0)), (IN_DOUBT,))
 
 
-def doubt_of(fixed, moving):
+def mirrored(volume):
+    return replace(volume, array=np.ascontiguousarray(volume.array[:, :, ::-1]))
+
+
+def aligned(fixed, moving):
+    scans = prepare(fixed, mask=None, device=CPU), prepare(moving, mask=None, device=CPU, role="moving")
+    return *scans, align(*scans)[0]
+
+
+def doubt_of(fixed, moving, **options):
     with torch.inference_mode():
-        prepared = prepare(fixed, mask=None, device=CPU)
-        found, _ = align(prepared, prepare(moving, mask=None, device=CPU, role="moving"), init="header")
-        return sides_doubt(prepared, (fixed, moving), found, moving_mask=None, device=CPU)
+        return sides_doubt(*aligned(fixed, moving), (*fixed.warnings, *moving.warnings), **options)
 
 
-def test_without_a_doubt_about_the_headers_nothing_is_said():
-    clear = replace(scan(True), warnings=(Doubt("padding_ignored", "Padding."),))
-    assert doubt_of(clear, clear) is None
+def clear(volume):
+    return replace(volume, warnings=(Doubt("padding_ignored", "Padding."),))
+
+
+@pytest.mark.parametrize("lopsided", [True, False])
+def test_without_a_doubt_about_the_headers_nothing_is_said(lopsided):
+    assert doubt_of(clear(scan(lopsided)), clear(scan(lopsided, 1))) is None
+
+
+def test_a_header_that_mirrors_is_found_out_without_a_doubt_about_it():
+    doubt = doubt_of(clear(scan(True)), clear(mirrored(scan(True, 1))))
+    assert doubt.name == "sides_mirrored"
+    assert doubt.guessed
+
+
+def test_nothing_is_looked_at_where_nobody_asks():
+    assert doubt_of(clear(scan(True)), clear(mirrored(scan(True, 1))), asked=False) is None
 
 
 @pytest.mark.parametrize(
@@ -59,13 +82,8 @@ def test_the_images_are_asked(lopsided, flip, name, guessed):
     assert doubt.guessed == guessed
 
 
-@pytest.mark.parametrize("direction", [np.eye(3), np.eye(3)[[1, 2, 0]], np.diag([-1, 1, -1])])
-def test_mirroring_exchanges_left_and_right_whatever_the_axes(direction):
-    volume = Volume(np.arange(24.0).reshape(2, 3, 4), Geometry((4, 3, 2), (1, 1, 1), (0, 0, 0), direction))
-    flipped = mirrored(volume)
-    index = np.argwhere(np.ones(volume.array.shape))[:, ::-1]
-    places = volume.geometry.to_world(index)
-    places[:, 0] = 2 * volume.geometry.center[0] - places[:, 0]
-    there = np.rint(volume.geometry.to_index(places)).astype(int)
-    i, j, k = there.T
-    np.testing.assert_array_equal(flipped.array[tuple(index[:, ::-1].T)], volume.array[k, j, i])
+def test_a_scan_that_is_turned_and_mirrored_is_found_out():
+    fixed, turned = scan(True), mirrored(scan(True, 1))
+    turned = replace(turned, geometry=replace(turned.geometry, direction=rotation(0.4, 2.5, -1.0)))
+    with torch.inference_mode():
+        assert mirrored_ratio(*aligned(fixed, turned)) > 1.1
