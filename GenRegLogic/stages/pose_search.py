@@ -125,18 +125,22 @@ class PoseSearch:
 
         All are compared by their best translation.
         """
-        own = turn_of(found.matrix)
-        gain = 1 - self.peaks(own[None], 1)[0].objective
-        highest = 0.0
+        advantage = math.inf
         for count, factor in CONVINCING:
-            turns = rotations(count)
-            others = turns[[turn_between(turn, np.eye(3)) > OTHERWISE for turn in turns]] @ own
-            highest = max(highest, 1 - self.peaks(others, 1)[0].objective)
+            advantage = min(advantage, self.advantage(found, count))
             if 1 - found.objective < LEAST_GAIN:
                 factor = CONVINCING[0][1]
-            if gain > factor * highest:
+            if advantage > factor:
                 return True
         return False
+
+    def advantage(self, found: Candidate, count: int = CONVINCING[-1][0]) -> float:
+        """The gain of a mapping's rotation divided by the highest one of so many other rotations."""
+        own = turn_of(found.matrix)
+        turns = rotations(count)
+        others = turns[[turn_between(turn, np.eye(3)) > OTHERWISE for turn in turns]] @ own
+        gain, highest = (1 - self.peaks(turns, 1)[0].objective for turns in (own[None], others))
+        return gain / max(highest, 1e-9)
 
     def _translations(self, turn: np.ndarray, count: int) -> list[Candidate]:
         self._pulse()
