@@ -183,18 +183,21 @@ def _scouted(
     peaks = PoseSearch(scout).peaks(np.eye(3)[None], PEAKS, each=PEAKS)
     near = best_of(found + [dataclasses.replace(peak, name=f"search {n + 1}") for n, peak in enumerate(peaks)])
     tell(0.4)
+    if init == "auto" and few_voxels(fixed, moving):
+        return _Scouted(near, [], False)
 
     def pulse() -> None:
         tell(0.4)
 
     judge = PoseSearch(LinearLevel(fixed, moving, DOUBT_VOXELS, channels=CHANNELS), pulse)
-    if init == "auto" and (_few_voxels(fixed, moving) or judge.convinces(near[0])):
+    if init == "auto" and judge.convinces(near[0]):
         return _Scouted(near, [], False)
     poses, doubted = _poses(fixed, moving, judge, None if init == "any" else near[0], pulse)
     return _Scouted(near, best_of(poses), doubted)
 
 
-def _few_voxels(*scans: Prepared) -> bool:
+def few_voxels(*scans: Prepared) -> bool:
+    """Whether a scan is so small that nothing is asked of its pose."""
     return any(scan.image.tensor.numel() < LEAST_VOXELS for scan in scans)
 
 

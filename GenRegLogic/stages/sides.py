@@ -22,6 +22,7 @@ from .alignment import (
     POSE_VOXELS,
     SCOUT_STEPS,
     SCOUT_VOXELS,
+    few_voxels,
     refined,
 )
 from .linear import AFFINE, RIGID, Candidate, LinearLevel
@@ -61,14 +62,14 @@ def sides_doubt(
         moving: The prepared moving scan.
         found: The linear alignment of the scans as they are.
         warnings: Of both scans, with their doubts.
-        asked: False looks only where a doubt about the headers leaves the sides open.
+        asked: False looks only where a doubt about the headers leaves the sides open; so it is with small scans.
 
     Returns:
         A doubt named "sides_unclear", "sides_mirrored" or "sides_clear"; only the last one leaves nothing guessed. None
         where the headers leave no doubt and the images don't contradict them.
     """
     open_sides = bool({getattr(sentence, "name", None) for sentence in warnings} & set(SIDES_IN_DOUBT))
-    if not (open_sides or asked):
+    if not open_sides and (not asked or few_voxels(fixed, moving)):
         return None
     ratio = mirrored_ratio(fixed, moving, found, least=0.0 if open_sides else WORTH_A_LOOK)
     if ratio > MIRRORED:
