@@ -18,7 +18,7 @@ from ..space.grid import Sampler, sample
 from .linear import Candidate, LinearLevel, chance_mismatch
 from .prepare import FINER_BEFORE_TURNING, moving_level, turn_of
 
-__all__ = ["PoseSearch", "rotations", "turn_between"]
+__all__ = ["OTHERWISE", "PoseSearch", "nearby", "rotations", "turn_between"]
 
 PEAK_RADIUS = 3
 """Translations within so many voxels of a found one, along each axis, are not found again."""

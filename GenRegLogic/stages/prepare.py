@@ -24,6 +24,10 @@ BULK_PERCENTILES, OUTLIER_REACH = (0.5, 99.5), 1.0
 more than 0.01 % of the scan: beside an electrode of 30,000 HU everything else would keep a tenth of the range. With it
 metal costs a phantom 5 % of accuracy (Resources/benchmark/traps.md)."""
 
+LARGEST_VALUE = 1e18
+"""Intensities beyond this, or below its reciprocal, are scaled: the range of single precision ends at about 1e38, and
+squares are computed."""
+
 CLAMP_SAMPLES = 1_000_000
 """Voxels from which the percentiles are computed."""
 
@@ -90,7 +94,7 @@ def prepare(volume: Volume, *, mask: Volume | None, device: torch.device, role: 
     Raises:
         InputError: The given mask does not overlap with the body.
     """
-    image = canonical_image(volume, device)
+    image = canonical_image(_in_single_precision(volume), device)
     low, high = _robust_range(image.tensor)
     if high <= low:  # almost all voxels have one value
         low, high = float(image.tensor.min()), float(image.tensor.max())
@@ -108,6 +112,17 @@ def prepare(volume: Volume, *, mask: Volume | None, device: torch.device, role: 
                 f"The {role} mask does not lie over the body in the {role} image; check that it belongs to this scan."
             )
     return Prepared(image, Image(found, coarse), _box(found, coarse, image.geometry), mask is None)
+
+
+def _in_single_precision(volume: Volume) -> Volume:
+    """The volume, divided by its largest value where that or its square cannot be told in single precision."""
+    array = volume.array
+    if array.dtype.kind != "f":
+        return volume
+    largest = max(abs(float(array.max())), abs(float(array.min())))
+    if largest == 0 or 1 / LARGEST_VALUE <= largest <= LARGEST_VALUE:
+        return volume
+    return dataclasses.replace(volume, array=array.astype(np.float64) / largest)
 
 
 def _robust_range(x: torch.Tensor) -> tuple[float, float]:

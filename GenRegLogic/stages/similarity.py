@@ -280,8 +280,7 @@ def principal_components(descriptors: torch.Tensor, weight: torch.Tensor, count:
     total = counted.sum().clamp(min=1)
     middle = values @ counted / total
     covariance = (values * counted) @ values.T / total - torch.outer(middle, middle)
-    covariance = covariance.cpu().double().nan_to_num(0.0, 0.0, 0.0)
-    _, directions = torch.linalg.eigh(covariance)  # ascending; MPS has no double precision
+    _, directions = torch.linalg.eigh(covariance.cpu().double())  # ascending; MPS has no double precision
     return directions[:, -count:].T.float().to(values).contiguous()
 
 

@@ -145,6 +145,17 @@ class TestResult:
         assert small_pair.error(result.forward).mean() < small_pair.start.mean()
 
 
+@pytest.mark.parametrize("kind", ["rigid", "similarity"])
+def test_a_linear_kind_gives_a_mapping_of_that_freedom_and_no_deformation(small_pair, kind):
+    result = register(small_pair.fixed, small_pair.moving, Settings(kind=kind, init="header"))
+    product = result.linear.matrix[:3, :3] @ result.linear.matrix[:3, :3].T
+    scale = 1.0 if kind == "rigid" else product[0, 0]
+    np.testing.assert_allclose(product, np.eye(3) * scale, atol=1e-9)
+    assert result.report["objective"] == []
+    points = small_pair.points[:5]
+    np.testing.assert_allclose(result.forward(points), result.linear(points), atol=1e-3)
+
+
 class TestUnusualScans:
     def test_a_body_of_5_mm_with_voxels_of_0_15_mm_is_registered(self):
         grid = centered((40, 40, 40), (0.15, 0.15, 0.15))

@@ -1,53 +1,40 @@
 """The ablation's variants, means, page, plot, resumption and network; `test_ablation_runs` makes runs."""
 
 import dataclasses
-import importlib.machinery
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
 import pytest
 from PIL import Image
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+from .conftest import load_script
+
 COUNTS, DEFAULT = (0, 10, 40), 40
 
 
-@pytest.fixture(autouse=True)
-def scripts_on_the_path(monkeypatch):
-    monkeypatch.syspath_prepend(SCRIPTS)
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-
-
 @pytest.fixture
-def tables(scripts_on_the_path):
+def tables():
     import ablation_tables
 
     return ablation_tables
 
 
 @pytest.fixture
-def to_markdown(scripts_on_the_path):
+def to_markdown():
     from ablation_page import to_markdown
 
     return to_markdown
 
 
 @pytest.fixture
-def draw(scripts_on_the_path):
+def draw():
     from ablation_plot import draw
 
     return draw
 
 
 @pytest.fixture
-def ablation(scripts_on_the_path):
-    loader = importlib.machinery.SourceFileLoader("script_ablation", str(SCRIPTS / "ablation"))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
-    sys.modules[loader.name] = module
-    loader.exec_module(module)
-    return module
+def ablation():
+    return load_script("ablation")
 
 
 STARTS = ("identity", "search", "network", "improved")

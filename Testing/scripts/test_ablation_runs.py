@@ -1,20 +1,13 @@
 """The ablation's runs on one small pair: proposals, refinements, scores and costs."""
 
 import json
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
-
-
-@pytest.fixture(autouse=True)
-def scripts_on_the_path(monkeypatch):
-    monkeypatch.syspath_prepend(SCRIPTS)
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+from .conftest import SCRIPTS
 
 
 def ball(bulge):

@@ -1,53 +1,36 @@
 """The measuring scripts: comparison, means, tables, resumption, and the cost of processes."""
 
 import dataclasses
-import importlib.machinery
-import importlib.util
 import json
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
-
-
-@pytest.fixture(autouse=True)
-def scripts_on_the_path(monkeypatch):
-    monkeypatch.syspath_prepend(SCRIPTS)
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-
-
-def load(name):
-    loader = importlib.machinery.SourceFileLoader(f"script_{name}", str(SCRIPTS / name))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
-    sys.modules[loader.name] = module  # dataclasses look their module up
-    loader.exec_module(module)
-    return module
+from .conftest import load_script
 
 
 @pytest.fixture
 def benchmark():
-    return load("benchmark")
+    return load_script("benchmark")
 
 
 @pytest.fixture
 def iterations():
-    return load("iterations")
+    return load_script("iterations")
 
 
 @pytest.fixture
-def tables(scripts_on_the_path):
+def tables():
     import benchmark_tables
 
     return benchmark_tables
 
 
 @pytest.fixture
-def measuring(scripts_on_the_path):
+def measuring():
     import measuring
 
     return measuring
@@ -405,7 +388,7 @@ class TestIterations:
 
 class TestMemory:
     def test_the_synthetic_scans_are_the_same_noise_deformed(self, tmp_path):
-        load("memory").make_pair((48, 40, 32), tmp_path)
+        load_script("memory").make_pair((48, 40, 32), tmp_path)
         a, b = (sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / f"{name}.nii"))) for name in ("fixed", "moving"))
         assert a.shape == b.shape == (32, 40, 48)
         assert abs(a.std() / b.std() - 1) < 0.1

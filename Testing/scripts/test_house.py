@@ -1,29 +1,20 @@
 """The figures and checks of scripts/house, on checkouts of a few lines each."""
 
-import importlib.machinery
-import importlib.util
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+from .conftest import SCRIPTS, load_script
 
 CLIENT, SERVER = "GenRegLogic/worker/client.py", "GenRegLogic/worker/server.py"
 PANEL = "GenRegModule/GenRegPanel"
 
 
 @pytest.fixture
-def house(monkeypatch):
-    monkeypatch.syspath_prepend(SCRIPTS)
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    loader = importlib.machinery.SourceFileLoader("script_house", str(SCRIPTS / "house"))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
-    sys.modules[loader.name] = module  # dataclasses look their module up
-    loader.exec_module(module)
-    return module
+def house():
+    return load_script("house")
 
 
 @pytest.fixture

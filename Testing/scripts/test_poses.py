@@ -1,29 +1,17 @@
 """Headers that are made wrong on purpose."""
 
-import importlib.machinery
-import importlib.util
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from GenRegLogic.space.geometry import Geometry
 from GenRegLogic.space.volume import Volume
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
+from .conftest import load_script
 
 
 @pytest.fixture(scope="module")
 def poses():
-    sys.path.insert(0, str(SCRIPTS))
-    try:
-        loader = importlib.machinery.SourceFileLoader("poses", str(SCRIPTS / "poses"))
-        module = importlib.util.module_from_spec(importlib.util.spec_from_loader("poses", loader))
-        loader.exec_module(module)
-    finally:
-        sys.path.remove(str(SCRIPTS))
-    return module
+    return load_script("poses")
 
 
 def test_wrong_headers_are_rotations_and_shifts_within_reach(poses):

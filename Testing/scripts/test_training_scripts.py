@@ -1,19 +1,17 @@
 """The scripts around the network's training: pictures of samples and curves, and refusals in one sentence."""
 
-import importlib.machinery
-import importlib.util
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from .conftest import SCRIPTS, load_script
+
 Image = pytest.importorskip("PIL.Image")
 pytest.importorskip("matplotlib")
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 CURVE = """kind,step,seconds,loss,error,still,right_2,right_8
 training,1,1,9,4,5,0.1,0.5
 training,2,2,8,4,5,0.1,0.5
@@ -33,13 +31,8 @@ DEVELOPMENT = """step,pair,figure,still,network
 
 
 @pytest.fixture
-def script(monkeypatch):
-    monkeypatch.syspath_prepend(SCRIPTS)
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    loader = importlib.machinery.SourceFileLoader("script_training_pictures", str(SCRIPTS / "training_pictures"))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
-    loader.exec_module(module)
-    return module
+def script():
+    return load_script("training_pictures")
 
 
 @pytest.fixture

@@ -1,10 +1,5 @@
 """The phantom with traps in it."""
 
-import importlib.machinery
-import importlib.util
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -12,18 +7,12 @@ from GenRegLogic.phantom.scans import sampled_flow
 from GenRegLogic.space.volume import Volume
 from GenRegLogic.space.warp import warp_image
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
+from .conftest import load_script
 
 
 @pytest.fixture(scope="module")
 def traps():
-    sys.path.insert(0, str(SCRIPTS))
-    try:
-        loader = importlib.machinery.SourceFileLoader("traps", str(SCRIPTS / "traps"))
-        module = importlib.util.module_from_spec(importlib.util.spec_from_loader("traps", loader))
-        loader.exec_module(module)
-    finally:
-        sys.path.remove(str(SCRIPTS))
+    module = load_script("traps")
     module.COARSENESS = 3.0
     return module
 

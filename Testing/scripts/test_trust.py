@@ -1,10 +1,6 @@
 """The scripts that calibrate the expected error and break registrations on purpose."""
 
 import dataclasses
-import importlib.machinery
-import importlib.util
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,36 +14,22 @@ from GenRegLogic.space.geometry import Geometry
 from GenRegLogic.space.volume import Volume
 
 from ..GenRegLogic.conftest import FIXED_GRID, STRAIGHT_GRID, Scene, make_scene_pair
-
-SCRIPTS = Path(__file__).parents[2] / "scripts"
-
-
-def load(name):
-    """A script as a module."""
-    sys.path.insert(0, str(SCRIPTS))
-    try:
-        loader = importlib.machinery.SourceFileLoader(name, str(SCRIPTS / name))
-        module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
-        sys.modules[name] = module  # dataclasses look their module up
-        loader.exec_module(module)
-        return module
-    finally:
-        sys.path.remove(str(SCRIPTS))
+from .conftest import load_script
 
 
 @pytest.fixture(scope="module")
 def trusting():
-    return load("trusting.py")
+    return load_script("trusting.py")
 
 
 @pytest.fixture(scope="module")
 def calibrate():
-    return load("calibrate_confidence")
+    return load_script("calibrate_confidence")
 
 
 @pytest.fixture(scope="module")
 def broken():
-    return load("broken_runs")
+    return load_script("broken_runs")
 
 
 @pytest.fixture(scope="module")

@@ -2,39 +2,15 @@
 
 import numpy as np
 import pytest
-import torch
 
+from GenRegLogic.errors import Cancelled
 from GenRegLogic.stages import alignment
 from GenRegLogic.stages.alignment import align
-from GenRegLogic.stages.linear import AFFINE, RIGID, SIMILARITY
+from GenRegLogic.stages.linear import AFFINE, RIGID, SIMILARITY, Candidate
 from GenRegLogic.stages.prepare import prepare
 
 from ..conftest import Scene, centered, rotation
-
-CPU = torch.device("cpu")
-SCENE = Scene()
-FIXED_GRID = centered((34, 30, 36), (3.6, 3.6, 3.6))
-STRAIGHT_GRID = centered((32, 28, 30), (3.8, 3.9, 4.3))
-MOVING_GRID = centered(STRAIGHT_GRID.size, STRAIGHT_GRID.spacing, rotation(0.1, -0.05, 0.15))
-
-
-def rigid(angles=(0.0, 0.0, 0.0), shift=(0.0, 0.0, 0.0)):
-    matrix = np.eye(4)
-    matrix[:3, :3], matrix[:3, 3] = rotation(*angles), shift
-    return matrix
-
-
-def scans(matrix, moving=STRAIGHT_GRID, scene=SCENE):
-    """The scene, and the scene after a linear mapping (fixed points to moving points), both prepared."""
-    back = np.linalg.inv(matrix)
-    volumes = scene.scan(FIXED_GRID), scene.scan(moving, lambda p: p @ back[:3, :3].T + back[:3, 3], seed=1)
-    return tuple(prepare(volume, mask=None, device=CPU) for volume in volumes)
-
-
-def error(found, truth):
-    """Largest distance, mm, between two mappings of points in the body."""
-    points = np.c_[SCENE.points(), np.ones(200)].T
-    return np.linalg.norm(((found - truth) @ points)[:3], axis=0).max()
+from .conftest import CPU, FIXED_GRID, MOVING_GRID, SCENE, error, rigid, scans
 
 
 class TestRecovery:
@@ -175,6 +151,31 @@ class TestAnyPose:
     def test_of_unrelated_scans_every_pose_is_doubted(self, unrelated):
         best, _ = unrelated
         assert best.doubted
+
+    def test_a_search_can_be_cancelled(self):
+        told = []
+
+        def tell(fraction):
+            told.append(fraction)
+            if told.count(fraction) > 10:  # only the search over poses tells so often that nothing has changed
+                raise Cancelled("enough")
+
+        with pytest.raises(Cancelled):
+            align(*scans(np.eye(4)), init="any", tell=tell)
+
+
+@pytest.mark.parametrize(("gain", "other", "clear"), [(0.5, 0.3, True), (0.5, 0.45, False), (-0.1, -0.2, False)])
+def test_a_mapping_is_clear_whose_gain_is_positive_and_exceeds_that_of_others(gain, other, clear):
+    turned = np.eye(4)
+    turned[:3, :3] = rotation(1.0, 0.0, 0.0)
+    best, others = Candidate(np.eye(4), 1 - gain, "a"), [Candidate(turned, 1 - other, "b")]
+    assert alignment._clear(best, others, 1.25) is clear
+
+
+def test_a_mapping_that_is_turned_little_is_not_another():
+    near = np.eye(4)
+    near[:3, :3] = rotation(0.3, 0.0, 0.0)
+    assert alignment._clear(Candidate(np.eye(4), 0.5, "a"), [Candidate(near, 0.5, "b")], 1.25)
 
 
 class TestFreedom:

@@ -130,6 +130,14 @@ class TestGrids:
         assert mask.numpy()[tuple(index[:, ::-1].T)].mean() > 0.99
 
 
+@pytest.mark.parametrize("factor", [1e300, 1e30, 1e-40, 1e-300])
+def test_intensities_beyond_single_precision_are_prepared_like_others(scan, factor):
+    plain = Volume(scan.array.astype(np.float64), scan.geometry)
+    scaled = Volume(plain.array * factor, scan.geometry)
+    images = [prepare(volume, mask=None, device=CPU).image.tensor for volume in (plain, scaled)]
+    np.testing.assert_allclose(images[1], images[0], atol=1e-5)
+
+
 class TestMovingLevel:
     def test_it_is_not_finer_than_the_scan(self, prepared):
         grid = moving_level(prepared, 0.5).image.geometry

@@ -10,8 +10,9 @@ from GenRegLogic.errors import Doubt
 from GenRegLogic.space.geometry import Geometry
 from GenRegLogic.space.volume import Volume
 from GenRegLogic.stages.alignment import align
+from GenRegLogic.stages.linear import Candidate
 from GenRegLogic.stages.prepare import prepare
-from GenRegLogic.stages.sides import mirrored_ratio, sides_doubt
+from GenRegLogic.stages.sides import mirrored_ratio, pose_doubt, sides_doubt
 
 from ..conftest import rotation
 
@@ -87,3 +88,11 @@ def test_a_scan_that_is_turned_and_mirrored_is_found_out():
     turned = replace(turned, geometry=replace(turned.geometry, direction=rotation(0.4, 2.5, -1.0)))
     with torch.inference_mode():
         assert mirrored_ratio(*aligned(fixed, turned)) > 1.1
+
+
+def test_a_pose_is_a_guess_only_where_the_alignment_doubts_it():
+    found = Candidate(np.eye(4), 0.5, "header")
+    assert pose_doubt(found) is None
+    doubt = pose_doubt(replace(found, doubted=True))
+    assert doubt.name == "pose_unclear"
+    assert doubt.guessed
