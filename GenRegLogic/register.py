@@ -42,13 +42,13 @@ from .space.registrable import check_registrable
 from .space.split import with_linear, without_linear
 from .space.volume import Volume
 from .stages.alignment import FREEDOM, SEARCHING, align
+from .stages.doubts import pose_doubt, sides_doubt
 from .stages.finish import full_field
 from .stages.linear import Candidate, LinearLevel
 from .stages.prepare import Prepared, prepare, working_grid
 from .stages.propose import Proposal, Proposer, identity, propose, search_proposal
 from .stages.refine import Refiner
 from .stages.schedule import BOTH, DESCRIPTOR, INTENSITY, SAME_CONTRAST, Level, contrast_agreement, schedule
-from .stages.sides import pose_doubt, sides_doubt
 
 __all__ = ["Progress", "Registration", "register"]
 

@@ -11,8 +11,6 @@ import pytest
 LONG = 120
 """Longest wait for an event, seconds."""
 
-pytest.importorskip("torch", reason="The worker computes with torch, which is not installed")
-
 
 @pytest.fixture
 def user(host, scene, slicerModule):

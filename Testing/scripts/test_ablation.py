@@ -352,7 +352,6 @@ class TestResumption:
 
 class TestNetwork:
     def test_the_shipped_network_is_loaded_with_its_checksum(self, ablation):
-        pytest.importorskip("torch")
         from GenRegLogic.network.apply import SHA256, Learned
 
         network, digits = ablation.load_network(None)
@@ -360,7 +359,6 @@ class TestNetwork:
         assert SHA256.startswith(digits)
 
     def test_a_file_without_weights_is_refused(self, ablation, tmp_path):
-        pytest.importorskip("torch")
         from measuring import MeasuringError
 
         (tmp_path / "other.npz").write_bytes(b"no weights")

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from .conftest import SCRIPTS
 
@@ -20,7 +21,6 @@ def ball(bulge):
 
 @pytest.fixture(scope="module")
 def pair():
-    torch = pytest.importorskip("torch")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(SCRIPTS)
         from ablation_runs import Pair

@@ -8,11 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import host
 import numpy as np
 import pytest
-
-host = pytest.importorskip("host")
-Image = pytest.importorskip("PIL.Image")
+from PIL import Image
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 COARSE = ("--coarseness", "4")

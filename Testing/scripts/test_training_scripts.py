@@ -6,11 +6,9 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from .conftest import SCRIPTS, load_script
-
-Image = pytest.importorskip("PIL.Image")
-pytest.importorskip("matplotlib")
 
 CURVE = """kind,step,seconds,loss,error,still,right_2,right_8
 training,1,1,9,4,5,0.1,0.5

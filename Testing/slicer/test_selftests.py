@@ -8,9 +8,8 @@ import sys
 import unittest
 from pathlib import Path
 
+import host
 import pytest
-
-host = pytest.importorskip("host")
 
 MODULE = Path(__file__).resolve().parents[2] / "GenRegModule"
 SELF_TESTS = MODULE / "GenRegPanel" / "selftest" / "tests.py"

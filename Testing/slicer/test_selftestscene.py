@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import host
 import numpy as np
 import pytest
 import SimpleITK as sitk
-
-host = pytest.importorskip("host")
 
 MODULE = Path(__file__).resolve().parents[2] / "GenRegModule"
 SAMPLING_ERROR = 4.0

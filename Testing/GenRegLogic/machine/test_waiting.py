@@ -19,7 +19,8 @@ def parked():
 @pytest.fixture
 def gnu():
     """Skips the test where torch does not use GNU's OpenMP library."""
-    pytest.importorskip("torch")
+    import torch  # noqa: F401 (its library is looked for)
+
     library = waiting.loaded_openmp()
     if library is None or hasattr(library, "kmp_set_blocktime"):
         pytest.skip("torch has another OpenMP library here")
