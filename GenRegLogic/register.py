@@ -29,10 +29,11 @@ from .machine.waiting import possible_threads, sleeping_threads
 from .network.apply import SHA256, SHOWN_DIGITS, Learned, shipped
 from .progress import Monitor, Progress, listening
 from .quality.confidence import estimate_confidence
+from .quality.doubts import pose_doubt, rivals_doubt, sides_doubt
 from .quality.findings import Findings, body_points, make_report
 from .quality.report import record_stages
 from .registration import Registration
-from .settings import Settings
+from .settings import DEFAULT_ITERATIONS, Settings
 from .space.field import AffineTransform, DisplacementField, Transform, as_points, sample_transform
 from .space.fieldgrid import field_grid
 from .space.geometry import Geometry
@@ -42,11 +43,11 @@ from .space.registrable import check_registrable
 from .space.split import with_linear, without_linear
 from .space.volume import Volume
 from .stages.alignment import FREEDOM, SEARCHING, align
-from .stages.doubts import pose_doubt, sides_doubt
 from .stages.finish import full_field
+from .stages.hypotheses import Hypothesis, Trial, choose
 from .stages.linear import Candidate, LinearLevel
 from .stages.prepare import Prepared, prepare, working_grid
-from .stages.propose import Proposal, Proposer, identity, propose, search_proposal
+from .stages.propose import Proposal, Proposer, identity, search_proposal
 from .stages.refine import Refiner
 from .stages.schedule import BOTH, DESCRIPTOR, INTENSITY, SAME_CONTRAST, Level, contrast_agreement, schedule
 
@@ -243,17 +244,20 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
             fixed, moving, init=settings.init, freedom=freedom, given=_given_starts(inputs), tell=monitor.tell
         )
         _check_overlap(level, linear, settings.init)
-        inputs = _with_doubts(inputs, fixed, moving, linear)
+    spacing, sentences = _finest_spacing(fixed, moving, settings, max_voxels)
     with monitor.stage("propose"):
         improvers = [learned.improve] if settings.proposes and learned is not None else []
-        proposal, proposals = propose(level, linear.matrix, _proposers(inputs, monitor), improvers)
-    measure = _measure(level, fixed, linear, proposal)
-    spacing, sentences = _finest_spacing(fixed, moving, settings, max_voxels)
+        trial, proposers = _trial(inputs, fixed, moving, spacing), _proposers(inputs, monitor)
+        known = settings.init not in SEARCHING or inputs.initial is not None
+        chosen = choose(linear, level, proposers, improvers, trial, rivals=not known, pulse=lambda: monitor.tell(0.0))
+        linear, level = chosen.linear, chosen.level
+        inputs = _with_doubts(inputs, fixed, moving, chosen)
+    measure = _measure(level, fixed, linear, chosen.proposal)
     bodies = None if inputs.keep_rigid is None else RigidBodies(inputs.keep_rigid, linear.matrix, device)
-    refiner = _refiner(inputs, fixed, moving, linear.matrix, bodies, learned)
-    levels = _levels(settings, measure, spacing)
+    refiner = _refiner(inputs, fixed, moving, chosen, bodies, learned)
+    levels = _levels(settings, measure, spacing, sliding=chosen.sliding)
     with monitor.stage("refine"):
-        field = refiner.run(levels, proposal.field, monitor, lambda u: with_linear(u, linear.matrix))
+        field = refiner.run(levels, chosen.proposal.field, monitor, lambda u: with_linear(u, linear.matrix))
     return_kept_memory()
     with monitor.stage("finish"):
         forward, repaired, given_up = _finished(inputs, field, linear.matrix, bodies, monitor.within(0.0, 0.3))
@@ -262,14 +266,14 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
         monitor.tell(0.7)
         findings = Findings(
             linear=linear,
-            proposal=proposal,
-            proposals=proposals,
+            proposal=chosen.proposal,
+            proposals=chosen.proposals,
             measure=BOTH if BOTH in refiner.compared else measure,
             history=refiner.history,
             repaired=repaired,
             stopped_early=monitor.keep,
             given_up=given_up,
-            notes=[*notes, *sentences],
+            notes=[*notes, *sentences, *chosen.notes],
             level=level,
             field=field,
             confidence=confidence,
@@ -286,32 +290,43 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
     )
 
 
-def _with_doubts(inputs: _Inputs, fixed: Prepared, moving: Prepared, linear: Candidate) -> _Inputs:
-    """The inputs, with what the images say of the pose, and of left and right."""
-    warnings = (*inputs.fixed.warnings, *inputs.moving.warnings)
-    doubts = pose_doubt(linear), sides_doubt(fixed, moving, linear, warnings, asked=inputs.settings.init in SEARCHING)
+def _with_doubts(inputs: _Inputs, fixed: Prepared, moving: Prepared, chosen: Hypothesis) -> _Inputs:
+    """The inputs, with what the images say of the pose, of the place, and of left and right."""
+    warnings, linear = (*inputs.fixed.warnings, *inputs.moving.warnings), chosen.linear
+    asked = inputs.settings.init in SEARCHING
+    doubts = pose_doubt(linear), rivals_doubt(chosen), sides_doubt(fixed, moving, linear, warnings, asked=asked)
     said = tuple(doubt for doubt in doubts if doubt is not None)
     scan = dataclasses.replace(inputs.moving, warnings=(*inputs.moving.warnings, *said))
     return dataclasses.replace(inputs, moving=scan)
 
 
-def _levels(settings: Settings, measure: str, spacing: float) -> list[Level]:
+def _trial(inputs: _Inputs, fixed: Prepared, moving: Prepared, spacing: float) -> Trial | None:
+    """What hypotheses are compared by; None where nothing is left open, or the user has said what to do."""
+    settings = inputs.settings
+    asked = not settings.linear and settings.coarse_iterations > 0
+    if not asked or inputs.fixed_landmarks is not None or inputs.keep_rigid is not None:
+        return None
+    return Trial(fixed, moving, schedule(DESCRIPTOR, spacing, DEFAULT_ITERATIONS), settings.smoothness)
+
+
+def _levels(settings: Settings, measure: str, spacing: float, *, sliding: bool) -> list[Level]:
     """The levels of the refinement, coarse to fine; none for a linear alignment."""
     if settings.linear:
         return []
     descriptor = BOTH if measure == DESCRIPTOR and settings.describes else DESCRIPTOR
-    return schedule(measure, spacing, settings.coarse_iterations, descriptor=descriptor)
+    levels = schedule(measure, spacing, settings.coarse_iterations, descriptor=descriptor)
+    return levels[1:] if sliding else levels  # the coarsest one would lose the jumps that the search found
 
 
 def _refiner(
     inputs: _Inputs,
     fixed: Prepared,
     moving: Prepared,
-    linear: np.ndarray,
+    chosen: Hypothesis,
     bodies: RigidBodies | None,
     learned: Learned | None,
 ) -> Refiner:
-    settings = inputs.settings
+    settings, linear = inputs.settings, chosen.linear.matrix
     pull = None
     if inputs.fixed_landmarks is not None and not settings.linear:
         pull = LandmarkPull(inputs.fixed_landmarks, inputs.moving_landmarks, linear)
@@ -323,6 +338,7 @@ def _refiner(
         landmarks=pull,
         constraint=bodies,
         describer=learned,
+        sliding=chosen.sliding,
     )
 
 

@@ -35,6 +35,7 @@ from .space.grid import Image, canonical_array, resample, stored_array
 from .space.inverse import accurate_inverse, fit_affine
 from .space.jacobian import jacobian_figures
 from .space.registrable import check_registrable
+from .space.smoothing import smooth
 from .space.split import without_linear
 from .space.volume import Volume
 from .stages.finish import SAFE_DETERMINANT, bad_voxels, smoothed_near
@@ -42,7 +43,6 @@ from .stages.linear import LinearLevel
 from .stages.prepare import Prepared, mask_on, prepare, working_grid
 from .stages.refine import Refiner
 from .stages.schedule import DESCRIPTOR, INTENSITY, SAME_CONTRAST, Level, contrast_agreement, schedule
-from .stages.similarity import smooth
 
 __all__ = ["repair"]
 

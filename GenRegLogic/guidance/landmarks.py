@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ..space.geometry import Geometry
-from ..stages.similarity import smooth
+from ..space.smoothing import smooth
 
 __all__ = ["LandmarkPull", "rigid_fit"]
 

@@ -25,6 +25,7 @@ from ..space.geometry import Geometry
 from ..space.grid import Image, Sampler, resample, sample
 from ..space.inverse import fit_affine
 from ..space.registrable import check_registrable
+from ..space.smoothing import smooth
 from ..space.split import without_linear
 from ..space.volume import Volume
 from ..stages.describe import mind_ssc
@@ -33,7 +34,6 @@ from ..stages.prepare import Prepared, prepare, working_grid
 from ..stages.propose import identity, propose, search_proposal
 from ..stages.refine import Refiner
 from ..stages.schedule import DESCRIPTOR, schedule
-from ..stages.similarity import smooth
 
 __all__ = [
     "Signs",

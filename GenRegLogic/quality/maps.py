@@ -23,11 +23,11 @@ from ..space.field import (
 from ..space.geometry import Geometry
 from ..space.grid import Image, canonical_geometry, grid_over, resample, sample, stored_array
 from ..space.jacobian import MIN_DETERMINANT_FOR_LOG, determinants
+from ..space.smoothing import smooth
 from ..space.volume import Volume
 from ..stages.describe import mind_ssc
 from ..stages.linear import chance_mismatch
 from ..stages.prepare import Prepared, mask_on, prepare
-from ..stages.similarity import smooth
 
 __all__ = [
     "MAP_VOXELS",

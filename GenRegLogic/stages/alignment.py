@@ -35,7 +35,7 @@ LEVEL_VOXELS = (50_000, 200_000)
 """Of the fixed working grid: where a pose is doubted, in the search over poses, for the steps from all starts, from the
 best ones, and at the end."""
 
-PEAKS = 4
+PEAKS = 8
 """Starts that the search over translations gives."""
 
 ROTATIONS, RANKED, POSES, LIKELY_POSES = 300, 90, 45, 8
@@ -57,8 +57,16 @@ CLEAR, UNDOUBTED = 1.25, 1.1
 """Factors by which a mapping's gain must exceed those of refined ones with other rotations: to end the search over
 poses early, and to be in no doubt after it."""
 
-FINALISTS = 3
-"""Results of the coarsest scale that are refined further."""
+FINALISTS, MOST_FINALISTS = 3, 6
+"""Results of the coarsest scale that are refined further; more than the first only where they fit nearly as well as the
+best one."""
+
+ALIKE_GAIN = 0.8
+"""Share of the best mapping's gain from which another one is a rival: vertebrae and discs look alike, and which one is
+meant shows only where the scans are deformed (`hypotheses`)."""
+
+APART_VOXELS, RIVALS = 2.5, 3
+"""Rivals are so far from one another, on average over the fixed grid (voxels of the middle scale), and so many."""
 
 SAME_VOXELS = 1.0
 """Starts closer than this (voxels of the coarse level, at the corners) count as one."""
@@ -130,7 +138,7 @@ def align(
         tell: Called with the fraction of the alignment that is done.
 
     Returns:
-        The mapping of the lowest objective, and the level on which it was scored.
+        The mapping of the lowest objective, with its rivals, and the level on which it was scored.
     """
     fine = LinearLevel(fixed, moving, LEVEL_VOXELS[1])
     tell(0.2)
@@ -142,21 +150,42 @@ def align(
     scouted = _scouted(fixed, moving, [*known, *starts(fixed, moving, init)], init, tell)
     tell(0.6)
 
-    def freed(tried: list[Candidate]) -> Candidate:
+    def freed(tried: list[Candidate]) -> list[Candidate]:
         tried = [refined(coarse, candidate, RIGID, RIGID_STEPS) for candidate in tried]
         tried = _distinct(sorted(tried, key=_objective), coarse)
-        return min((refined(coarse, candidate, freedom, FREE_STEPS) for candidate in tried), key=_objective)
+        return sorted((refined(coarse, candidate, freedom, FREE_STEPS) for candidate in tried), key=_objective)
 
-    best = freed(scouted.near)
+    found = freed(scouted.near)
     if scouted.poses:
-        pose = freed(scouted.poses)
-        if 1 - pose.objective > (1 if init == "any" else PREFERRED) * (1 - best.objective):
-            best = pose
+        posed = freed(scouted.poses)
+        if 1 - posed[0].objective > (1 if init == "any" else PREFERRED) * (1 - found[0].objective):
+            found = posed
+    best, others = found[0], _rivals(found, coarse)
     tell(0.8)
     best = refined(fine, best, freedom, FINAL_STEPS)
     # The result must never be worse than the header or what the caller gave.
     best = min([best, *(_scored(candidate, fine)[0] for candidate in (*known, header))], key=_objective)
-    return dataclasses.replace(best, doubted=scouted.doubted), fine.turned(best.matrix)
+    best = dataclasses.replace(best, doubted=scouted.doubted, rivals=tuple(others))
+    return best, fine.turned(best.matrix)
+
+
+def _rivals(found: list[Candidate], level: LinearLevel) -> list[Candidate]:
+    """Mappings, best first, that fit nearly as well as the first and lead elsewhere."""
+    kept = [found[0]]
+    for other in found[1:]:
+        alike = 1 - other.objective >= ALIKE_GAIN * (1 - found[0].objective)
+        if alike and all(_apart(other, one, level) > APART_VOXELS * level.spacing for one in kept):
+            kept.append(other)
+    return kept[1 : RIVALS + 1]
+
+
+def _apart(one: Candidate, other: Candidate, level: LinearLevel) -> float:
+    """Root mean square distance, mm, of where two mappings lead, over the level's fixed grid."""
+    geometry, difference = level.fixed_geometry, one.matrix - other.matrix
+    turned = difference[:3, :3] @ geometry.direction
+    sizes = np.array(geometry.spacing) * (np.array(geometry.size) - 1)
+    at_center = (difference @ level.center)[:3]
+    return math.sqrt((at_center**2).sum() + (turned**2).sum(0) @ sizes**2 / 12)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,7 +205,9 @@ def _scouted(
 
     def best_of(found: list[Candidate]) -> list[Candidate]:
         tried = [refined(scout, candidate, RIGID, SCOUT_STEPS) for candidate in _distinct(found, scout)]
-        return _distinct(sorted(tried, key=_objective), scout)[:FINALISTS]
+        tried = _distinct(sorted(tried, key=_objective), scout)
+        alike = sum(1 - candidate.objective >= ALIKE_GAIN * (1 - tried[0].objective) for candidate in tried)
+        return tried[: min(max(FINALISTS, alike), MOST_FINALISTS)]
 
     if init not in SEARCHING:
         return _Scouted(best_of(found), [], False)

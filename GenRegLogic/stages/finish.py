@@ -12,8 +12,9 @@ from ..space.field import DisplacementField
 from ..space.geometry import Geometry
 from ..space.grid import Image, canonical_array, canonical_geometry, resample
 from ..space.jacobian import determinants
+from ..space.smoothing import smooth
 from ..space.split import with_linear
-from .similarity import box_sum, smooth
+from .similarity import box_sum
 
 __all__ = ["bad_voxels", "check_orientation", "full_field", "smoothed_near"]
 

@@ -45,12 +45,14 @@ class Candidate:
         objective: Lower is better.
         name: Of the start that it comes from.
         doubted: True if it fits hardly better than mappings with other rotations do.
+        rivals: Others that lead elsewhere and fit nearly as well.
     """
 
     matrix: np.ndarray
     objective: float
     name: str
     doubted: bool = False
+    rivals: tuple[Candidate, ...] = ()
 
 
 class LinearLevel:

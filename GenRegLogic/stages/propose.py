@@ -16,9 +16,9 @@ import torch.nn.functional as F
 
 from ..space.geometry import Geometry
 from ..space.grid import Image, resample
+from ..space.smoothing import smooth
 from .linear import LinearLevel, chance_mismatch
 from .search import search
-from .similarity import smooth
 
 __all__ = ["Improver", "Proposal", "Proposer", "identity", "propose", "search_proposal"]
 
@@ -116,6 +116,15 @@ def propose(
     for proposer in proposers:
         scored.append(score(level, linear, proposer(level, linear)))
         best = _better(best, scored[-1])
+    best, improved = improve(level, linear, best, improvers)
+    return best, [*scored, *improved]
+
+
+def improve(
+    level: LinearLevel, linear: np.ndarray, best: Proposal, improvers: Sequence[Improver]
+) -> tuple[Proposal, list[Proposal]]:
+    """The best of a scored proposal and of what the improvers make of it, and all of the latter; see `propose`."""
+    scored: list[Proposal] = []
     for improver in improvers:
         scored.append(score(level, linear, improver(level, linear, best)))
         best = _better(best, scored[-1])

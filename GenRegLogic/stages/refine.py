@@ -22,10 +22,11 @@ from ..guidance.landmarks import LandmarkPull
 from ..progress import Monitor, MonitorPart
 from ..space.geometry import Geometry
 from ..space.grid import Image, Sampler, resample, sample
+from ..space.smoothing import conductances, smooth, smooth_within
 from .describe import mind_ssc
 from .prepare import MovingLevel, Prepared, mask_on, moving_level, turned_axes, working_grid
 from .schedule import BOTH, DESCRIPTOR, INTENSITY, NETWORK, Level
-from .similarity import DescriptorDistance, Lncc, noise_variance, smooth
+from .similarity import DescriptorDistance, Lncc, noise_variance
 
 __all__ = ["Constraint", "Refiner"]
 
@@ -41,7 +42,7 @@ the noise that is measured. 3 and 8 were compared on the pairs of `scripts/bench
 livers and a head, and gains on a mouse; on a phantom they differ little (Resources/benchmark/traps.md)."""
 
 EXTENT_EVERY = 4
-"""Steps between two updates of which voxels lie within the moving scan; only voxels near its border change."""
+"""Steps between two updates of which voxels lie within the moving scan, and of where the field jumps."""
 
 CHANNELS = 12
 """Number of channels to which a network's descriptors are reduced, so that a step costs the same as with MIND-SSC."""
@@ -93,6 +94,7 @@ class Refiner:
         constraint: Condition that the field must meet after every step, or None.
         max_step: Longest displacement of one step, voxels of the level.
         describer: Computes the descriptors of levels whose measure is NETWORK or BOTH; only they need it.
+        sliding: True smooths steps and field only up to the field's own jumps (`space.smoothing`).
 
     Attributes:
         history: For each step of each level a dictionary of "level", "iteration" and "objective".
@@ -110,8 +112,9 @@ class Refiner:
         constraint: Constraint | None = None,
         max_step: float = MAX_STEP,
         describer: Describer | None = None,
+        sliding: bool = False,
     ):
-        self.max_step, self.describer = max_step, describer
+        self.max_step, self.describer, self.sliding = max_step, describer, sliding
         self.constraint = constraint
         self.fixed, self.moving, self.linear = fixed, moving, linear
         self.smoothness, self.landmarks = smoothness, landmarks
@@ -191,6 +194,7 @@ class Refiner:
                 if not self.moving.automatic:
                     inside &= sample(moving.weight[None], coordinates)[0] > 0.5
                 valid = None if bool(inside.all()) else inside.float()
+                smoother = self._smoother(u, geometry)
             value, pull = measure.pull(sample(channels, coordinates), valid)
             values.append(value)
             self.history.append({"level": number, "iteration": iteration, "objective": value})
@@ -198,16 +202,22 @@ class Refiner:
                 best, best_u = value, u
             if iteration == level.iterations or _stalled(values) or tell(iteration / level.iterations, value, best_u):
                 break
-            step = smooth(pull, step_sigma)
+            step = smoother(pull, step_sigma)
             longest = float(step.square().sum(dim=0).max().sqrt())
             if longest > 0:
                 step.mul_(-self.max_step / longest)
             if self.landmarks is not None:
                 step = self.landmarks.blend(step, u, geometry)
-            before, u = u, smooth(composer(u, step), field_sigma)
+            before, u = u, smoother(composer(u, step), field_sigma)
             if self.constraint is not None:
                 u = self.constraint.keep(u, before, geometry)
         return best_u if self.landmarks is None else u
+
+    def _smoother(self, u: torch.Tensor, geometry: Geometry) -> Callable[[torch.Tensor, float], torch.Tensor]:
+        if not self.sliding:
+            return smooth
+        faces = conductances(u, geometry.spacing[0])
+        return lambda x, sigma: smooth_within(x, sigma, faces)
 
     def _measure(self, level: Level, geometry: Geometry, moving: MovingLevel):
         fixed, weight = resample(self.fixed.image, geometry).tensor, mask_on(self.fixed, geometry)

@@ -47,37 +47,6 @@ def _window_sum(x: torch.Tensor, radius: int, dim: int) -> torch.Tensor:
         power = power.narrow(dim, 0, size) + power.narrow(dim, length // 2, size)
 
 
-def smooth(x: torch.Tensor, sigma: float) -> torch.Tensor:
-    """Gaussian smoothing of the last three axes; border values are repeated outside.
-
-    By passes of [1 2 1] / 4, which have variance 1/2, and one weaker pass for the rest of the variance: the larger
-    sigma, the closer to a Gaussian.
-
-    Args:
-        x: ``(..., D, H, W)``.
-        sigma: Standard deviation, voxels.
-    """
-    if x.ndim > 3:  # one by one, to stay in the cache
-        return torch.stack([smooth(part, sigma) for part in x])
-    variance = sigma * sigma
-    while variance > 1e-6:
-        weight = min(variance, 0.5) / 2
-        for dim in (-3, -2, -1):
-            x = _three_taps(x, weight, dim)
-        variance -= 0.5
-    return x
-
-
-def _three_taps(x: torch.Tensor, weight: float, dim: int) -> torch.Tensor:
-    n = x.shape[dim]
-    out = x * (1 - 2 * weight)
-    out.narrow(dim, 1, n - 1).add_(x.narrow(dim, 0, n - 1), alpha=weight)
-    out.narrow(dim, 0, n - 1).add_(x.narrow(dim, 1, n - 1), alpha=weight)
-    out.narrow(dim, 0, 1).add_(x.narrow(dim, 0, 1), alpha=weight)
-    out.narrow(dim, n - 1, 1).add_(x.narrow(dim, n - 1, 1), alpha=weight)
-    return out
-
-
 def gradient(x: torch.Tensor) -> torch.Tensor:
     """Central differences of ``(D, H, W)``, per voxel: ``(3, D, H, W)``, components (x, y, z); zero at the border."""
     out = x.new_zeros((3, *x.shape))

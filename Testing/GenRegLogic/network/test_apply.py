@@ -14,11 +14,11 @@ from GenRegLogic.network.weights import save_weights
 from GenRegLogic.phantom.scans import make_pair
 from GenRegLogic.space.geometry import Geometry
 from GenRegLogic.space.grid import Image
+from GenRegLogic.space.smoothing import smooth
 from GenRegLogic.space.volume import Volume
 from GenRegLogic.stages.linear import LinearLevel
 from GenRegLogic.stages.prepare import prepare
 from GenRegLogic.stages.propose import Proposal
-from GenRegLogic.stages.similarity import smooth
 from GenRegLogic.training.pairs import make_pair as training_pair
 
 CPU = torch.device("cpu")

@@ -13,7 +13,6 @@ from GenRegLogic.stages.similarity import (
     gradient,
     local_correlation,
     noise_variance,
-    smooth,
 )
 
 SHAPE = (14, 16, 18)
@@ -53,39 +52,6 @@ def test_box_sums_equal_those_of_a_convolution(radius, channels):
     kernel = torch.ones(1, 1, *[2 * radius + 1] * 3, dtype=torch.float64)
     expected = F.conv3d(x.reshape(-1, 1, *SHAPE), kernel, padding=radius).reshape(x.shape)
     torch.testing.assert_close(box_sum(x, radius), expected)
-
-
-class TestSmooth:
-    @pytest.mark.parametrize("sigma", [0.3, 0.71, 1.0, 1.5, 1.73, 2.5])
-    def test_a_point_spreads_with_the_requested_variance(self, sigma):
-        x = torch.zeros(41, 41, 41, dtype=torch.float64)
-        x[20, 20, 20] = 1
-        places = torch.arange(41, dtype=torch.float64) - 20
-        for axis in range(3):
-            profile = smooth(x, sigma).sum(dim=[d for d in range(3) if d != axis])
-            assert float((profile * places**2).sum()) == pytest.approx(sigma**2, rel=0.02)
-
-    def test_the_sum_of_all_values_is_preserved(self):
-        x = torch.rand(10, 11, 12, dtype=torch.float64)
-        assert float(smooth(x, 1.3).sum()) == pytest.approx(float(x.sum()))
-
-    def test_a_constant_image_is_not_changed(self):
-        x = torch.full((8, 9, 10), 3.0)
-        torch.testing.assert_close(smooth(x, 2.0), x)
-
-    def test_a_sigma_of_zero_changes_nothing(self):
-        x = torch.rand(8, 9, 10)
-        torch.testing.assert_close(smooth(x, 0.0), x)
-
-    def test_components_are_smoothed_separately(self):
-        x = torch.rand(3, 8, 9, 10)
-        torch.testing.assert_close(smooth(x, 1.2), torch.stack([smooth(c, 1.2) for c in x]))
-
-    def test_the_input_is_not_modified(self):
-        x = torch.rand(3, 8, 9, 10)
-        before = x.clone()
-        smooth(x, 1.2)
-        assert torch.equal(x, before)
 
 
 class TestGradient:

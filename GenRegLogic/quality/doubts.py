@@ -1,4 +1,4 @@
-"""Doubts about the pose: whether another one fits as well, and whether the scans fit better with one of them mirrored.
+"""Doubts about the pose: whether another one fits as well, or with one of the scans mirrored.
 
 The last happens where a header says nothing of left and right, or is wrong.
 
@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from ..errors import Doubt
-from .alignment import (
+from ..stages.alignment import (
     CHANNELS,
     DOUBT_VOXELS,
     FREE_STEPS,
@@ -25,11 +25,12 @@ from .alignment import (
     few_voxels,
     refined,
 )
-from .linear import AFFINE, RIGID, Candidate, LinearLevel
-from .pose_search import PoseSearch, rotations
-from .prepare import Prepared, turn_of
+from ..stages.hypotheses import Hypothesis
+from ..stages.linear import AFFINE, RIGID, Candidate, LinearLevel
+from ..stages.pose_search import PoseSearch, rotations
+from ..stages.prepare import Prepared, turn_of
 
-__all__ = ["ALIKE", "MIRRORED", "SIDES_IN_DOUBT", "pose_doubt", "sides_doubt"]
+__all__ = ["ALIKE", "MIRRORED", "SIDES_IN_DOUBT", "pose_doubt", "rivals_doubt", "sides_doubt"]
 
 SIDES_IN_DOUBT = ("forms_disagree", "frame_unknown", "orientation_unknown", "position_unknown")
 """Names of the doubts that leave open which side is left."""
@@ -94,6 +95,17 @@ def pose_doubt(found: Candidate) -> Doubt | None:
         "the body, and give an initial transform or landmarks if they do."
     )
     return Doubt("pose_unclear", text, guessed=True)
+
+
+def rivals_doubt(chosen: Hypothesis) -> Doubt | None:
+    """A doubt named "place_unclear" where another place fits nearly as well as the chosen one; else None."""
+    if not chosen.doubted:
+        return None
+    text = (
+        "Another position of the scans, such as one vertebra further up or down, fits almost as well: check that the "
+        "same structures lie on one another, and give landmarks or an initial transform if not."
+    )
+    return Doubt("place_unclear", text, guessed=True)
 
 
 def mirrored_ratio(fixed: Prepared, moving: Prepared, found: Candidate, least: float = 0.0) -> float:

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from GenRegLogic.errors import Doubt
+from GenRegLogic.quality.doubts import mirrored_ratio, pose_doubt, sides_doubt
 from GenRegLogic.space.geometry import Geometry
 from GenRegLogic.space.volume import Volume
 from GenRegLogic.stages.alignment import align
-from GenRegLogic.stages.doubts import mirrored_ratio, pose_doubt, sides_doubt
 from GenRegLogic.stages.linear import Candidate
 from GenRegLogic.stages.prepare import prepare
 
