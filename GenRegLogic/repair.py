@@ -32,7 +32,7 @@ from .space.field import AffineTransform, DisplacementField, as_points, sample_t
 from .space.fieldgrid import field_grid, nearest_voxels
 from .space.geometry import Geometry
 from .space.grid import Image, canonical_array, resample, stored_array
-from .space.inverse import accurate_inverse, fit_affine
+from .space.inverse import accurate_inverse_error, fit_affine
 from .space.jacobian import jacobian_figures
 from .space.registrable import check_registrable
 from .space.smoothing import smooth
@@ -446,14 +446,7 @@ class _Repair:
         """Inverse consistency error in the part of the region that both scans show."""
         index = np.argwhere(self.mask.array)[:, ::-1]
         points = forward.geometry.to_world(index[:: max(1, len(index) // INVERSE_POINTS)])
-        grid = self.moving.geometry
-        there = grid.to_index(forward(points))
-        used = ((there >= 0) & (there <= np.array(grid.size) - 1)).all(axis=1)
-        if not used.any():
-            return {"mean_mm": None, "max_mm": None}
-        low = np.maximum(np.floor(there[used].min(axis=0)).astype(int) - 2, 0)
-        high = np.minimum(np.ceil(there[used].max(axis=0)).astype(int) + 2, np.array(grid.size) - 1)
-        error = accurate_inverse(forward, _part(grid, low, high), points[used])[1]
+        error = accurate_inverse_error(forward, self.moving.geometry, points)
         return {"mean_mm": error.mean_mm, "max_mm": error.max_mm}
 
     def _landmark_figures(self, forward: DisplacementField) -> dict | None:

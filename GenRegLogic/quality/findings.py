@@ -8,24 +8,24 @@ import numpy as np
 import torch
 
 from ..space.field import DisplacementField
-from ..space.fieldgrid import nearest_voxels
+from ..space.fieldgrid import field_grid, nearest_voxels
 from ..space.geometry import Geometry
-from ..space.grid import Image, canonical_geometry, resample
-from ..space.inverse import accurate_inverse, invert
+from ..space.grid import Image, resample
+from ..space.inverse import accurate_inverse_error
 from ..space.jacobian import jacobian_figures
 from ..space.volume import Volume
 from ..stages.linear import Candidate, LinearLevel
 from ..stages.prepare import Prepared, mask_on
 from ..stages.propose import Proposal
-from .measure import foreground, inverse_error, lncc, nmi, structured, tre
+from .measure import foreground, lncc, nmi, structured, tre
 from .report import build_report, error_figures
 from .rigidity import rigid_figures
 from .spacing import transform_figures
 
 __all__ = ["NOT_MEASURED", "UNRELATED", "Findings", "body_points", "make_report", "similarity"]
 
-INVERSE_VOXELS = 1_500_000
-"""Largest number of voxels of the inverse whose error is measured; `Registration.inverse` computes the full one."""
+INVERSE_POINTS = 20_000
+"""Points of the body, about, at which the error of the inverse is measured."""
 
 MIN_OVERLAP_VOXELS = 1000
 """Voxels that both scans must have in common for their similarity to be measured."""
@@ -86,6 +86,9 @@ def make_report(inputs, fixed: Prepared, forward: DisplacementField, found: Find
     before, after = _similarities(fixed, found)
     body = nearest_voxels(foreground(inputs.fixed), forward.geometry)
     sampled = found.field if found.given_up is None else None
+    inverse_grid = field_grid(
+        inputs.moving.geometry, inputs.settings.transform_spacing_mm, limited=inputs.keep_rigid is None
+    )
     transform = transform_figures(inputs.fixed.geometry, fixed, forward, sampled, found.linear.matrix)
     return build_report(
         fixed=inputs.fixed.geometry,
@@ -99,7 +102,7 @@ def make_report(inputs, fixed: Prepared, forward: DisplacementField, found: Find
         similarity_after=after,
         jacobian=jacobian_figures(forward, mask=body if body.any() else None),
         transform=transform,
-        inverse_error=_inverse_error(body_points(fixed, inputs.fixed.geometry), forward, inputs.moving.geometry),
+        inverse_error=_inverse_error(body_points(fixed, inputs.fixed.geometry), forward, inverse_grid),
         confidence=_confidence_figures(fixed, found.confidence),
         landmarks=_landmarks(inputs, forward),
         judged=None if inputs.fixed_mask is not None else _judged(fixed, forward, inputs.moving.geometry),
@@ -164,18 +167,10 @@ def body_points(fixed: Prepared, scan: Geometry) -> np.ndarray:
     return points[scan.contains(points)]  # the mask's grid may extend past the scan by part of a voxel
 
 
-def _inverse_error(points: np.ndarray, forward: DisplacementField, moving: Geometry) -> dict:
-    """Inverse consistency error inside the body, with the inverse on a grid of at most INVERSE_VOXELS voxels."""
-    grid = canonical_geometry(moving)
-    factor = grid.factor_to(INVERSE_VOXELS)
-    if factor > 1:
-        grid = grid.coarsened_by(factor)
-        there = forward(points)
-        points = points[grid.contains(there)]
-        inverse, _ = invert(forward, geometry=grid)
-        mean, worst = inverse_error(forward, inverse, points=points) if len(points) else (None, None)
-    else:
-        mean, worst = accurate_inverse(forward, grid, points)[1]
+def _inverse_error(points: np.ndarray, forward: DisplacementField, inverse_grid: Geometry) -> dict:
+    """Inverse consistency error inside the body, of an inverse on a grid."""
+    some = points[:: max(1, len(points) // INVERSE_POINTS)]
+    mean, worst = accurate_inverse_error(forward, inverse_grid, some)
     return {"mean_mm": mean, "max_mm": worst}
 
 

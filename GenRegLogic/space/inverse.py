@@ -1,10 +1,11 @@
 """The inverse of a displacement field, with its measured error.
 
-Key names: `invert`, `accurate_inverse`, `InverseError`.
+Key names: `invert`, `accurate_inverse`, `accurate_inverse_error`, `InverseError`.
 """
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -14,11 +15,14 @@ from .field import AffineTransform, DisplacementField, apply_matrix, as_slab, vo
 from .geometry import Geometry
 from .grid import sample
 
-__all__ = ["InverseError", "accurate_inverse", "fit_affine", "invert"]
+__all__ = ["InverseError", "accurate_inverse", "accurate_inverse_error", "fit_affine", "invert"]
 
 DEFAULT_TOLERANCE_MM = 0.01
 DEFAULT_TOLERANCE_VOXELS = 0.01
 """Largest error of a voxel that counts as converged, mm and voxels; the smaller of the two applies."""
+
+MAX_ITERATIONS = 50
+"""Largest number of steps per voxel."""
 
 COARSENING = 4
 """The inverse is first found on a grid this many times coarser (1/64 of the work), and refined from there."""
@@ -60,7 +64,7 @@ def invert(
     *,
     geometry: Geometry | None = None,
     tolerance_mm: float | None = None,
-    max_iterations: int = 50,
+    max_iterations: int = MAX_ITERATIONS,
 ) -> tuple[DisplacementField, InverseError]:
     """The inverse of a displacement field, which maps moving points to fixed points.
 
@@ -88,13 +92,15 @@ def invert(
         [[1.0, 1.0, 1.0]]
     """
     geometry = field.geometry if geometry is None else geometry
-    if tolerance_mm is None:
-        tolerance_mm = min(DEFAULT_TOLERANCE_MM, DEFAULT_TOLERANCE_VOXELS * min(field.geometry.spacing))
-    solver = _Solver(field, tolerance_mm, max_iterations)
+    solver = _Solver(field, _tolerance(field) if tolerance_mm is None else tolerance_mm, max_iterations)
     start = None
     if min(geometry.size) >= COARSE_MIN_SIZE:
         start = _run(solver, geometry.coarsened_by(COARSENING), None)[0]
     return _run(solver, geometry, start)
+
+
+def _tolerance(field: DisplacementField) -> float:
+    return min(DEFAULT_TOLERANCE_MM, DEFAULT_TOLERANCE_VOXELS * min(field.geometry.spacing))
 
 
 def accurate_inverse(
@@ -130,15 +136,51 @@ def accurate_inverse(
     inverse = invert(field, geometry=moving)[0].rounded()
     if not used.any():
         return inverse, InverseError(float("nan"), float("nan"))
-    error = _distances(inverse, mapped[used], points[used])
-    if error.mean_mm > FINE_ENOUGH_MM and np.prod(moving.size) * 8 <= MAX_FINE_VOXELS:
-        inverse = invert(field, geometry=_doubled(moving))[0].rounded()
-        error = _distances(inverse, mapped[used], points[used])
+    error = _distances(inverse(mapped[used]), points[used])
+    if _too_coarse(error, moving):
+        solver = _Solver(field, _tolerance(field), MAX_ITERATIONS)
+        inverse = _run(solver, _doubled(moving), inverse)[0].rounded()
+        error = _distances(inverse(mapped[used]), points[used])
     return inverse, error
 
 
-def _distances(inverse: DisplacementField, mapped: np.ndarray, points: np.ndarray) -> InverseError:
-    distances = np.linalg.norm(inverse(mapped) - points, axis=1)
+def accurate_inverse_error(field: DisplacementField, moving: Geometry, points: np.ndarray) -> InverseError:
+    """The error of `accurate_inverse` at the points, without the inverse: solved only at the voxels around them.
+
+    The arguments are those of `accurate_inverse`.
+    """
+    mapped = field(points)
+    used = moving.contains(mapped)
+    if not used.any():
+        return InverseError(float("nan"), float("nan"))
+    solver = _Solver(field, _tolerance(field), MAX_ITERATIONS)
+    error = _distances(_interpolated(solver, moving, mapped[used]), points[used])
+    if _too_coarse(error, moving):
+        error = _distances(_interpolated(solver, _doubled(moving), mapped[used]), points[used])
+    return error
+
+
+def _too_coarse(error: InverseError, moving: Geometry) -> bool:
+    return error.mean_mm > FINE_ENOUGH_MM and np.prod(moving.size) * 8 <= MAX_FINE_VOXELS
+
+
+def _interpolated(solver: _Solver, grid: Geometry, points: np.ndarray) -> np.ndarray:
+    """Where an inverse on a grid maps points (n, 3), LPS mm: interpolated linearly between its voxels."""
+    last = np.array(grid.size) - 1
+    index = np.clip(grid.to_index(points), 0, last)
+    low = np.minimum(np.floor(index).astype(np.int64), np.maximum(last - 1, 0))
+    share = index - low
+    corners = np.array(list(itertools.product((0, 1), repeat=3)))
+    voxels = np.minimum(low[:, None] + corners, last)  # (n, 8, 3)
+    ids, place = np.unique(np.ravel_multi_index(tuple(voxels.reshape(-1, 3).T), grid.size), return_inverse=True)
+    centers = grid.to_world(np.stack(np.unravel_index(ids, grid.size), axis=1))
+    moved = solver.solve(torch.from_numpy(centers.T.astype(np.float32)), None)[0].numpy().T
+    weights = np.where(corners, share[:, None], 1 - share[:, None]).prod(axis=2)
+    return points + (moved[place.reshape(-1)].reshape(len(points), 8, 3) * weights[..., None]).sum(axis=1)
+
+
+def _distances(found: np.ndarray, points: np.ndarray) -> InverseError:
+    distances = np.linalg.norm(found - points, axis=1)
     return InverseError(float(distances.mean()), float(distances.max()))
 
 

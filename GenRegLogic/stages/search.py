@@ -23,6 +23,9 @@ control spacing; the values of ConvexAdam."""
 INVERSE_STEPS = 15
 """Iterations that make two fields inverse-consistent."""
 
+CACHED_ROWS = 256
+"""Voxels whose coupled costs are computed at a time on the CPU, so that they stay in its cache."""
+
 LEAST_WEIGHT = 0.05
 """Of a control voxel outside the body or the scan when fields are smoothed."""
 
@@ -77,13 +80,27 @@ def coupled_convex(cost: torch.Tensor, radius: int, weight: torch.Tensor, smooth
     cube = displacement_cube(radius, cost.device)
     shape = cost.shape[1:]
     cost = cost.reshape(cost.shape[0], -1).T.contiguous()  # (N, K): a voxel's choices side by side
-    norm = cube.square().sum(dim=1)
-    field = _soften(cube[cost.argmin(dim=1)].T.reshape(3, *shape), weight, smoothing)
-    for coupling in COUPLING:
-        # |d - u|^2 without the term that does not depend on d
-        coupled = torch.addmm(cost, field.reshape(3, -1).T, cube.T, alpha=-2 * coupling).add_(coupling * norm)
-        field = _soften(cube[coupled.argmin(dim=1)].T.reshape(3, *shape), weight, smoothing)
+    field = torch.zeros((3, *shape), dtype=cost.dtype, device=cost.device)
+    for coupling in (0.0, *COUPLING):
+        field = _soften(cube[_cheapest(cost, field, cube, coupling)].T.reshape(3, *shape), weight, smoothing)
     return field.flip(0)
+
+
+def _cheapest(cost: torch.Tensor, field: torch.Tensor, cube: torch.Tensor, coupling: float) -> torch.Tensor:
+    """For each voxel the number of the displacement d that minimizes ``cost + coupling |d - u|^2``, ``(N,)``.
+
+    Args:
+        cost: ``(N, K)``.
+        field: u, ``(3, D, H, W)`` with N voxels.
+        cube: ``(K, 3)``.
+        coupling: 0 or more.
+    """
+    ones = torch.ones_like(field[:1])
+    here = torch.cat([field, ones]).reshape(4, -1).T  # |d - u|^2 without |u|^2, which does not depend on d
+    there = torch.cat([cube * (-2 * coupling), cube.square().sum(dim=1, keepdim=True) * coupling], dim=1).T
+    rows = CACHED_ROWS if cost.device.type == "cpu" else len(cost)
+    parts = zip(cost.split(rows), here.split(rows))
+    return torch.cat([torch.addmm(part, u, there).min(dim=1).indices for part, u in parts])
 
 
 def _soften(field: torch.Tensor, weight: torch.Tensor, passes: int) -> torch.Tensor:

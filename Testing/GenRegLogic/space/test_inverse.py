@@ -5,7 +5,7 @@ import pytest
 
 from GenRegLogic.space.field import AffineTransform, DisplacementField, compose, sample_transform
 from GenRegLogic.space.geometry import Geometry
-from GenRegLogic.space.inverse import accurate_inverse, fit_affine, invert
+from GenRegLogic.space.inverse import accurate_inverse, accurate_inverse_error, fit_affine, invert
 
 TOLERANCE_VOXELS = 0.01
 
@@ -131,3 +131,13 @@ class TestAccurateInverse:
     def test_points_mapped_outside_the_moving_scan_give_an_error_of_nan(self):
         away = Geometry(self.COARSE.size, self.COARSE.spacing, (1e4, 0, 0))
         assert np.isnan(accurate_inverse(self.wave(self.COARSE, 1.0), away, self.SOME)[1].mean_mm)
+
+    @pytest.mark.parametrize("amplitude", [0.01, 4.0])
+    def test_its_error_is_found_without_the_inverse(self, amplitude):
+        field, moving = self.wave(self.COARSE, amplitude), Geometry((22, 25, 21), (8.0, 8.0, 9.0), (3.0, -5.0, 4.0))
+        error = accurate_inverse(field, moving, self.SOME)[1]
+        assert accurate_inverse_error(field, moving, self.SOME) == pytest.approx(error, abs=0.005)
+
+    def test_its_error_is_nan_where_no_point_is_mapped_into_the_moving_scan(self):
+        away = Geometry(self.COARSE.size, self.COARSE.spacing, (1e4, 0, 0))
+        assert np.isnan(accurate_inverse_error(self.wave(self.COARSE, 1.0), away, self.SOME).mean_mm)
