@@ -33,7 +33,7 @@ from ..stages.linear import LinearLevel, chance_mismatch
 from ..stages.prepare import Prepared, prepare, working_grid
 from ..stages.propose import identity, propose, search_proposal
 from ..stages.refine import Refiner
-from ..stages.schedule import DESCRIPTOR, schedule
+from ..stages.schedule import INTENSITY, schedule
 
 __all__ = [
     "Signs",
@@ -56,7 +56,7 @@ MIN_ITERATIONS = 20
 """Iterations that the backward registration has at least."""
 
 COARSE_LEVELS = 2
-"""Levels of the schedule that the backward registration runs, from the coarsest."""
+"""Levels of the schedule that the backward registration runs, from the coarsest; they compare descriptors."""
 
 NEAR_SIGMA, WIDE_SIGMA, PULL_SIGMA = 1.0, 4.0, 2.24
 """Standard deviations, voxels, of the Gaussian neighborhoods over which the signs are averaged."""
@@ -204,7 +204,7 @@ def inverse_consistency(
     start = identity(level, back) if monitor.keep else propose(level, back, [identity, search_proposal])[0]
     monitor.tell(0.4)
     iterations = 0 if monitor.keep else max(MIN_ITERATIONS, round(settings.coarse_iterations * ITERATIONS_SHARE))
-    levels = schedule(DESCRIPTOR, level.spacing / 2, iterations, coarsest_only=COARSE_LEVELS)
+    levels = schedule(INTENSITY, level.spacing / 2, iterations, coarsest_only=COARSE_LEVELS)
     refiner = Refiner(moving, fixed, back, smoothness=settings.smoothness)
     backward = refiner.run(levels, start.field, monitor.within(0.4, 0.7))
     grid = working_grid(fixed, level.spacing)

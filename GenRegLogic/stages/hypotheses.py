@@ -30,8 +30,12 @@ BETTER = 0.01
 JUMPING, JUMPING_SHARE = 0.5, 0.06
 """Strain, and the share of the body that the proposed field must strain by as much, for sliding to be tried."""
 
-SLIDING_GAIN = 0.06
-"""Share of the objective that smoothing up to the field's jumps must take away."""
+SLIDING_HINT, SLIDING_GAIN = 0.03, 0.08
+"""Share of the objective that smoothing up to the field's jumps must take away: for simpler linear parts to be tried,
+and under the best of them to be taken."""
+
+SIMPLER_GAIN = 0.5
+"""Share of the linear alignment's gain that a simpler linear part must have by itself."""
 
 NEARLY = 0.97
 """Share of the chosen mapping's gain from which a rival leaves a doubt, if it leads elsewhere by more than `ELSEWHERE`
@@ -182,21 +186,27 @@ def _slid(best: Hypothesis, trial: Trial, proposed: Callable[[Candidate], Hypoth
     """The hypothesis, or one of sliding organs if that takes away enough of its objective."""
     plain = best if best.objective is not None else trial(best)
     slid = trial(best, sliding=True)
+    if proposed is not None and slid.objective < (1 - SLIDING_HINT) * plain.objective:
+        simpler = [trial(proposed(linear), sliding=True) for linear in _simpler(best)]
+        slid = min([slid, *simpler], key=lambda one: one.objective)
     if slid.objective > (1 - SLIDING_GAIN) * plain.objective:
         return best
-    others = [] if proposed is None else [trial(proposed(linear), sliding=True) for linear in _simpler(best)]
-    chosen = min([slid, *others], key=lambda one: one.objective)
     note = (
         "Organs slide along one another, so the field is smoothed up to its jumps only (mismatch "
-        f"{chosen.objective:.3f} in place of {plain.objective:.3f}); linear part: {chosen.linear.name}."
+        f"{slid.objective:.3f} in place of {plain.objective:.3f}); linear part: {slid.linear.name}."
     )
-    return dataclasses.replace(chosen, doubted=best.doubted, notes=(*best.notes, note))
+    return dataclasses.replace(slid, doubted=best.doubted, notes=(*best.notes, note))
 
 
 def _simpler(hypothesis: Hypothesis) -> list[Candidate]:
-    """Linear parts that the motion of one organ has not bent: the headers alone, and a rigid one."""
+    """Linear parts that no single organ's motion has bent: the headers alone, and a rigid one; if they fit at all."""
     level = LinearLevel(hypothesis.level.fixed_scan, hypothesis.level.moving_scan, LEVEL_VOXELS[0])
     linear = hypothesis.linear
     rigid = dataclasses.replace(linear, matrix=reduced(linear.matrix, RIGID, level.center[:3]), name="rigid")
     header = dataclasses.replace(linear, matrix=np.eye(4), name="header")
-    return [header, refined(level, rigid, RIGID, FREE_STEPS)]
+
+    def gain(candidate: Candidate) -> float:
+        return 1 - level.turned(candidate.matrix).objective(candidate.matrix)
+
+    least = SIMPLER_GAIN * gain(linear)
+    return [simpler for simpler in (header, refined(level, rigid, RIGID, FREE_STEPS)) if gain(simpler) >= least]

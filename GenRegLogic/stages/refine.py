@@ -30,9 +30,6 @@ from .similarity import DescriptorDistance, Lncc, noise_variance
 
 __all__ = ["Constraint", "Refiner"]
 
-MAX_STEP = 1.0
-"""Longest displacement of one step, voxels of the level."""
-
 LNCC_RADIUS = 2
 """Of the windows of the local correlation, voxels."""
 
@@ -92,7 +89,8 @@ class Refiner:
         smoothness: Factor on both smoothing widths.
         landmarks: Pull of corresponding points, or None.
         constraint: Condition that the field must meet after every step, or None.
-        max_step: Longest displacement of one step, voxels of the level.
+        max_step: Longest displacement of one step, voxels of the level, where that allows more; None leaves it to the
+            levels.
         describer: Computes the descriptors of levels whose measure is NETWORK or BOTH; only they need it.
         sliding: True smooths steps and field only up to the field's own jumps (`space.smoothing`).
 
@@ -110,7 +108,7 @@ class Refiner:
         smoothness: float = 1.0,
         landmarks: LandmarkPull | None = None,
         constraint: Constraint | None = None,
-        max_step: float = MAX_STEP,
+        max_step: float | None = None,
         describer: Describer | None = None,
         sliding: bool = False,
     ):
@@ -186,6 +184,7 @@ class Refiner:
         sampler = Sampler(geometry, moving.image.geometry, self.linear, self.device, moving.extent)
         composer = Composer(geometry, self.device)
         step_sigma, field_sigma = (s * self.smoothness for s in (level.step_sigma, level.field_sigma))
+        max_step = level.max_step if self.max_step is None else min(self.max_step, level.max_step)
         best, best_u, values = float("inf"), u, []
         for iteration in range(level.iterations + 1):
             coordinates = sampler.coordinates(u)
@@ -205,7 +204,7 @@ class Refiner:
             step = smoother(pull, step_sigma)
             longest = float(step.square().sum(dim=0).max().sqrt())
             if longest > 0:
-                step.mul_(-self.max_step / longest)
+                step.mul_(-max_step / longest)
             if self.landmarks is not None:
                 step = self.landmarks.blend(step, u, geometry)
             before, u = u, smoother(composer(u, step), field_sigma)

@@ -38,9 +38,9 @@ FINEST_LEARNED = 2.0
 """Voxel size, as a multiple of the finest, of the last level that compares a network's descriptors. They improve the
 coarse alignment, but not the last half voxel, where they cost most (Resources/benchmark/ablation.md)."""
 
-SAME_CONTRAST = 0.68
+SAME_CONTRAST = 0.78
 """Agreement from which intensities are compared too: between the pairs of one contrast that were tried, which measure
-0.74 or more, and those of two contrasts, which measure 0.63 or less."""
+0.84 or more, and those of two contrasts, which measure 0.69 or less."""
 
 CONTRAST_RADIUS = 2
 """Of the windows in which intensities are correlated, voxels."""
@@ -59,6 +59,7 @@ class Level:
         iterations: Largest number of steps.
         step_sigma: Standard deviation of the Gaussian that smooths each step, voxels.
         field_sigma: Standard deviation of the Gaussian that smooths the field after each step, voxels.
+        max_step: Longest displacement of one step, voxels.
     """
 
     measure: str
@@ -66,6 +67,7 @@ class Level:
     iterations: int
     step_sigma: float
     field_sigma: float
+    max_step: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,14 +79,20 @@ class _Rung:
     share: float
     step_sigma: float
     field_sigma: float
+    max_step: float = 1.0
 
 
 # Descriptors show where edges are but not whether two points correspond, so they need strong smoothing, nearly the same
-# in mm on all levels. Intensities of one contrast allow weaker smoothing at the end. The widths were chosen on the
-# benchmark's pairs (Resources/benchmark), the same ones for all pairs.
+# in mm on all levels, and shorter steps. Intensities of one contrast allow weaker smoothing at the end. The widths were
+# chosen on the benchmark's pairs (Resources/benchmark), the same ones for all pairs.
 _COARSE = (_Rung(DESCRIPTOR, 4, 1.0, 3.0, 1.5), _Rung(DESCRIPTOR, 2, 0.5, 4.0, 2.0))
+_SHORTER = 0.7
 _LADDERS = {
-    DESCRIPTOR: (*_COARSE, _Rung(DESCRIPTOR, 1.4, 0.25, 5.0, 2.5)),
+    DESCRIPTOR: (
+        _Rung(DESCRIPTOR, 4, 1.0, 3.0, 1.5, _SHORTER),
+        _Rung(DESCRIPTOR, 2, 0.5, 5.0, 2.5, _SHORTER),
+        _Rung(DESCRIPTOR, 1.4, 0.25, 5.5, 2.7, _SHORTER),
+    ),
     INTENSITY: (*_COARSE, _Rung(INTENSITY, 2, 0.5, 1.73, 0.71), _Rung(INTENSITY, 1, 0.5, 1.25, 0.4)),
 }
 _LADDERS[INTENSITY_ONLY] = (_Rung(INTENSITY, 4, 1.0, 1.73, 0.71), *_LADDERS[INTENSITY][2:])
@@ -128,6 +136,7 @@ def schedule(
             max(1, round(iterations * r.share)),
             r.step_sigma,
             r.field_sigma,
+            r.max_step,
         )
         for r in rungs
     ]

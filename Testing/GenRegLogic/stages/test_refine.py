@@ -12,7 +12,7 @@ from GenRegLogic.space.grid import Image
 from GenRegLogic.space.jacobian import jacobian_figures
 from GenRegLogic.space.split import with_linear
 from GenRegLogic.stages.prepare import prepare, working_grid
-from GenRegLogic.stages.refine import MAX_STEP, Composer, Refiner
+from GenRegLogic.stages.refine import Composer, Refiner
 from GenRegLogic.stages.schedule import BOTH, DESCRIPTOR, INTENSITY, NETWORK, schedule
 
 CPU = torch.device("cpu")
@@ -62,7 +62,12 @@ class TestField:
     def test_no_step_is_longer_than_allowed(self, scans, zero, measure, steps):
         level = dataclasses.replace(schedule(measure, FINEST, 40)[0], iterations=steps)
         field, _ = refined(scans, [level], zero)
-        assert float(field.tensor.norm(dim=0).max()) <= steps * MAX_STEP * level.spacing * (1 + 1e-5)
+        assert float(field.tensor.norm(dim=0).max()) <= steps * level.max_step * level.spacing * (1 + 1e-5)
+
+    def test_shorter_steps_can_be_asked_for(self, scans, zero, measure):
+        level = dataclasses.replace(schedule(measure, FINEST, 40)[0], iterations=1)
+        field, _ = refined(scans, [level], zero, max_step=0.1)
+        assert 0 < float(field.tensor.norm(dim=0).max()) <= 0.1 * level.spacing * (1 + 1e-5)
 
     def test_without_levels_the_start_is_returned(self, scans, zero):
         start = Image(torch.rand_like(zero.tensor), zero.geometry)
