@@ -17,6 +17,9 @@ __all__ = ["conductances", "smooth", "smooth_within", "strain"]
 MATRIX_SIZE = 50
 """Voxels of an axis, for each pass, up to which a product with one matrix is taken for faster than the passes."""
 
+SLAB_VOXELS = 1_000_000
+"""Voxels, about, for which conductances are computed at a time: a dozen derivatives of each are held."""
+
 STRAIN = 0.3
 """Strain at which half of the smoothing across remains. 0.3 and 0.5 were compared on breathing livers, and strain of
 all kinds with that of shearing alone; all kinds and 0.3 gave the lowest error."""
@@ -98,15 +101,27 @@ def conductances(u: torch.Tensor, spacing: float) -> tuple[torch.Tensor, ...]:
         For the axes x, y and z: 0 to 1 for each pair of neighbors, ``(D, H, W - 1)``, ``(D, H - 1, W)`` and
         ``(D - 1, H, W)``.
     """
+    depth, height, width = u.shape[1:]
+    allowed = [torch.empty_like(u[0]) for _ in range(3)]
+    rows = max(1, SLAB_VOXELS // (height * width))
+    for start in range(0, depth, rows):
+        stop, low = min(start + rows, depth), max(start - 1, 0)
+        inner = slice(start - low, stop - low)
+        for whole, part in zip(allowed, _allowed(u[:, low : stop + 1], spacing)):
+            whole[start:stop] = part[inner]
+    faces = []
+    for whole, dim in zip(allowed, (2, 1, 0)):
+        n = whole.shape[dim] - 1
+        faces.append(torch.minimum(whole.narrow(dim, 0, n), whole.narrow(dim, 1, n)))
+    return tuple(faces)
+
+
+def _allowed(u: torch.Tensor, spacing: float) -> list[torch.Tensor]:
+    """How much smoothing each voxel allows along x, y and z, ``(D, H, W)`` each; see `conductances`."""
     slopes = [_slopes(component, spacing) for component in u]
     along = [sum(slopes[c][a].square() for c in range(3)) for a in range(3)]
     share = _squared_strain(slopes).div_((along[0] + along[1] + along[2]).add_(1e-9)).div_(STRAIN**2)
-    faces = []
-    for axis, dim in enumerate((2, 1, 0)):
-        allowed = along[axis].mul_(share).square_().add_(1).reciprocal_()
-        n = allowed.shape[dim] - 1
-        faces.append(torch.minimum(allowed.narrow(dim, 0, n), allowed.narrow(dim, 1, n)))
-    return tuple(faces)
+    return [part.mul_(share).square_().add_(1).reciprocal_() for part in along]
 
 
 def strain(u: torch.Tensor, spacing: float) -> torch.Tensor:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from GenRegLogic.space import smoothing
 from GenRegLogic.space.smoothing import conductances, smooth, smooth_within, strain
 
 SPACING = 2.0
@@ -93,6 +94,12 @@ class TestConductances:
         expected = list(SHAPE)
         expected[2 - axis] -= 1
         assert list(face.shape) == expected
+
+    def test_they_are_the_same_in_slabs(self, monkeypatch):
+        u = torch.randn(3, *SHAPE, generator=torch.Generator().manual_seed(2))
+        whole = conductances(u, SPACING)
+        monkeypatch.setattr(smoothing, "SLAB_VOXELS", 3 * SHAPE[1] * SHAPE[2])
+        assert all(torch.equal(a, b) for a, b in zip(whole, conductances(u, SPACING)))
 
 
 class TestSmoothingUpToJumps:
