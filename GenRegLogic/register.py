@@ -46,7 +46,7 @@ from .stages.alignment import FREEDOM, SEARCHING, align
 from .stages.finish import full_field
 from .stages.hypotheses import Hypothesis, Trial, choose
 from .stages.linear import Candidate, LinearLevel
-from .stages.prepare import Prepared, prepare, working_grid
+from .stages.prepare import Prepared, part_of, prepare, working_grid
 from .stages.propose import Proposal, Proposer, identity, search_proposal
 from .stages.refine import Refiner
 from .stages.schedule import BOTH, DESCRIPTOR, INTENSITY, SAME_CONTRAST, Level, contrast_agreement, schedule
@@ -238,6 +238,8 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
         fixed = prepare(inputs.fixed, mask=inputs.fixed_mask, device=device)
         monitor.tell(0.5)
         moving = prepare(inputs.moving, mask=inputs.moving_mask, device=device, role="moving")
+        fixed, moving, parts = _parts(fixed, moving)
+        notes = [*notes, *parts]
     with monitor.stage("linear"):
         freedom = FREEDOM[settings.linear_kind]
         linear, level = align(
@@ -288,6 +290,18 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
     return Registration(
         forward, affine, confidence, report, inputs.moving, body, _fixed=inputs.fixed, _inverse_grid=inverse_grid
     )
+
+
+def _parts(fixed: Prepared, moving: Prepared) -> tuple[Prepared, Prepared, list[str]]:
+    """The scans, of which one that is cut out of what the other shows whole gets a mask; and what is to be said."""
+    parts = part_of(fixed, moving), part_of(moving, fixed)
+    notes = [
+        f"The body in the {role} image is cut out of its surroundings, and the other image shows more: only its inner "
+        "part was compared."
+        for role, part in zip(("fixed", "moving"), parts)
+        if part is not None
+    ]
+    return parts[0] or fixed, parts[1] or moving, notes
 
 
 def _with_doubts(inputs: _Inputs, fixed: Prepared, moving: Prepared, chosen: Hypothesis) -> _Inputs:

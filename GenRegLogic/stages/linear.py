@@ -89,6 +89,8 @@ class LinearLevel:
             self._basis = principal_components(self.fixed, self.weight, channels)
             self.fixed = self._reduced(self.fixed)
         self.total = float(self.weight.sum().clamp(min=1))
+        if not moving.automatic:  # where the moving mask is the smaller one, no more than it can overlap
+            self.total = max(1.0, min(self.total, moving.body_volume / self.spacing**3))
         self.device = self.weight.device
         self.center = self.fixed_geometry.index_to_world @ np.append((np.array(self.fixed_geometry.size) - 1) / 2, 1)
         self._positions = _normalized_positions(self.fixed_geometry, self.device)
@@ -171,7 +173,7 @@ class LinearLevel:
         if overlap < 1:
             return 1.0
         mismatch = float((((warped - self.fixed) ** 2).mean(dim=0) * weight).sum()) / overlap
-        return 1 - (1 - mismatch / self.chance) * math.sqrt(overlap / self.total)
+        return 1 - (1 - mismatch / self.chance) * math.sqrt(min(1.0, overlap / self.total))
 
     def refine(self, matrix: np.ndarray, *, freedom: int, steps: int) -> tuple[np.ndarray, float]:
         """Gauss-Newton steps.

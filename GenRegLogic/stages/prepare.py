@@ -47,6 +47,14 @@ MASK_SHARE, THIN_MASK_SHARE = 0.25, 0.5
 """A coarse voxel belongs to a given mask if the mask covers more of it than the first, or than the second times the
 largest share that it covers of any coarse voxel: thin masks fill no coarse voxel."""
 
+CUT_OUT_SHARE, WHOLE = 0.999, 1.5
+"""A body is cut out of its surroundings, as a skull-stripped brain is, if so many of the voxels outside have one value;
+it is a part of the other scan's body if that is so many times as large and not cut out itself."""
+
+CUT_MARGIN = 2
+"""Voxels of its coarse grid by which the mask of a part is narrowed: one by which masks are found too wide, and one in
+which descriptors would compare the cut with what lies there in the other scan."""
+
 SAME_AXES = 0.009
 """Axes closer than this (sine of the angle, half a degree) count as the same, and nothing is interpolated."""
 
@@ -112,6 +120,30 @@ def prepare(volume: Volume, *, mask: Volume | None, device: torch.device, role: 
                 f"The {role} mask does not lie over the body in the {role} image; check that it belongs to this scan."
             )
     return Prepared(image, Image(found, coarse), _box(found, coarse, image.geometry), mask is None)
+
+
+def part_of(prepared: Prepared, other: Prepared) -> Prepared | None:
+    """The scan with its inner part as a mask, if its body is cut out of what the other scan shows whole; else None.
+
+    The edge of the cut is no anatomy: compared, it is pulled to the other body's skin.
+    """
+    smaller = prepared.automatic and other.body_volume >= WHOLE * prepared.body_volume
+    if not smaller or not _cut_out(prepared) or _cut_out(other):
+        return None
+    mask = sitk.GetImageFromArray(prepared.mask.tensor.cpu().numpy().astype(np.uint8))
+    inner = torch.from_numpy(sitk.GetArrayFromImage(sitk.BinaryErode(mask, [CUT_MARGIN] * 3)) > 0)
+    if not bool(inner.any()):
+        return None
+    inner = Image(inner.to(prepared.mask.tensor.device), prepared.mask.geometry)
+    return dataclasses.replace(prepared, mask=inner, automatic=False)
+
+
+def _cut_out(prepared: Prepared) -> bool:
+    outside = prepared.image.tensor[mask_on(prepared, prepared.image.geometry) == 0]
+    if outside.numel() == 0:
+        return False
+    value = outside.median()
+    return float((outside == value).float().mean()) >= CUT_OUT_SHARE
 
 
 def _in_single_precision(volume: Volume) -> Volume:

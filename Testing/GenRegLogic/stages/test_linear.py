@@ -1,5 +1,7 @@
 """Linear alignment, against known mappings."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 from GenRegLogic.errors import InputError
 from GenRegLogic.register import register
 from GenRegLogic.settings import Settings
+from GenRegLogic.space.grid import Image
 from GenRegLogic.stages.linear import LinearLevel, chance_mismatch
 
 from ..conftest import centered
@@ -31,6 +34,13 @@ class TestObjective:
 
     def test_it_is_1_without_overlap(self, level):
         assert level.objective(rigid(shift=(1e4, 0.0, 0.0))) == 1
+
+    def test_a_moving_mask_smaller_than_the_fixed_body_costs_no_overlap(self):
+        fixed, moving = scans(np.eye(4), FIXED_GRID)
+        middle = torch.zeros_like(moving.mask.tensor)
+        middle[tuple(slice(n // 3, 2 * n // 3) for n in middle.shape)] = True
+        masked = dataclasses.replace(moving, mask=Image(middle, moving.mask.geometry), automatic=False)
+        assert LinearLevel(fixed, masked, 30_000).objective(np.eye(4)) < 0.15
 
     def test_refinement_lowers_it(self, level):
         start = rigid((0.1, 0.05, 0.0), (6.0, -5.0, 4.0))

@@ -6,7 +6,7 @@ import torch
 
 from GenRegLogic.space.geometry import Geometry
 from GenRegLogic.space.volume import Volume
-from GenRegLogic.stages.prepare import mask_on, moving_level, prepare, turned_axes, working_grid
+from GenRegLogic.stages.prepare import mask_on, moving_level, part_of, prepare, turned_axes, working_grid
 
 from ..conftest import FIXED_GRID, MOVING_GRID, Scene, centered, rotation
 
@@ -136,6 +136,42 @@ def test_intensities_beyond_single_precision_are_prepared_like_others(scan, fact
     scaled = Volume(plain.array * factor, scan.geometry)
     images = [prepare(volume, mask=None, device=CPU).image.tensor for volume in (plain, scaled)]
     np.testing.assert_allclose(images[1], images[0], atol=1e-5)
+
+
+class TestPart:
+    """An inner organ that is cut out of the body, beside the whole body."""
+
+    SIZE = (40, 40, 40)
+
+    def ball(self, radius, background_noise=0.0, mask=None):
+        k, j, i = np.meshgrid(*[np.linspace(-1, 1, n) for n in self.SIZE], indexing="ij")
+        distance = np.sqrt(i**2 + j**2 + k**2)
+        random = np.random.default_rng(0)
+        array = np.where(distance < radius, 100 + 20 * random.normal(size=self.SIZE), 0)
+        array += background_noise * random.normal(size=self.SIZE)
+        volume = Volume(array.astype(np.float32), Geometry(self.SIZE))
+        return prepare(volume, mask=volume if mask else None, device=CPU)
+
+    def test_it_gets_a_mask_within_the_cut(self):
+        part = part_of(self.ball(0.5), self.ball(0.9, 1.0))
+        assert not part.automatic
+        inside = mask_on(part, part.image.geometry) > 0
+        assert float(part.image.tensor[inside].min()) > 0
+        assert int(inside.sum()) > 0.3 * float((part.image.tensor > 0).sum())
+
+    @pytest.mark.parametrize(
+        ("radius", "noise", "other_radius", "other_noise"),
+        [(0.5, 1.0, 0.9, 1.0), (0.85, 0.0, 0.9, 1.0), (0.5, 0.0, 0.9, 0.0)],
+        ids=["surroundings that are shown", "a body of the same size", "both cut out"],
+    )
+    def test_others_are_left_as_they_are(self, radius, noise, other_radius, other_noise):
+        assert part_of(self.ball(radius, noise), self.ball(other_radius, other_noise)) is None
+
+    def test_a_mask_that_was_given_is_left_as_it_is(self):
+        assert part_of(self.ball(0.5, mask=True), self.ball(0.9, 1.0)) is None
+
+    def test_a_scan_that_its_body_fills_is_none(self):
+        assert part_of(self.ball(2.0), self.ball(0.9, 1.0)) is None
 
 
 class TestMovingLevel:
