@@ -11,17 +11,27 @@ import sys
 import threading
 from collections.abc import Iterator
 
-__all__ = ["RUNTIME_VARIABLES", "quiet_itk", "set_runtime_variables"]
+__all__ = ["RUNTIME_VARIABLES", "SPINS", "quiet_itk", "set_runtime_variables"]
 
 RUNTIME_VARIABLES = {
-    "OMP_WAIT_POLICY": "passive",  # waiting threads sleep: spinning ones slow each other down on a busy machine
+    "OMP_WAIT_POLICY": "passive",  # waiting threads sleep soon: spinning ones slow each other down on a busy machine
     "THP_MEM_ALLOC_ENABLE": "1",  # torch uses large pages, of which far fewer have to be allocated
 }
 """Environment variables that torch and its libraries read when they are loaded."""
 
+SPINS = "GOMP_SPINCOUNT", "3000"
+"""Rounds that a thread of GNU's OpenMP library waits before it sleeps: about 0.1 ms, longer than the pauses between two
+operations. Where threads sleep at once, waking them can cost more than the second core brings; where they spin for much
+longer, they slow each other down beside other programs (`scripts/api_overhead --spins 0,3000,30000`)."""
+
 
 def set_runtime_variables() -> None:
-    """Set `RUNTIME_VARIABLES` where they are not set yet; must be called before torch is imported."""
+    """Set `RUNTIME_VARIABLES` and `SPINS` where they are not set yet; must be called before torch is imported.
+
+    Where the caller has said how threads wait, `SPINS` is not set.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault(*SPINS)
     for name, value in RUNTIME_VARIABLES.items():
         os.environ.setdefault(name, value)
 
