@@ -266,6 +266,7 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
         monitor.tell(0.3)
         confidence = estimate_confidence(fixed, moving, linear.matrix, field, settings, monitor)
         monitor.tell(0.7)
+        inverse_grid = _result_grid(inputs, inputs.moving.geometry)
         findings = Findings(
             linear=linear,
             proposal=chosen.proposal,
@@ -279,6 +280,7 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
             level=level,
             field=field,
             confidence=confidence,
+            inverse_grid=inverse_grid,
         )
         report = make_report(inputs, fixed, forward, findings, device_name(device))
         monitor.tell(1.0)
@@ -286,7 +288,6 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
     if learned is not None:
         report["versions"]["network"] = SHA256[:SHOWN_DIGITS]
     body, affine = body_points(fixed, inputs.fixed.geometry), AffineTransform(linear.matrix)
-    inverse_grid = _result_grid(inputs, inputs.moving.geometry)
     return Registration(
         forward, affine, confidence, report, inputs.moving, body, _fixed=inputs.fixed, _inverse_grid=inverse_grid
     )

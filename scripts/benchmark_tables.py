@@ -118,9 +118,11 @@ def compare(runs: Mapping[str, Mapping[str, Mapping]], peers: Sequence[str]) -> 
 def mean_figures(cases: Mapping[str, Mapping], peers: Sequence[str], figure: Figure) -> dict:
     """Mean of a figure over the pairs that have it: of each method, and of the best peer of each pair.
 
-    A peer without a run of every pair is left out, because its mean would be over other pairs than GenReg's.
+    A peer without a run of every pair is left out, because its mean would be over other pairs than GenReg's. So is a
+    pair of which no peer gets anything (0): it would say more of the pair than of the methods.
     """
-    scored = {name: case for name, case in cases.items() if figure.key in case["best_peer"]}
+    best_peers = {name: case["best_peer"].get(figure.key) for name, case in cases.items()}
+    scored = {name: cases[name] for name, best in best_peers.items() if best is not None and best["value"] > 0}
     methods = {}
     for method in (GENREG, *peers):
         values = [case["methods"].get(method, {}).get("score", {}).get(figure.key) for case in scored.values()]

@@ -56,7 +56,8 @@ MIN_ITERATIONS = 20
 """Iterations that the backward registration has at least."""
 
 COARSE_LEVELS = 2
-"""Levels of the schedule that the backward registration runs, from the coarsest; they compare descriptors."""
+"""Levels of the schedule that the backward registration runs, from the coarsest: those which compare descriptors in the
+schedule for intensities, whatever the contrasts, for with them the constants below were fitted."""
 
 NEAR_SIGMA, WIDE_SIGMA, PULL_SIGMA = 1.0, 4.0, 2.24
 """Standard deviations, voxels, of the Gaussian neighborhoods over which the signs are averaged."""

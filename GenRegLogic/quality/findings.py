@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ..space.field import DisplacementField
-from ..space.fieldgrid import field_grid, nearest_voxels
+from ..space.fieldgrid import nearest_voxels
 from ..space.geometry import Geometry
 from ..space.grid import Image, resample
 from ..space.inverse import accurate_inverse_error
@@ -54,6 +54,7 @@ class Findings:
         level: The grid of the linear alignment, on which the similarity is measured.
         field: The refined displacement before the linear part, ``(3, D, H, W)`` mm along the canonical fixed axes.
         confidence: Expected error, mm.
+        inverse_grid: Grid that the inverse has, where it is asked for.
     """
 
     linear: Candidate
@@ -68,6 +69,7 @@ class Findings:
     level: LinearLevel
     field: Image
     confidence: Volume
+    inverse_grid: Geometry
 
 
 def make_report(inputs, fixed: Prepared, forward: DisplacementField, found: Findings, device: str) -> dict:
@@ -86,9 +88,6 @@ def make_report(inputs, fixed: Prepared, forward: DisplacementField, found: Find
     before, after = _similarities(fixed, found)
     body = nearest_voxels(foreground(inputs.fixed), forward.geometry)
     sampled = found.field if found.given_up is None else None
-    inverse_grid = field_grid(
-        inputs.moving.geometry, inputs.settings.transform_spacing_mm, limited=inputs.keep_rigid is None
-    )
     transform = transform_figures(inputs.fixed.geometry, fixed, forward, sampled, found.linear.matrix)
     return build_report(
         fixed=inputs.fixed.geometry,
@@ -102,7 +101,7 @@ def make_report(inputs, fixed: Prepared, forward: DisplacementField, found: Find
         similarity_after=after,
         jacobian=jacobian_figures(forward, mask=body if body.any() else None),
         transform=transform,
-        inverse_error=_inverse_error(body_points(fixed, inputs.fixed.geometry), forward, inverse_grid),
+        inverse_error=_inverse_error(body_points(fixed, inputs.fixed.geometry), forward, found.inverse_grid),
         confidence=_confidence_figures(fixed, found.confidence),
         landmarks=_landmarks(inputs, forward),
         judged=None if inputs.fixed_mask is not None else _judged(fixed, forward, inputs.moving.geometry),

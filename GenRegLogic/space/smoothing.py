@@ -41,7 +41,7 @@ def smooth(x: torch.Tensor, sigma: float) -> torch.Tensor:
     for dim in (-3, -2, -1):
         n = x.shape[dim]
         if n <= MATRIX_SIZE * 2 * variance:
-            x = _along(x, _passes(n, variance).to(x), dim)
+            x = _along(x, _passes(n, variance, x.dtype, x.device), dim)
         else:
             for weight in _weights(variance):
                 x = _three_taps(x, weight, dim)
@@ -57,14 +57,14 @@ def _weights(variance: float) -> list[float]:
     return weights
 
 
-@functools.lru_cache(maxsize=64)
-def _passes(n: int, variance: float) -> torch.Tensor:
+@functools.lru_cache(maxsize=32)  # on the device, so that nothing is copied there within a level
+def _passes(n: int, variance: float, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     """All passes along an axis of n voxels as a matrix (n, n)."""
     with torch.inference_mode(False):  # else it could not be used where gradients are computed
         matrix = torch.eye(n, dtype=torch.float64)
         for weight in _weights(variance):
             matrix = _three_taps(matrix, weight, 0)
-    return matrix
+        return matrix.to(dtype).to(device)  # first the type: not every device has double precision
 
 
 def _along(x: torch.Tensor, matrix: torch.Tensor, dim: int) -> torch.Tensor:

@@ -165,7 +165,8 @@ def align(
     best = refined(fine, best, freedom, FINAL_STEPS)
     # The result must never be worse than the header or what the caller gave.
     best = min([best, *(_scored(candidate, fine)[0] for candidate in (*known, header))], key=_objective)
-    best = dataclasses.replace(best, doubted=scouted.doubted, rivals=tuple(others))
+    rivals = tuple(dataclasses.replace(other, doubted=scouted.doubted) for other in others)
+    best = dataclasses.replace(best, doubted=scouted.doubted, rivals=rivals)
     return best, fine.turned(best.matrix)
 
 

@@ -136,7 +136,7 @@ def choose(
     best = proposed(found)
     if trial is not None:
         if rivals and found.rivals:
-            best = _best_of([trial(proposed(linear)) for linear in (found, *found.rivals)])
+            best = _best_of([trial(best), *(trial(proposed(linear)) for linear in found.rivals)])
         if _jumps(best):
             best = _slid(best, trial, proposed if rivals else None)
     proposal, improved = improve(best.level, best.linear.matrix, best.proposal, improvers)

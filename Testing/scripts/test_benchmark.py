@@ -117,6 +117,14 @@ class TestMeans:
     def test_the_best_peers_of_all_pairs_have_a_mean(self, tables):
         assert tables.compare(two_pairs(), PEERS)["means"]["dice"]["best_peer_of_each_pair"] == pytest.approx(0.70)
 
+    def test_a_pair_that_every_peer_lost_is_left_out_of_the_means(self, tables):
+        runs = two_pairs()
+        for peer in PEERS:
+            if peer in runs["a"]:
+                runs["a"][peer]["score"]["dice"] = 0.0
+        kept = tables.compare({"b": two_pairs()["b"]}, PEERS)["means"]["dice"]
+        assert tables.compare(runs, PEERS)["means"]["dice"] == kept
+
     def test_a_peer_without_all_pairs_has_no_mean(self, tables):
         runs = two_pairs()
         del runs["a"]["ants"]

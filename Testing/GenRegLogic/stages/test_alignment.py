@@ -2,8 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 
 from GenRegLogic.errors import Cancelled
+from GenRegLogic.space.geometry import Geometry
+from GenRegLogic.space.smoothing import smooth
+from GenRegLogic.space.volume import Volume
 from GenRegLogic.stages import alignment
 from GenRegLogic.stages.alignment import align
 from GenRegLogic.stages.linear import AFFINE, RIGID, SIMILARITY, Candidate
@@ -125,6 +129,38 @@ TURNED = {
     "axes exchanged": np.eye(3)[[1, 2, 0]],
     "a third of a turn about no axis": rotation(1.2, -0.9, 2.0),
 }
+
+
+class TestRivals:
+    PERIOD, VOXEL = 8, 3.0
+
+    def pair(self, *, symmetric):
+        """Scans that repeat along z, the moving one longer; symmetric: the same after a quarter of a turn about z."""
+        random = torch.Generator().manual_seed(0)
+        part = smooth(torch.randn((self.PERIOD, 32, 32), generator=random), 1.2)
+        if symmetric:
+            part = sum(torch.rot90(part, turn, (1, 2)) for turn in range(4)) / 2
+        repeated = 200 * part.repeat(8, 1, 1).numpy()
+        return (
+            prepare(Volume(array, Geometry(array.shape[::-1], (self.VOXEL,) * 3)), mask=None, device=CPU)
+            for array in (repeated[: 6 * self.PERIOD], repeated)
+        )
+
+    def test_places_that_look_alike_are_rivals(self):
+        best, _ = align(*self.pair(symmetric=False))
+        periods = [(rival.matrix - best.matrix)[2, 3] / (self.PERIOD * self.VOXEL) for rival in best.rivals]
+        assert periods
+        assert np.round(periods).all()
+        assert periods == pytest.approx(np.round(periods), abs=0.1)
+
+    def test_those_of_a_doubted_pose_are_doubted_too(self):
+        best, _ = align(*self.pair(symmetric=True), init="any")
+        assert best.doubted
+        assert best.rivals
+        assert all(rival.doubted for rival in best.rivals)
+
+    def test_a_clear_place_has_none(self):
+        assert align(*scans(rigid((0.1, 0.0, 0.05), (5.0, 0.0, -4.0))))[0].rivals == ()
 
 
 class TestAnyPose:
