@@ -37,7 +37,7 @@ from .settings import DEFAULT_ITERATIONS, Settings
 from .space.field import AffineTransform, DisplacementField, Transform, as_points, sample_transform
 from .space.fieldgrid import field_grid
 from .space.geometry import Geometry
-from .space.grid import Image, canonical_geometry, resample
+from .space.grid import Image, canonical_geometry
 from .space.inverse import fit_affine
 from .space.registrable import check_registrable
 from .space.split import with_linear, without_linear
@@ -254,7 +254,7 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
         chosen = choose(linear, level, proposers, improvers, trial, rivals=not known, pulse=lambda: monitor.tell(0.0))
         linear, level = chosen.linear, chosen.level
         inputs = _with_doubts(inputs, fixed, moving, chosen)
-    measure = _measure(level, fixed, linear, chosen.proposal)
+    measure = _measure(fixed, chosen)
     bodies = None if inputs.keep_rigid is None else RigidBodies(inputs.keep_rigid, linear.matrix, device)
     refiner = _refiner(inputs, fixed, moving, chosen, bodies, learned)
     levels = _levels(settings, measure, spacing, sliding=chosen.sliding)
@@ -444,9 +444,8 @@ def _check_overlap(level: LinearLevel, linear: Candidate, init: str) -> None:
         )
 
 
-def _measure(level: LinearLevel, fixed: Prepared, linear: Candidate, proposal: Proposal) -> str:
-    u = resample(proposal.field, level.fixed_geometry, smooth=False).tensor
-    agreement = contrast_agreement(level, fixed, linear.matrix, u)
+def _measure(fixed: Prepared, chosen: Hypothesis) -> str:
+    agreement = contrast_agreement(chosen.level, fixed, chosen.linear.matrix, chosen.field_on_level())
     return INTENSITY if agreement > SAME_CONTRAST else DESCRIPTOR
 
 

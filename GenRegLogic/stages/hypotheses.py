@@ -22,7 +22,7 @@ from .propose import Improver, Proposal, Proposer, improve, propose, score
 from .refine import Refiner
 from .schedule import Level
 
-__all__ = ["Hypothesis", "Trial", "choose"]
+__all__ = ["Hypothesis", "Trial", "choose", "simpler", "strained_share"]
 
 BETTER = 0.01
 """Share of its objective by which a rival must be better than the mapping that fits best without deformation."""
@@ -69,6 +69,10 @@ class Hypothesis:
     field: Image | None = None
     doubted: bool = False
     notes: tuple[str, ...] = ()
+
+    def field_on_level(self) -> torch.Tensor:
+        """The proposed displacement on the level's fixed grid, ``(3, D, H, W)`` mm."""
+        return resample(self.proposal.field, self.level.fixed_geometry, smooth=False).tensor
 
 
 class Trial:
@@ -137,7 +141,7 @@ def choose(
     if trial is not None:
         if rivals and found.rivals:
             best = _best_of([trial(best), *(trial(proposed(linear)) for linear in found.rivals)])
-        if _jumps(best):
+        if strained_share(best) > JUMPING_SHARE:
             best = _slid(best, trial, proposed if rivals else None)
     proposal, improved = improve(best.level, best.linear.matrix, best.proposal, improvers)
     return dataclasses.replace(best, proposal=proposal, proposals=[*best.proposals, *improved])
@@ -175,11 +179,11 @@ def _leads_elsewhere(one: Hypothesis, other: Hypothesis) -> bool:
     return float((apart * weight).sum()) > ELSEWHERE * level.spacing * float(weight.sum())
 
 
-def _jumps(hypothesis: Hypothesis) -> bool:
+def strained_share(hypothesis: Hypothesis) -> float:
+    """Share of the fixed body that the proposed field strains by more than `JUMPING`."""
     level = hypothesis.level
-    u = resample(hypothesis.proposal.field, level.fixed_geometry, smooth=False).tensor
-    strained = strain(u, level.spacing)[level.weight > 0] > JUMPING
-    return strained.numel() > 0 and float(strained.float().mean()) > JUMPING_SHARE
+    strained = strain(hypothesis.field_on_level(), level.spacing)[level.weight > 0] > JUMPING
+    return float(strained.float().mean()) if strained.numel() else 0.0
 
 
 def _slid(best: Hypothesis, trial: Trial, proposed: Callable[[Candidate], Hypothesis] | None) -> Hypothesis:
@@ -187,8 +191,8 @@ def _slid(best: Hypothesis, trial: Trial, proposed: Callable[[Candidate], Hypoth
     plain = best if best.objective is not None else trial(best)
     slid = trial(best, sliding=True)
     if proposed is not None and slid.objective < (1 - SLIDING_HINT) * plain.objective:
-        simpler = [trial(proposed(linear), sliding=True) for linear in _simpler(best)]
-        slid = min([slid, *simpler], key=lambda one: one.objective)
+        others = [trial(proposed(linear), sliding=True) for linear in simpler(best)]
+        slid = min([slid, *others], key=lambda one: one.objective)
     if slid.objective > (1 - SLIDING_GAIN) * plain.objective:
         return best
     note = (
@@ -198,7 +202,7 @@ def _slid(best: Hypothesis, trial: Trial, proposed: Callable[[Candidate], Hypoth
     return dataclasses.replace(slid, doubted=best.doubted, notes=(*best.notes, note))
 
 
-def _simpler(hypothesis: Hypothesis) -> list[Candidate]:
+def simpler(hypothesis: Hypothesis) -> list[Candidate]:
     """Linear parts that no single organ's motion has bent: the headers alone, and a rigid one; if they fit at all."""
     level = LinearLevel(hypothesis.level.fixed_scan, hypothesis.level.moving_scan, LEVEL_VOXELS[0])
     linear = hypothesis.linear
@@ -209,4 +213,4 @@ def _simpler(hypothesis: Hypothesis) -> list[Candidate]:
         return 1 - level.turned(candidate.matrix).objective(candidate.matrix)
 
     least = SIMPLER_GAIN * gain(linear)
-    return [simpler for simpler in (header, refined(level, rigid, RIGID, FREE_STEPS)) if gain(simpler) >= least]
+    return [linear for linear in (header, refined(level, rigid, RIGID, FREE_STEPS)) if gain(linear) >= least]

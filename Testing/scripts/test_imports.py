@@ -47,3 +47,9 @@ def test_every_imported_name_exists(path, monkeypatch):
         pytest.importorskip("slicer", reason="Slicer's MRML runtime (slicer-core) is not installed")
     monkeypatch.syspath_prepend(SCRIPTS)
     assert [found for found in imported_names(path) if not exists(*found)] == []
+
+
+@pytest.mark.parametrize("path", python_scripts(), ids=lambda path: path.name)
+def test_every_script_is_checked_for_style(path):
+    named = f'"scripts/{path.name}"' in (SCRIPTS.parent / "pyproject.toml").read_text(encoding="utf-8")
+    assert path.suffix == ".py" or named  # files without an ending have to be named there
