@@ -41,6 +41,7 @@ from GenRegLogic.stages import refine
 from GenRegLogic.stages import schedule as ladders
 from GenRegLogic.stages.alignment import align
 from GenRegLogic.stages.finish import full_field
+from GenRegLogic.stages.hypotheses import Hypothesis
 from GenRegLogic.stages.prepare import prepare, working_grid
 from GenRegLogic.stages.propose import Proposal, identity, propose, score, search_proposal
 
@@ -221,7 +222,7 @@ class Pair:
         return next(name for name in (*proposers, *improvers) if self.proposals[name].field is best.field)
 
     def _ladder(self, proposal: Proposal) -> str:
-        return LADDERS[_measure(self._level, self._fixed, self._linear, proposal)]
+        return LADDERS[_measure(self._fixed, Hypothesis(self._linear, self._level, proposal, []))]
 
     def warm_up(self) -> None:
         """Run the first steps untimed, because they include one-time costs."""
