@@ -22,6 +22,7 @@ from .given import Scan, as_volume
 from .guidance.landmarks import LandmarkPull, rigid_fit
 from .guidance.masks import check_mask
 from .guidance.rigid import RigidBodies, check_rigid, rigid_field
+from .guidance.sliding import SlidingRegions, check_regions
 from .machine.device import choose_device, device_name, free_memory, plan_memory, tune_allocator
 from .machine.estimate import Sizes
 from .machine.memory import is_out_of_memory, return_kept_memory
@@ -73,10 +74,11 @@ class _Inputs:
     fixed_landmarks: np.ndarray | None
     moving_landmarks: np.ndarray | None
     keep_rigid: Volume | None = None
+    regions: Volume | None = None
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        volumes = (self.fixed, self.moving, self.fixed_mask, self.moving_mask, self.keep_rigid)
+        volumes = (self.fixed, self.moving, self.fixed_mask, self.moving_mask, self.keep_rigid, self.regions)
         return tuple(sentence for volume in volumes if volume is not None for sentence in volume.warnings)
 
 
@@ -91,6 +93,7 @@ def register(
     fixed_landmarks: np.ndarray | None = None,
     moving_landmarks: np.ndarray | None = None,
     keep_rigid: Scan | None = None,
+    regions: Scan | None = None,
     on_progress: Callable[[Progress], None] | str | None = None,
     cancel: Callable[[], str | None] | None = None,
 ) -> Registration:
@@ -98,7 +101,7 @@ def register(
 
     Args:
         fixed: The scan that stays: a `Volume`, a path (a file or the folder of a DICOM series), a SimpleITK image or a
-            nibabel image; the masks and `keep_rigid` likewise.
+            nibabel image; the masks, `keep_rigid` and `regions` likewise.
         moving: The scan that is deformed onto it.
         settings: The options of the run; the defaults are meant for every pair.
         initial: A transform to start from, fixed -> moving, LPS mm.
@@ -108,6 +111,8 @@ def register(
         moving_landmarks: (n, 3) LPS mm; row by row the same anatomical places as `fixed_landmarks`.
         keep_rigid: A label map of the fixed scan, on any grid: each label but 0 is a body that moves rigidly, with a
             rotation and a translation of its own, and keeps its volume.
+        regions: A label map of the fixed scan, on any grid: each value, 0 among them, is a region that may slide along
+            the others. Without it, sliding is looked for in the scans themselves.
         on_progress: Called with `Progress` in this thread; or "bar", which shows a progress bar.
         cancel: Called often; returns None (continue), "keep" (stop, keep the best so far) or "abort".
 
@@ -133,6 +138,7 @@ def register(
             fixed_landmarks,
             moving_landmarks,
             as_volume(keep_rigid, "keep_rigid", optional=True),
+            as_volume(regions, "regions", optional=True),
         )
     )
     device = choose_device(settings.device)
@@ -187,6 +193,7 @@ def _check(inputs: _Inputs) -> _Inputs:
         fixed_landmarks=landmarks[0],
         moving_landmarks=landmarks[1],
         keep_rigid=None if inputs.keep_rigid is None else check_rigid(inputs.keep_rigid, fixed),
+        regions=None if inputs.regions is None else check_regions(inputs.regions, fixed),
     )
 
 
@@ -249,14 +256,16 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
     spacing, sentences = _finest_spacing(fixed, moving, settings, max_voxels)
     with monitor.stage("propose"):
         improvers = [learned.improve] if settings.proposes and learned is not None else []
-        trial, proposers = _trial(inputs, fixed, moving, spacing), _proposers(inputs, monitor)
+        regions = None if inputs.regions is None else SlidingRegions(inputs.regions, device)
+        trial = _trial(inputs, fixed, moving, spacing, regions)
+        proposers = _proposers(inputs, monitor)
         known = settings.init not in SEARCHING or inputs.initial is not None
         chosen = choose(linear, level, proposers, improvers, trial, rivals=not known, pulse=lambda: monitor.tell(0.0))
         linear, level = chosen.linear, chosen.level
         inputs = _with_doubts(inputs, fixed, moving, chosen)
     measure = _measure(fixed, chosen)
     bodies = None if inputs.keep_rigid is None else RigidBodies(inputs.keep_rigid, linear.matrix, device)
-    refiner = _refiner(inputs, fixed, moving, chosen, bodies, learned)
+    refiner = _refiner(inputs, fixed, moving, chosen, bodies, learned, regions)
     levels = _levels(settings, measure, spacing, sliding=chosen.sliding)
     with monitor.stage("refine"):
         field = refiner.run(levels, chosen.proposal.field, monitor, lambda u: with_linear(u, linear.matrix))
@@ -315,13 +324,15 @@ def _with_doubts(inputs: _Inputs, fixed: Prepared, moving: Prepared, chosen: Hyp
     return dataclasses.replace(inputs, moving=scan)
 
 
-def _trial(inputs: _Inputs, fixed: Prepared, moving: Prepared, spacing: float) -> Trial | None:
+def _trial(
+    inputs: _Inputs, fixed: Prepared, moving: Prepared, spacing: float, regions: SlidingRegions | None
+) -> Trial | None:
     """What hypotheses are compared by; None where nothing is left open, or the user has said what to do."""
     settings = inputs.settings
     asked = not settings.linear and settings.coarse_iterations > 0
     if not asked or inputs.fixed_landmarks is not None or inputs.keep_rigid is not None:
         return None
-    return Trial(fixed, moving, schedule(DESCRIPTOR, spacing, DEFAULT_ITERATIONS), settings.smoothness)
+    return Trial(fixed, moving, schedule(DESCRIPTOR, spacing, DEFAULT_ITERATIONS), settings.smoothness, regions)
 
 
 def _levels(settings: Settings, measure: str, spacing: float, *, sliding: bool) -> list[Level]:
@@ -340,6 +351,7 @@ def _refiner(
     chosen: Hypothesis,
     bodies: RigidBodies | None,
     learned: Learned | None,
+    regions: SlidingRegions | None,
 ) -> Refiner:
     settings, linear = inputs.settings, chosen.linear.matrix
     pull = None
@@ -354,6 +366,7 @@ def _refiner(
         constraint=bodies,
         describer=learned,
         sliding=chosen.sliding,
+        regions=regions,
     )
 
 

@@ -105,6 +105,13 @@ def _add_guidance(group) -> None:
         help="label map of the fixed scan: each label moves as one rigid body (bone, implant, a tumor whose volume "
         "must not change)",
     )
+    group.add_argument(
+        "--regions",
+        metavar="FILE",
+        type=Path,
+        help="label map of the fixed scan: each value, 0 among them, is a region that may slide along the others, such "
+        "as the lungs along the chest wall (default: sliding is looked for in the scans)",
+    )
     add_landmarks(group, "points")
 
 
@@ -217,6 +224,7 @@ def _inputs(args: argparse.Namespace) -> list[Path | None]:
         args.fixed_mask,
         args.moving_mask,
         args.keep_rigid,
+        args.regions,
         args.fixed_landmarks,
         args.moving_landmarks,
     ]
@@ -255,6 +263,7 @@ def _read_inputs(args: argparse.Namespace) -> dict:
         "fixed_mask": read_scan(args.fixed_mask, args),
         "moving_mask": read_scan(args.moving_mask, args),
         "keep_rigid": read_scan(args.keep_rigid, args),
+        "regions": read_scan(args.regions, args),
         "fixed_landmarks": read(read_points, args.fixed_landmarks),
         "moving_landmarks": read(read_points, args.moving_landmarks),
     }

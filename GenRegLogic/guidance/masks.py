@@ -1,4 +1,4 @@
-"""Checks of masks (scans are checked in `space.volume`, landmarks in `files.points`)."""
+"""Checks of masks and label maps (scans are checked in `space.volume`, landmarks in `files.points`)."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import numpy as np
 
 from ..errors import InputError
 from ..space.field import AffineTransform
-from ..space.volume import Volume
+from ..space.volume import Volume, as_labels
 from ..space.warp import warp_labels
 
-__all__ = ["check_mask"]
+__all__ = ["check_mask", "on_grid_of"]
 
 
 def check_mask(mask: Volume, image: Volume, role: str) -> Volume:
@@ -46,3 +46,33 @@ def check_mask(mask: Volume, image: Volume, role: str) -> Volume:
     if values.min() == values.max():
         raise InputError(f"The {role} mask covers only background of the {role} image; check that it lies on the body.")
     return binary
+
+
+def on_grid_of(image: Volume, labels: Volume, what: str) -> Volume:
+    """A label map on the grid of the scan to which it belongs.
+
+    Args:
+        image: The scan.
+        labels: Whole numbers, 0 for none, on any grid.
+        what: Names the label map in messages, with a capital letter, such as "The mask to keep rigid".
+
+    Returns:
+        int32 volume on the scan's grid; labels of another geometry are resampled (nearest neighbor), and the warnings
+        mention it.
+
+    Raises:
+        InputError: The labels are not whole numbers, all 0, too large, or outside the scan.
+    """
+    array = as_labels(labels, what)
+    if not array.any():
+        raise InputError(f"{what} is empty; draw it again or leave it out.")
+    if max(abs(int(array.min())), abs(int(array.max()))) >= 2**31:
+        raise InputError(f"{what} holds values that are too large; number the labels from 1.")
+    whole = Volume(array.astype(np.int32), labels.geometry, labels.warnings)
+    if labels.geometry.is_close(image.geometry):
+        return Volume(whole.array, image.geometry, labels.warnings)
+    resampled = warp_labels(whole, AffineTransform.identity(), image.geometry)
+    if not resampled.array.any():
+        raise InputError(f"{what} does not lie over the fixed image; check that it belongs to it.")
+    sentence = f"{what} has another geometry than the fixed image and was resampled to it."
+    return Volume(resampled.array, image.geometry, (*labels.warnings, sentence))

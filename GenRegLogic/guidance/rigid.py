@@ -16,13 +16,13 @@ import SimpleITK as sitk
 import torch
 
 from ..errors import InputError
-from ..space.field import AffineTransform, DisplacementField
+from ..space.field import DisplacementField
 from ..space.geometry import Geometry
 from ..space.grid import Image, canonical_array, canonical_geometry, resample
 from ..space.split import with_linear
-from ..space.volume import Volume, as_labels
-from ..space.warp import warp_labels
+from ..space.volume import Volume
 from ..stages.finish import SAFE_DETERMINANT, bad_voxels, check_orientation, smoothed_near
+from .masks import on_grid_of
 
 __all__ = ["RigidBodies", "bounding_box", "check_rigid", "rigid_field"]
 
@@ -71,26 +71,14 @@ def check_rigid(labels: Volume, image: Volume) -> Volume:
     Raises:
         InputError: The labels are empty, not whole numbers, too large, more than `MAX_BODIES`, or outside the scan.
     """
-    array = as_labels(labels, "The mask to keep rigid")
-    values = np.unique(array)
-    values = values[values != 0]
-    if not len(values):
-        raise InputError("The mask to keep rigid is empty; draw it again or leave it out.")
-    if len(values) > MAX_BODIES:
+    bodies = on_grid_of(image, labels, "The mask to keep rigid")
+    count = int((np.unique(bodies.array) != 0).sum())
+    if count > MAX_BODIES:
         raise InputError(
-            f"The mask to keep rigid holds {len(values)} different values; it must be a label map with "
+            f"The mask to keep rigid holds {count} different values; it must be a label map with "
             f"one value for each rigid body, {MAX_BODIES} at most."
         )
-    if max(abs(int(values[0])), abs(int(values[-1]))) >= 2**31:
-        raise InputError("The mask to keep rigid holds values that are too large; number the bodies from 1.")
-    whole = Volume(array.astype(np.int32), labels.geometry, labels.warnings)
-    if labels.geometry.is_close(image.geometry):
-        return Volume(whole.array, image.geometry, labels.warnings)
-    resampled = warp_labels(whole, AffineTransform.identity(), image.geometry)
-    if not resampled.array.any():
-        raise InputError("The mask to keep rigid does not lie over the fixed image; check that it belongs to it.")
-    sentence = "The mask to keep rigid has another geometry than the fixed image and was resampled to it."
-    return Volume(resampled.array, image.geometry, (*labels.warnings, sentence))
+    return bodies
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

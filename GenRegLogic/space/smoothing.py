@@ -2,17 +2,17 @@
 
 The latter is nonlinear diffusion after Perona and Malik, "Scale-space and edge detection using anisotropic diffusion"
 (IEEE PAMI 1990): no smoothing across places where the field is strained by more than tissue is. Rotations are not
-strain. It is used only for pairs whose coarse scales fit clearly better with it (`stages.hypotheses`): heads and
-vertebrae lose by it what livers gain.
+strain. It is used only for pairs whose coarse scales fit clearly better with it (`stages.hypotheses`).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import torch
 
-__all__ = ["conductances", "smooth", "smooth_within", "strain"]
+__all__ = ["Borders", "conductances", "smooth", "smooth_within", "strain"]
 
 MATRIX_SIZE = 50
 """Voxels of an axis, for each pass, up to which a product with one matrix is taken for faster than the passes."""
@@ -21,8 +21,7 @@ SLAB_VOXELS = 1_000_000
 """Voxels, about, for which conductances are computed at a time: a dozen derivatives of each are held."""
 
 STRAIN = 0.3
-"""Strain at which half of the smoothing across remains. 0.3 and 0.5 were compared on breathing livers, and strain of
-all kinds with that of shearing alone; all kinds and 0.3 gave the lowest error."""
+"""Strain at which half of the smoothing across remains."""
 
 
 def smooth(x: torch.Tensor, sigma: float) -> torch.Tensor:
@@ -147,15 +146,66 @@ def _slopes(x: torch.Tensor, spacing: float) -> list[torch.Tensor]:
     return out
 
 
-def smooth_within(x: torch.Tensor, sigma: float, faces: tuple[torch.Tensor, ...]) -> torch.Tensor:
+@dataclasses.dataclass(frozen=True)
+class Borders:
+    """Faces between the voxels of regions that may slide along one another.
+
+    Attributes:
+        places: For the axes x, y and z: flat indices ``(n,)`` of the faces, in the shapes of `conductances`.
+        normals: For the same: unit vectors ``(3, n)``, components (x, y, z), across the border.
+    """
+
+    places: tuple[torch.Tensor, ...]
+    normals: tuple[torch.Tensor, ...]
+
+    @classmethod
+    def between(cls, region: torch.Tensor, inward: torch.Tensor) -> Borders:
+        """The borders of the regions numbered in ``(D, H, W)``.
+
+        Args:
+            region: A number for each voxel.
+            inward: ``(3, D, H, W)``, near the borders a vector of any length that points into the voxel's own region.
+        """
+        places, normals = [], []
+        for axis, dim in enumerate((2, 1, 0)):
+            n = region.shape[dim] - 1
+            place = (region.narrow(dim, 0, n) != region.narrow(dim, 1, n)).flatten().nonzero()[:, 0]
+            across = (inward.narrow(dim + 1, 1, n) - inward.narrow(dim + 1, 0, n)).flatten(1)[:, place]
+            length = across.norm(dim=0)
+            straight = torch.zeros_like(across)
+            straight[axis] = 1
+            places.append(place)
+            normals.append(torch.where(length > 1e-6, across / length.clamp(min=1e-6), straight))
+        return cls(tuple(places), tuple(normals))
+
+
+def smooth_within(
+    x: torch.Tensor, sigma: float, faces: tuple[torch.Tensor, ...] | None = None, borders: Borders | None = None
+) -> torch.Tensor:
     """Smoothing that is a Gaussian's where all is allowed (`smooth`); keeps the sum of all values.
 
     Args:
-        x: ``(C, D, H, W)``.
+        x: ``(C, D, H, W)``; with borders a vector field, C = 3.
         sigma: Standard deviation, voxels, where all smoothing is allowed.
-        faces: From `conductances`.
+        faces: From `conductances`; None allows all.
+        borders: Across which only the component in the direction of their normals is smoothed.
     """
-    return torch.stack([_diffused(channel.clone(), sigma * sigma, faces) for channel in x])
+    if borders is None and faces is not None:
+        return torch.stack([_diffused(channel.clone(), sigma * sigma, faces) for channel in x])
+    x = x.clone()
+    for weight in _weights(sigma * sigma):
+        for axis, dim in enumerate((3, 2, 1)):
+            n = x.shape[dim] - 1
+            flow = x.narrow(dim, 1, n) - x.narrow(dim, 0, n)
+            if faces is not None:
+                flow.mul_(faces[axis])
+            if borders is not None:
+                place, normal = borders.places[axis], borders.normals[axis]
+                flat = flow.view(3, -1)
+                flat[:, place] = normal * (normal * flat[:, place]).sum(dim=0)
+            x.narrow(dim, 0, n).add_(flow, alpha=weight)
+            x.narrow(dim, 1, n).sub_(flow, alpha=weight)
+    return x
 
 
 def _diffused(x: torch.Tensor, variance: float, faces: tuple[torch.Tensor, ...]) -> torch.Tensor:

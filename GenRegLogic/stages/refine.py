@@ -19,10 +19,11 @@ import numpy as np
 import torch
 
 from ..guidance.landmarks import LandmarkPull
+from ..guidance.sliding import SlidingRegions
 from ..progress import Monitor, MonitorPart
 from ..space.geometry import Geometry
 from ..space.grid import Image, Sampler, resample, sample
-from ..space.smoothing import conductances, smooth, smooth_within
+from ..space.smoothing import Borders, conductances, smooth, smooth_within
 from .describe import mind_ssc
 from .prepare import MovingLevel, Prepared, mask_on, moving_level, turned_axes, working_grid
 from .schedule import BOTH, DESCRIPTOR, INTENSITY, NETWORK, Level
@@ -93,6 +94,7 @@ class Refiner:
             levels.
         describer: Computes the descriptors of levels whose measure is NETWORK or BOTH; only they need it.
         sliding: True smooths steps and field only up to the field's own jumps (`space.smoothing`).
+        regions: Across whose borders they are smoothed in the normal direction only, or None.
 
     Attributes:
         history: For each step of each level a dictionary of "level", "iteration" and "objective".
@@ -111,8 +113,9 @@ class Refiner:
         max_step: float | None = None,
         describer: Describer | None = None,
         sliding: bool = False,
+        regions: SlidingRegions | None = None,
     ):
-        self.max_step, self.describer, self.sliding = max_step, describer, sliding
+        self.max_step, self.describer, self.sliding, self.regions = max_step, describer, sliding, regions
         self.constraint = constraint
         self.fixed, self.moving, self.linear = fixed, moving, linear
         self.smoothness, self.landmarks = smoothness, landmarks
@@ -183,6 +186,7 @@ class Refiner:
         channels = measure.channels(moving.image.tensor)
         sampler = Sampler(geometry, moving.image.geometry, self.linear, self.device, moving.extent)
         composer = Composer(geometry, self.device)
+        borders = None if self.regions is None else self.regions.borders(geometry)
         step_sigma, field_sigma = (s * self.smoothness for s in (level.step_sigma, level.field_sigma))
         max_step = level.max_step if self.max_step is None else min(self.max_step, level.max_step)
         best, best_u, values = float("inf"), u, []
@@ -193,7 +197,7 @@ class Refiner:
                 if not self.moving.automatic:
                     inside &= sample(moving.weight[None], coordinates)[0] > 0.5
                 valid = None if bool(inside.all()) else inside.float()
-                smoother = self._smoother(u, geometry)
+                smoother = self._smoother(u, geometry, borders)
             value, pull = measure.pull(sample(channels, coordinates), valid)
             values.append(value)
             self.history.append({"level": number, "iteration": iteration, "objective": value})
@@ -212,11 +216,13 @@ class Refiner:
                 u = self.constraint.keep(u, before, geometry)
         return best_u if self.landmarks is None else u
 
-    def _smoother(self, u: torch.Tensor, geometry: Geometry) -> Callable[[torch.Tensor, float], torch.Tensor]:
-        if not self.sliding:
+    def _smoother(
+        self, u: torch.Tensor, geometry: Geometry, borders: Borders | None
+    ) -> Callable[[torch.Tensor, float], torch.Tensor]:
+        if not self.sliding and borders is None:
             return smooth
-        faces = conductances(u, geometry.spacing[0])
-        return lambda x, sigma: smooth_within(x, sigma, faces)
+        faces = conductances(u, geometry.spacing[0]) if self.sliding else None
+        return lambda x, sigma: smooth_within(x, sigma, faces, borders)
 
     def _measure(self, level: Level, geometry: Geometry, moving: MovingLevel):
         fixed, weight = resample(self.fixed.image, geometry).tensor, mask_on(self.fixed, geometry)

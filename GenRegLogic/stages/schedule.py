@@ -39,8 +39,8 @@ FINEST_LEARNED = 2.0
 coarse alignment, but not the last half voxel, where they cost most (Resources/benchmark/ablation.md)."""
 
 SAME_CONTRAST = 0.78
-"""Agreement from which intensities are compared too: between the pairs of one contrast that were tried, which measure
-0.84 or more, and those of two contrasts, which measure 0.69 or less."""
+"""Agreement from which intensities are compared too: of the benchmark's pairs those of one contrast measure 0.84 or
+more, those of two 0.61 or less (Resources/benchmark/hypotheses.md)."""
 
 CONTRAST_RADIUS = 2
 """Of the windows in which intensities are correlated, voxels."""

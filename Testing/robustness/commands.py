@@ -60,6 +60,8 @@ EXTREMES = {
         ("--fixed-mask", "p.csv"),
         ("--keep-rigid", "empty.nii.gz"),
         ("--keep-rigid", "moving.nii.gz"),
+        ("--regions", "empty.nii.gz"),
+        ("--regions", "moving.nii.gz"),
         ("--fixed-landmarks", "p.csv"),
         ("--fixed-landmarks", "p.csv", "--moving-landmarks", "p.csv"),
         ("--fixed-landmarks", "fixed.nii.gz", "--moving-landmarks", "p.csv"),

@@ -47,6 +47,7 @@ ARGUMENTS = (
     "fixed_landmarks",
     "moving_landmarks",
     "keep_rigid",
+    "regions",
     "on_progress",
     "cancel",
 )

@@ -72,7 +72,8 @@ def test_every_option_reaches_the_engine(genreg, engine, folder):
     options = """--linear-only --kind similarity --init header
         --iterations 7 --smoothness 2.5 --resolution 3 --device cpu --seed 5
         --threads 1 --network off --transform-spacing 2.5 --fixed-mask fixed.nii.gz --moving-mask moving.nii.gz
-        --initial start.tfm --fixed-landmarks p.csv --moving-landmarks q.csv --keep-rigid labels.nii.gz --quiet"""
+        --initial start.tfm --fixed-landmarks p.csv --moving-landmarks q.csv --keep-rigid labels.nii.gz
+        --regions labels.nii.gz --quiet"""
     write_points(np.array([[25.0, 20.0, 20.0]] * 3), folder / "q.csv")
     fixed = read_volume(folder / "fixed.nii.gz")
     write_volume(Volume((fixed.array > 250).astype(np.uint8), fixed.geometry), folder / "labels.nii.gz")
@@ -86,6 +87,7 @@ def test_every_option_reaches_the_engine(genreg, engine, folder):
     np.testing.assert_array_equal(engine.call.fixed_mask.array, engine.call.fixed.array)
     np.testing.assert_array_equal(engine.call.moving_mask.array, engine.call.moving.array)
     np.testing.assert_array_equal(engine.call.keep_rigid.array, fixed.array > 250)
+    np.testing.assert_array_equal(engine.call.regions.array, fixed.array > 250)
     np.testing.assert_allclose(engine.call.initial([[0.0, 0.0, 0.0]]), [[0.0, 0.0, 4.0]])
     np.testing.assert_allclose(engine.call.fixed_landmarks, [[20.0, 20.0, 20.0]] * 3)
     np.testing.assert_allclose(engine.call.moving_landmarks, [[25.0, 20.0, 20.0]] * 3)

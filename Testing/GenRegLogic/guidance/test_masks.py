@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from GenRegLogic.errors import InputError
-from GenRegLogic.guidance.masks import check_mask
+from GenRegLogic.guidance.masks import check_mask, on_grid_of
 from GenRegLogic.space.geometry import Geometry
 from GenRegLogic.space.volume import Volume
 
@@ -64,3 +64,27 @@ def test_a_mask_that_covers_only_background_is_refused(image):
     array[box(image.geometry) != 0] = -1000.0
     with pytest.raises(InputError, match="covers only background"):
         check_mask(Volume(box(image.geometry), image.geometry), Volume(array, image.geometry), "fixed")
+
+
+class TestLabelMaps:
+    """On the grid of the scan to which they belong."""
+
+    def test_whole_numbers_of_any_type_become_int32(self, image):
+        labels = on_grid_of(image, Volume(box(image.geometry, np.float64, 7), image.geometry), "The map")
+        assert labels.array.dtype == np.int32
+        assert sorted(np.unique(labels.array)) == [0, 7]
+
+    def test_another_geometry_is_resampled_and_mentioned(self, image):
+        grid = image.geometry
+        shifted = Geometry(grid.size, grid.spacing, grid.to_world((1, 0, 0)), grid.direction)
+        labels = on_grid_of(image, Volume(box(shifted, value=2), shifted), "The map")
+        np.testing.assert_array_equal(labels.array[:, :, 1:], box(grid, value=2)[:, :, :-1])
+        assert labels.warnings == ("The map has another geometry than the fixed image and was resampled to it.",)
+
+    @pytest.mark.parametrize(
+        ("value", "sentence"),
+        [(0, "The map is empty"), (0.5, "whole numbers"), (2**40, "too large")],
+    )
+    def test_what_holds_no_labels_is_refused(self, image, value, sentence):
+        with pytest.raises(InputError, match=sentence):
+            on_grid_of(image, Volume(box(image.geometry, np.float64, value), image.geometry), "The map")
