@@ -268,7 +268,8 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
     refiner = _refiner(inputs, fixed, moving, chosen, bodies, learned, regions)
     levels = _levels(settings, measure, spacing, sliding=chosen.sliding)
     with monitor.stage("refine"):
-        field = refiner.run(levels, chosen.proposal.field, monitor, lambda u: with_linear(u, linear.matrix))
+        run = refiner.run if settings.one_way else refiner.run_both_ways
+        field = run(levels, chosen.proposal.field, monitor, lambda u: with_linear(u, linear.matrix))
     return_kept_memory()
     with monitor.stage("finish"):
         forward, repaired, given_up = _finished(inputs, field, linear.matrix, bodies, monitor.within(0.0, 0.3))

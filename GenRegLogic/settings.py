@@ -47,6 +47,8 @@ class Settings:
         threads: CPU threads. None: torch's own choice.
         kind: Of the transform. "deformable"; or linear: "affine" (12 degrees of freedom), "similarity" (7: rotation,
             translation and one scale) or "rigid" (6).
+        one_way: Refine from fixed to moving only, in half of the time. By default the way back is refined too, and
+            where both nearly agree their mean is taken, whose error is smaller.
 
     Raises:
         InputError: A value is of the wrong type or out of its range.
@@ -63,14 +65,16 @@ class Settings:
     seed: int = 0
     threads: int | None = None
     kind: str = "deformable"
+    one_way: bool = False
 
     def __post_init__(self) -> None:
         _check_count("iterations", self.iterations, 0, MAX_ITERATIONS)
         _check_count("threads", self.threads, 1, 4096)
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
             raise InputError(f"The seed must be a whole number from 0, not {self.seed!r}.")
-        if not isinstance(self.linear_only, bool):
-            raise InputError(f"linear_only must be True or False, not {self.linear_only!r}.")
+        for name in ("linear_only", "one_way"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"{name} must be True or False, not {getattr(self, name)!r}.")
         for name, known in (("init", INITS), ("network", NETWORK_USES), ("kind", KINDS)):
             value = getattr(self, name)
             if not isinstance(value, str) or value not in known:

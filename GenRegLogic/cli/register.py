@@ -134,6 +134,11 @@ def _add_run(group) -> None:
         "--resolution", metavar="MM", type=float, help="finest voxel size to work at, mm (default: from the scans)"
     )
     group.add_argument(
+        "--one-way",
+        action="store_true",
+        help="refine from fixed to moving only: half of the time, somewhat larger errors",
+    )
+    group.add_argument(
         "--network",
         choices=("auto", "off", "propose", "describe", "both"),
         default="auto",
@@ -242,6 +247,7 @@ def _settings(args: argparse.Namespace) -> Settings:
         resolution_mm=args.resolution,
         transform_spacing_mm=args.transform_spacing,
         network=args.network,
+        one_way=args.one_way,
         device=args.device,
         seed=args.seed,
         threads=args.threads,

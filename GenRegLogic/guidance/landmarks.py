@@ -27,9 +27,13 @@ class LandmarkPull:
     """
 
     def __init__(self, fixed: np.ndarray, moving: np.ndarray, linear: np.ndarray):
-        self._fixed = np.asarray(fixed, float)
+        self._fixed, self._moving, self._linear = np.asarray(fixed, float), np.asarray(moving, float), linear
         back = np.linalg.inv(linear)
-        self._target = np.asarray(moving, float) @ back[:3, :3].T + back[:3, 3]  # before the linear part
+        self._target = self._moving @ back[:3, :3].T + back[:3, 3]  # before the linear part
+
+    def reversed(self) -> LandmarkPull:
+        """The pull from moving to fixed."""
+        return LandmarkPull(self._moving, self._fixed, np.linalg.inv(self._linear))
 
     def blend(self, step: torch.Tensor, u: torch.Tensor, geometry: Geometry) -> torch.Tensor:
         """The step, near landmarks replaced by one that follows the landmarks.

@@ -50,8 +50,8 @@ def check_regions(labels: Volume, image: Volume) -> Volume:
         )
     if count < 2:
         raise InputError(
-            "The label map of sliding regions holds a single region over the fixed image; give one value to each region "
-            "that slides along others, or leave it out."
+            "The label map of sliding regions holds a single region over the fixed image; give a value of its own to "
+            "each region that slides along others, or leave it out."
         )
     return regions
 

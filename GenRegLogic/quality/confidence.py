@@ -22,11 +22,11 @@ from ..progress import SHARES, Monitor
 from ..settings import Settings
 from ..space.field import DisplacementField
 from ..space.geometry import Geometry
-from ..space.grid import Image, Sampler, resample, sample
+from ..space.grid import Image, resample
 from ..space.inverse import fit_affine
 from ..space.registrable import check_registrable
 from ..space.smoothing import smooth
-from ..space.split import without_linear
+from ..space.split import disagreement, without_linear
 from ..space.volume import Volume
 from ..stages.describe import mind_ssc
 from ..stages.linear import LinearLevel, chance_mismatch
@@ -245,20 +245,3 @@ def confidence_of(
     with monitor.stage("finish"):
         field = without_linear(transform, linear, grid, device)
         return estimate_confidence(*scans, linear, field, Settings(), monitor)
-
-
-def disagreement(linear: np.ndarray, forward: Image, backward: Image) -> torch.Tensor:
-    """The inverse consistency error as vectors, end minus start: ``(3, D, H, W)`` mm on the fixed axes.
-
-    Args:
-        linear: (4, 4), LPS mm, fixed -> moving.
-        forward: Displacement ``(3, D, H, W)``, mm along the fixed axes, applied before `linear`.
-        backward: Displacement ``(3, D, H, W)``, mm along the moving axes, applied before the inverse of `linear`.
-    """
-    geometry = forward.geometry
-    u = forward.tensor
-    sampler = Sampler(geometry, backward.geometry, linear, u.device)
-    w = sample(backward.tensor, sampler.coordinates(u))  # mm along the moving axes
-    # A^-1 (A (x + R u) + R' w) - x = R u + A^-1 R' w
-    axes = torch.from_numpy(geometry.direction.T @ np.linalg.inv(linear[:3, :3]) @ backward.geometry.direction)
-    return u + (axes.float().to(u.device) @ w.reshape(3, -1)).reshape(w.shape)

@@ -11,9 +11,9 @@ import torch
 
 from .field import DisplacementField, Transform, sample_transform
 from .geometry import Geometry
-from .grid import Image, canonical_geometry, resample, stored_array
+from .grid import Image, Sampler, canonical_geometry, resample, sample, stored_array
 
-__all__ = ["displacements_with_linear", "with_linear", "without_linear"]
+__all__ = ["disagreement", "displacements_with_linear", "inverse_of", "with_linear", "without_linear"]
 
 
 def with_linear(field: Image, linear: np.ndarray, geometry: Geometry | None = None) -> DisplacementField:
@@ -97,3 +97,35 @@ def without_linear(
         line = slopes[:, column].reshape(3, 1, 1, 1) * np.arange(count).reshape(shape)
         u += (line + (slopes[:, 3].reshape(3, 1, 1, 1) if column == 0 else 0)).astype(np.float32)
     return Image(torch.from_numpy(u).to(device), grid)
+
+
+def disagreement(linear: np.ndarray, forward: Image, backward: Image) -> torch.Tensor:
+    """The inverse consistency error as vectors, end minus start: ``(3, D, H, W)`` mm on the fixed axes.
+
+    Args:
+        linear: (4, 4), LPS mm, fixed -> moving.
+        forward: Displacement ``(3, D, H, W)``, mm along the fixed axes, applied before `linear`.
+        backward: Displacement ``(3, D, H, W)``, mm along the moving axes, applied before the inverse of `linear`.
+    """
+    geometry = forward.geometry
+    u = forward.tensor
+    sampler = Sampler(geometry, backward.geometry, linear, u.device)
+    w = sample(backward.tensor, sampler.coordinates(u))  # mm along the moving axes
+    # A^-1 (A (x + R u) + R' w) - x = R u + A^-1 R' w
+    axes = torch.from_numpy(geometry.direction.T @ np.linalg.inv(linear[:3, :3]) @ backward.geometry.direction)
+    return u + (axes.float().to(u.device) @ w.reshape(3, -1)).reshape(w.shape)
+
+
+def inverse_of(linear: np.ndarray, backward: Image, start: Image, rounds: int = 10) -> Image:
+    """The displacement before `linear` whose mapping undoes another one, by fixed-point iteration.
+
+    Args:
+        linear: (4, 4), LPS mm, fixed -> moving.
+        backward: Displacement ``(3, D, H, W)``, mm along the moving axes, applied before the inverse of `linear`.
+        start: A guess, ``(3, D, H, W)`` mm along the fixed axes, on the grid of the result.
+        rounds: Of the iteration; it converges where the backward field's slope is below 1.
+    """
+    u = start
+    for _ in range(rounds):
+        u = Image(u.tensor - disagreement(linear, u, backward), u.geometry)
+    return u

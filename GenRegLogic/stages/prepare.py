@@ -226,6 +226,22 @@ def working_grid(prepared: Prepared, spacing: float, *, margin_voxels: float = 4
     return subgrid(geometry, low, high, (spacing, spacing, spacing))
 
 
+def around(moving: Prepared, u: Image, linear: np.ndarray) -> Prepared | None:
+    """The moving scan with a box around that part of its body to which a fixed grid is mapped; None if there is none.
+
+    Args:
+        moving: The scan.
+        u: Displacement on the grid, ``(3, D, H, W)`` mm along the fixed axes.
+        linear: 4x4, LPS mm, fixed -> moving, applied after it.
+    """
+    geometry = moving.image.geometry
+    ends = Sampler(u.geometry, geometry, linear, u.tensor.device).coordinates(u.tensor).reshape(3, -1)
+    last = np.array(geometry.size) - 1
+    low, high = ((each.cpu().numpy().astype(float) + 1) / 2 * last for each in (ends.amin(dim=1), ends.amax(dim=1)))
+    low, high = np.maximum(low, moving.box[0]), np.minimum(high, moving.box[1])
+    return dataclasses.replace(moving, box=(low, high)) if bool((low < high).all()) else None
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class MovingLevel:
     """The moving scan at one scale.

@@ -24,8 +24,9 @@ from ..progress import Monitor, MonitorPart
 from ..space.geometry import Geometry
 from ..space.grid import Image, Sampler, resample, sample
 from ..space.smoothing import Borders, conductances, smooth, smooth_within
+from ..space.split import disagreement, inverse_of
 from .describe import mind_ssc
-from .prepare import MovingLevel, Prepared, mask_on, moving_level, turned_axes, working_grid
+from .prepare import MovingLevel, Prepared, around, mask_on, moving_level, turned_axes, working_grid
 from .schedule import BOTH, DESCRIPTOR, INTENSITY, NETWORK, Level
 from .similarity import DescriptorDistance, Lncc, noise_variance
 
@@ -55,6 +56,15 @@ NETWORK_WEIGHT = 0.75
 
 STALL_STEPS, STALL_GAIN = 6, 2e-3
 """A level ends when so many steps lower the objective by less than this share of what the level has lowered it by."""
+
+
+AGREEING = 0.7
+"""Distance, voxels of the finest level, between the two directions at which their mean counts for half. It moves no
+place by more than a quarter of this. 0.5, 0.7 and 1 were compared on five pairs: a head and an abdomen lose more by 1
+than 0.001 Dice, a lung and a liver gain less by 0.5."""
+
+LARGER = 1.5
+"""Voxels of the backward direction's finest grid, as a multiple of the forward one's, from which it is left out."""
 
 
 class Describer(Protocol):
@@ -175,6 +185,53 @@ class Refiner:
                 break
         return field
 
+    def run_both_ways(
+        self,
+        levels: list[Level],
+        start: Image,
+        monitor: Monitor,
+        export: Callable[[Image], object] | None = None,
+    ) -> Image:
+        """Refine a field, and the one from moving to fixed; where they nearly agree, their mean is more accurate.
+
+        The errors of two directions are partly independent: images are interpolated in one of them only. Where the two
+        are far apart, at least one of them is wrong, and the forward one remains. With a constraint or with regions,
+        which only the fixed scan has, nothing is refined backward.
+
+        Args:
+            levels: As for `run`, as the rest.
+
+        Returns:
+            The refined displacement, on the grid of the last level.
+        """
+        one_way = not levels or self.constraint is not None or self.regions is not None
+        if one_way:
+            return self.run(levels, start, monitor, export)
+        field = self.run(levels, start, monitor.within(0.0, 0.5, with_objective=True), export)
+        moving = around(self.moving, field, self.linear)
+        if monitor.keep or moving is None:
+            return field
+        grids = [working_grid(moving, level.spacing) for level in (levels[0], levels[-1])]
+        if np.prod(grids[1].size) > LARGER * np.prod(field.geometry.size):
+            return field
+        back = self._reversed(moving)
+        zero = Image(start.tensor.new_zeros(3, *grids[0].shape), grids[0])
+        backward = back.run(levels, inverse_of(back.linear, start, zero), monitor.within(0.5, 1.0))
+        return field if monitor.keep else _between(self.linear, field, backward)
+
+    def _reversed(self, moving: Prepared) -> Refiner:
+        """The refiner from moving to fixed."""
+        return Refiner(
+            moving,
+            self.fixed,
+            np.linalg.inv(self.linear),
+            smoothness=self.smoothness,
+            landmarks=None if self.landmarks is None else self.landmarks.reversed(),
+            max_step=self.max_step,
+            describer=self.describer,
+            sliding=self.sliding,
+        )
+
     def _level(self, level: Level, number: int, geometry: Geometry, u: torch.Tensor, tell: Callable) -> torch.Tensor:
         axes = None if level.measure == INTENSITY else turned_axes(self.linear, geometry)
         anchor = (self.linear @ geometry.index_to_world[:, 3])[:3]
@@ -239,6 +296,19 @@ class Refiner:
             return torch.cat([mind_ssc(image), learned(image).mul_(NETWORK_WEIGHT)])
 
         return DescriptorDistance(both, fixed, weight, channels=CHANNELS)
+
+
+def _between(linear: np.ndarray, forward: Image, backward: Image) -> Image:
+    """The forward field, moved toward the inverse of the backward one where they nearly agree; see `AGREEING`."""
+    geometry = forward.geometry
+    undone = inverse_of(linear, backward, forward)
+    missed = disagreement(linear, undone, backward)  # where the inverse does not exist, it is not looked at
+    apart = undone.tensor - forward.tensor
+    distance = (apart.norm(dim=0) + missed.norm(dim=0)) / (AGREEING * geometry.spacing[0])
+    sampler = Sampler(geometry, backward.geometry, linear, apart.device)
+    inside = sampler.inside(sampler.coordinates(undone.tensor))
+    share = inside * 0.5 / (1 + distance.square())
+    return Image(torch.addcmul(forward.tensor, apart, share), geometry)
 
 
 def _stalled(values: list[float]) -> bool:

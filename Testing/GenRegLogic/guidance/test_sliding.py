@@ -18,7 +18,7 @@ GRID = Geometry((40, 36, 32), (2.0, 2.0, 2.0))
 
 def oblique(tilt=0.0):
     """Labels of the grid: 1 on one side of a plane through its middle, 0 on the other."""
-    k, j, i = np.meshgrid(*(np.arange(n) for n in GRID.shape), indexing="ij")
+    _, j, i = np.meshgrid(*(np.arange(n) for n in GRID.shape), indexing="ij")
     return ((i - 19.5) + tilt * (j - 17.5) > 0).astype(np.int32)
 
 

@@ -10,7 +10,6 @@ from GenRegLogic.progress import Monitor
 from GenRegLogic.quality.confidence import (
     POWERS,
     Signs,
-    disagreement,
     error_voxels,
     estimate_confidence,
     evidence,
@@ -18,63 +17,15 @@ from GenRegLogic.quality.confidence import (
 )
 from GenRegLogic.settings import Settings
 from GenRegLogic.space.grid import Image, resample
-from GenRegLogic.space.volume import Volume
 from GenRegLogic.stages.linear import LinearLevel
 from GenRegLogic.stages.prepare import prepare, working_grid
 
-from ..conftest import FIXED_GRID, MOVING_GRID, Scene, rotation
+from ..conftest import rotation
 
 LINEAR = np.eye(4)
 LINEAR[:3, :3] = rotation(0.1, -0.2, 0.3) @ np.diag([1.1, 0.9, 1.0])
 LINEAR[:3, 3] = (30.0, -20.0, 50.0)
 CPU = torch.device("cpu")
-
-
-def inverse_error(linear, forward, backward):
-    """The inverse consistency error, mm, as a volume."""
-    return Volume(disagreement(linear, forward, backward).norm(dim=0).numpy(), forward.geometry)
-
-
-class TestDisagreement:
-    @pytest.fixture(scope="class")
-    @staticmethod
-    def scans():
-        scene = Scene()
-        return tuple(prepare(scene.scan(grid), mask=None, device=CPU) for grid in (FIXED_GRID, MOVING_GRID))
-
-    @staticmethod
-    def inverse_fields(scans, shift, linear):
-        """A displacement by a constant shift (LPS mm, before the linear part) and its exact inverse."""
-        fixed, moving = (scan.mask.geometry for scan in scans)
-        home = np.linalg.inv(linear)[:3, :3]  # w so that A^-1 (y + R' w) undoes the shift
-        w = moving.direction.T @ (-np.linalg.inv(home) @ shift)
-        u = fixed.direction.T @ shift
-        return [
-            Image(torch.from_numpy(v).float().view(3, 1, 1, 1).repeat(1, *g.shape), g)
-            for v, g in ((u, fixed), (w, moving))
-        ]
-
-    @pytest.mark.parametrize("linear", [np.eye(4), LINEAR], ids=["alone", "under a linear part"])
-    def test_the_error_of_an_exact_inverse_is_zero(self, scans, linear):
-        forward, backward = self.inverse_fields(scans, np.array([4.0, -3.0, 2.0]), linear)
-        error = inverse_error(linear, forward, backward)
-        assert error.array.max() < 1e-3
-
-    def test_without_a_backward_field_the_error_is_the_length_of_the_displacement(self, scans):
-        forward, backward = self.inverse_fields(scans, np.array([4.0, -3.0, 2.0]), np.eye(4))
-        error = inverse_error(np.eye(4), forward, Image(0 * backward.tensor, backward.geometry))
-        np.testing.assert_allclose(error.array, np.sqrt(16 + 9 + 4), rtol=1e-3)
-
-    def test_a_local_error_of_the_backward_field_has_a_local_effect(self, scans):
-        forward, backward = self.inverse_fields(scans, np.array([4.0, -3.0, 2.0]), np.eye(4))
-        place = backward.geometry.to_world(np.array(backward.geometry.size) / 2)
-        k, j, i = (n // 2 for n in backward.geometry.shape)
-        backward.tensor[0, k - 2 : k + 3, j - 2 : j + 3, i - 2 : i + 3] += 12.0
-        error = inverse_error(np.eye(4), forward, backward)
-        points = error.geometry.to_world(np.argwhere(np.ones(error.array.shape))[:, ::-1])
-        away = np.linalg.norm(points + (4.0, -3.0, 2.0) - place, axis=1).reshape(error.array.shape)
-        assert error.array[away < 4].mean() > 6
-        assert error.array[away > 40].max() < 0.1
 
 
 @pytest.fixture(scope="module")

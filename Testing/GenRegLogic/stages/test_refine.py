@@ -6,14 +6,18 @@ import numpy as np
 import pytest
 import torch
 
+from GenRegLogic.guidance.sliding import SlidingRegions
 from GenRegLogic.progress import Monitor
 from GenRegLogic.space.geometry import Geometry
 from GenRegLogic.space.grid import Image
 from GenRegLogic.space.jacobian import jacobian_figures
-from GenRegLogic.space.split import with_linear
+from GenRegLogic.space.split import disagreement, with_linear
+from GenRegLogic.space.volume import Volume
 from GenRegLogic.stages.prepare import prepare, working_grid
-from GenRegLogic.stages.refine import Composer, Refiner
+from GenRegLogic.stages.refine import AGREEING, Composer, Refiner
 from GenRegLogic.stages.schedule import BOTH, DESCRIPTOR, INTENSITY, NETWORK, schedule
+
+from ..conftest import FIXED_GRID
 
 CPU = torch.device("cpu")
 FINEST = 3.0
@@ -133,6 +137,53 @@ class TestIterations:
             field = refiner.run(schedule(INTENSITY, FINEST, 40), zero, monitor)
         assert 1 < len(refiner.history) < 10
         assert float(field.tensor.norm(dim=0).max()) > 0
+
+
+class TestBothWays:
+    def both(self, scans, start, cancel=None, **options):
+        """The field and the refiner, after the refinement in both directions."""
+        refiner, monitor = Refiner(*scans, np.eye(4), **options), Monitor(CPU, cancel=cancel)
+        with monitor.stage("refine"):
+            return refiner.run_both_ways(schedule(INTENSITY, FINEST, 20), start, monitor), refiner
+
+    def test_the_mean_of_two_directions_has_a_smaller_error(self, scans, zero, pair):
+        one, _ = refined(scans, schedule(INTENSITY, FINEST, 20), zero)
+        both, _ = self.both(scans, zero)
+        assert pair.error(with_linear(both, np.eye(4))).mean() < pair.error(with_linear(one, np.eye(4))).mean()
+
+    def test_it_moves_no_place_by_more_than_a_quarter_of_what_still_agrees(self, scans, zero):
+        one, _ = refined(scans, schedule(INTENSITY, FINEST, 20), zero)
+        both, _ = self.both(scans, zero)
+        assert 0 < float((both.tensor - one.tensor).norm(dim=0).max()) <= 0.2501 * AGREEING * FINEST
+
+    def test_the_two_directions_disagree_less_afterward(self, scans, zero):
+        levels = schedule(INTENSITY, FINEST, 20)
+        one, _ = refined(scans, levels, zero)
+        forward, _ = self.both(scans, zero)
+        start = Image(torch.zeros(3, *scans[1].mask.geometry.shape), scans[1].mask.geometry)
+        back, _ = self.both(scans[::-1], start)
+        before, after = (disagreement(np.eye(4), field, back).norm(dim=0).median() for field in (one, forward))
+        assert float(after) < float(before)
+
+    def test_a_moving_scan_that_lies_elsewhere_is_not_refined_backward(self, scans, zero):
+        geometry = scans[1].image.geometry
+        far = dataclasses.replace(geometry, origin=tuple(np.array(geometry.origin) + 5000))
+        elsewhere = dataclasses.replace(scans[1], image=Image(scans[1].image.tensor, far))
+        field, _ = self.both((scans[0], elsewhere), zero)
+        assert bool(torch.isfinite(field.tensor).all())
+
+    def test_regions_of_the_fixed_scan_are_refined_forward_only(self, scans, zero):
+        labels = (np.arange(FIXED_GRID.shape[2]) > FIXED_GRID.shape[2] // 2) * np.ones((*FIXED_GRID.shape[:2], 1))
+        regions = SlidingRegions(Volume(labels.astype(np.int32), FIXED_GRID), CPU)
+        one, _ = refined(scans, schedule(INTENSITY, FINEST, 20), zero, regions=regions)
+        both, _ = self.both(scans, zero, regions=regions)
+        assert torch.equal(one.tensor, both.tensor)
+
+    def test_keep_while_the_way_back_is_refined_keeps_the_forward_field(self, scans, zero):
+        one, history = refined(scans, schedule(INTENSITY, FINEST, 20), zero)
+        answers = iter([*[None] * (len(history) + 3), *["keep"] * 1000])
+        both, _ = self.both(scans, zero, cancel=lambda: next(answers))
+        assert torch.equal(one.tensor, both.tensor)
 
 
 class TestComposer:
