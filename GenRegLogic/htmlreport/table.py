@@ -41,6 +41,7 @@ SETTINGS = {
     "kind": "Kind of transform",
     "linear_only": "Linear alignment only",
     "smoothness": "Smoothness",
+    "one_way": "Refined from fixed to moving only",
     "resolution_mm": "Finest voxel size, mm",
     "device": "Device asked for",
     "seed": "Seed",

@@ -100,6 +100,7 @@ def estimate(
     seconds = BASE_SECONDS + SECONDS_PER_SCAN_VOXEL * (sizes.fixed + sizes.moving)
     if not settings.linear:
         share = (settings.coarse_iterations / DEFAULT_ITERATIONS) ** ITERATIONS_EXPONENT
+        share *= 0.5 if settings.one_way else 1.0
         seconds += SECONDS_PER_WORKING_VOXEL * working * share
     registering = _bytes_of_run(sizes, working) + scan_bytes * (sizes.fixed + sizes.moving)
     peak = max(registering, _bytes_of_writing(sizes, scan_bytes))

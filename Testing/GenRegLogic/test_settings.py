@@ -19,6 +19,7 @@ GOOD = {
     "seed": [0, 1, 2**62],
     "threads": [None, 1, 64],
     "kind": ["deformable", "affine", "similarity", "rigid"],
+    "one_way": [True, False],
 }
 BAD = {
     "iterations": [-1, 10_001, 1.5, "10", True, float("nan")],
@@ -32,6 +33,7 @@ BAD = {
     "seed": [-1, 1.0, "0", None, True, 2**63],
     "threads": [0, -1, 1.5, "2", True, 5000],
     "kind": ["", "Rigid", "linear", True, None, 6],
+    "one_way": ["no", 1, None],
 }
 
 

@@ -73,7 +73,7 @@ def test_every_option_reaches_the_engine(genreg, engine, folder):
         --iterations 7 --smoothness 2.5 --resolution 3 --device cpu --seed 5
         --threads 1 --network off --transform-spacing 2.5 --fixed-mask fixed.nii.gz --moving-mask moving.nii.gz
         --initial start.tfm --fixed-landmarks p.csv --moving-landmarks q.csv --keep-rigid labels.nii.gz
-        --regions labels.nii.gz --quiet"""
+        --regions labels.nii.gz --one-way --quiet"""
     write_points(np.array([[25.0, 20.0, 20.0]] * 3), folder / "q.csv")
     fixed = read_volume(folder / "fixed.nii.gz")
     write_volume(Volume((fixed.array > 250).astype(np.uint8), fixed.geometry), folder / "labels.nii.gz")
@@ -81,6 +81,7 @@ def test_every_option_reaches_the_engine(genreg, engine, folder):
     settings = engine.call.settings
     assert (settings.linear_only, settings.init, settings.iterations) == (True, "header", 7)
     assert settings.kind == "similarity"
+    assert settings.one_way
     assert (settings.smoothness, settings.resolution_mm, settings.device) == (2.5, 3.0, "cpu")
     assert (settings.seed, settings.threads, settings.network) == (5, 1, "off")
     assert settings.transform_spacing_mm == 2.5

@@ -60,6 +60,9 @@ class TestSeconds:
         assert linear == estimated(settings=Settings(iterations=0)).seconds
         assert linear < estimated(settings=Settings(iterations=1)).seconds
 
+    def test_one_direction_is_quicker_than_two(self):
+        assert estimated(settings=Settings(one_way=True)).seconds < estimated().seconds
+
     def test_a_coarser_resolution_is_quicker(self):
         assert estimated(settings=Settings(resolution_mm=3.0)).seconds < estimated().seconds
 
