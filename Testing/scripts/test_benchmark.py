@@ -396,7 +396,7 @@ class TestIterations:
 
 class TestMemory:
     def test_the_synthetic_scans_are_the_same_noise_deformed(self, tmp_path):
-        load_script("memory").make_pair((48, 40, 32), tmp_path)
+        load_script("memory").write_pair((48, 40, 32), tmp_path)
         a, b = (sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / f"{name}.nii"))) for name in ("fixed", "moving"))
         assert a.shape == b.shape == (32, 40, 48)
         assert abs(a.std() / b.std() - 1) < 0.1
