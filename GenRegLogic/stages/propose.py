@@ -72,7 +72,8 @@ def search_proposal(level: LinearLevel, linear: np.ndarray) -> Proposal:
     weight, inside = (F.avg_pool3d(x[None, None], POOLING)[0, 0] for x in (level.weight, valid))
     chance = chance_mismatch(pooled[0], weight, pooled[1], inside * weight)
     geometry = pooled_geometry(level.fixed_geometry, weight.shape)
-    field = search(*pooled, inside, weight, SEARCH_RADIUS, chance).mul_(geometry.spacing[0])
+    seen = None if level.moving_scan.automatic else inside  # else what a mask leaves out would be drawn into it
+    field = search(*pooled, inside, weight, SEARCH_RADIUS, chance, seen=seen).mul_(geometry.spacing[0])
     return Proposal("search", Image(smooth(field, SEARCH_SIGMA), geometry))
 
 

@@ -26,6 +26,9 @@ INVERSE_STEPS = 15
 CACHED_ROWS = 256
 """Voxels whose coupled costs are computed at a time on the CPU, so that they stay in its cache."""
 
+STAYING = 1e-4
+"""Cost of a displacement by one control voxel, in chance matches, where nothing else says where a voxel belongs."""
+
 LEAST_WEIGHT = 0.05
 """Of a control voxel outside the body or the scan when fields are smoothed."""
 
@@ -145,6 +148,7 @@ def search(
     radius: int,
     chance: float,
     smoothing: int = 1,
+    seen: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """The inverse-consistent field of the coupled-convex search in both directions.
 
@@ -156,12 +160,18 @@ def search(
         radius: Largest displacement along each axis, voxels.
         chance: Mismatch of unrelated voxels.
         smoothing: Passes of the mean over 3x3x3 voxels.
+        seen: ``(D, H, W)`` share of each fixed voxel that has a counterpart at all; the rest follows its neighbors.
+            None: all of them.
 
     Returns:
         ``(3, D, H, W)`` voxels, components (x, y, z), fixed -> moving.
     """
     weight = fixed_weight.clamp(min=LEAST_WEIGHT)
-    forward = coupled_convex(mismatch_volume(fixed, moving, valid, radius, chance), radius, weight, smoothing)
+    cost = mismatch_volume(fixed, moving, valid, radius, chance)
+    if seen is not None:
+        cost.sub_(1).mul_(seen).add_(1)
+        cost += STAYING * displacement_cube(radius, cost.device).square().sum(dim=1).view(-1, 1, 1, 1)
+    forward = coupled_convex(cost, radius, weight, smoothing)
     ones = torch.ones_like(valid)
     moving_weight = valid.clamp(min=LEAST_WEIGHT)
     backward = coupled_convex(mismatch_volume(moving, fixed, ones, radius, chance), radius, moving_weight, smoothing)

@@ -119,6 +119,16 @@ class TestChoice:
         assert best.name == "search"
         assert scored[1].objective < scored[0].objective
 
+    def test_what_lies_outside_a_given_mask_is_not_drawn_into_it(self, pair):
+        fixed, moving = (prepare(v, mask=None, device=CPU) for v in (pair.fixed, pair.fixed))
+        z, y, x = np.indices(moving.mask.geometry.shape)
+        center, reach = np.array(moving.mask.geometry.shape) / 2, min(moving.mask.geometry.shape) / 4
+        ball = (z - center[0]) ** 2 + (y - center[1]) ** 2 + (x - center[2]) ** 2 < reach**2
+        part = dataclasses.replace(moving, mask=Image(torch.from_numpy(ball), moving.mask.geometry), automatic=False)
+        level = LinearLevel(fixed, part, 50_000)
+        field = search_proposal(level, NO_MOVE).field
+        assert float(field.tensor.norm(dim=0).mean()) < 0.05 * field.geometry.spacing[0]
+
     def test_the_searched_field_reduces_the_error(self, level, pair):
         field = search_proposal(level, NO_MOVE).field
         index = np.rint(field.geometry.to_index(pair.points)).astype(int)
