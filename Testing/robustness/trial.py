@@ -34,7 +34,7 @@ from GenRegLogic.errors import GenRegError
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 180
-"""No end after so long counts as a hang. Where nothing fits, all poses are searched: up to a minute on a busy machine."""
+"""No end after so long is a hang. Where nothing fits, all poses are searched: up to a minute on a busy machine."""
 DONE, BAD_INPUT, NOT_TRUSTWORTHY, INTERRUPTED = 0, 2, 3, 130
 DOCUMENTED = (DONE, BAD_INPUT, NOT_TRUSTWORTHY, INTERRUPTED)
 TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.")
