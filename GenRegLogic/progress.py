@@ -19,8 +19,9 @@ __all__ = ["BAR", "WRITING", "Monitor", "MonitorPart", "Progress", "listening"]
 BAR = "bar"
 """The value of `on_progress` that shows a progress bar."""
 
-SHARES = {"prepare": 0.05, "linear": 0.2, "propose": 0.15, "refine": 0.45, "finish": 0.15}
-"""Share of the run's time that each stage takes, measured on the CPU; used to estimate the time left."""
+SHARES = {"prepare": 0.02, "linear": 0.18, "propose": 0.17, "refine": 0.52, "finish": 0.11}
+"""Share of the run's time that each stage takes, the median of Resources/benchmark/benchmark.json; used to estimate the
+time left."""
 
 ESTIMATE_FROM = 0.08
 """Fraction of the work that must be done before the time left is estimated from the elapsed time."""
