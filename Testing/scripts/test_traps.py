@@ -34,7 +34,7 @@ def test_the_moving_torso_is_the_fixed_one_after_the_motion(pair):
 def test_every_trap_changes_the_pair_and_is_in_the_table(traps, pair):
     cases = dict(traps.traps(pair))
     assert next(iter(cases)) == "none"
-    assert len(cases) == 9
+    assert len(cases) == 10
     errors, status = cases["equal scans"](1)
     assert errors.max() < 0.01
     assert status in ("trustworthy", "check", "failed")
