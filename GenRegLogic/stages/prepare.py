@@ -22,7 +22,7 @@ CLAMP_PERCENTILES = (0.01, 99.99)
 BULK_PERCENTILES, OUTLIER_REACH = (0.5, 99.5), 1.0
 """Values farther from the bulk than this multiple of its own range, as those of metal, are clamped even where they fill
 more than 0.01 % of the scan: beside an electrode of 30,000 HU everything else would keep a tenth of the range. With it
-metal costs a phantom 5 % of accuracy (Resources/benchmark/traps.md)."""
+metal costs a phantom nothing (Resources/benchmark/traps.md)."""
 
 LARGEST_VALUE = 1e18
 """Intensities beyond this, or below its reciprocal, are scaled: the range of single precision ends at about 1e38, and

@@ -38,7 +38,7 @@ LNCC_RADIUS = 2
 LEAST_NOISE, NOISE_FACTOR = 1e-4, 3.0
 """Variance that counts as noise in the local correlation: the first, of intensities scaled to [0, 1], and so many times
 the noise that is measured. 3 and 8 were compared on the pairs of `scripts/benchmark` that share a contrast: 8 costs two
-livers and a head, and gains on a mouse; on a phantom they differ little (Resources/benchmark/traps.md)."""
+livers and a head, and gains on a mouse."""
 
 EXTENT_EVERY = 4
 """Steps between two updates of which voxels lie within the moving scan, and of where the field jumps."""
