@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from GenRegLogic.files.images import write_volume
+from GenRegLogic.space.field import AffineTransform
 from GenRegLogic.space.geometry import Geometry
 from GenRegLogic.space.volume import Volume
 
@@ -62,3 +64,52 @@ def test_what_was_found_and_what_was_trusted_though_lost_is_counted(capture):
     assert capture.counts(row, "turned") == (1, 3, 1)
     page = capture.to_markdown([row], {"created": "2026-11-27", "command": "scripts/capture", "commit": "abc"})
     assert "| a_b | GenReg | 0 of 0 | 1 of 3 | 1 of 1 | 50.0 % | 1 |" in page
+
+
+class Options:
+    turns, axis_turns, crops, shift = 2, 1, 3, 40.0
+
+
+class Referee:
+    @staticmethod
+    def read_points(_):
+        return np.array([[x, y, z] for x in (4.0, 10.0) for y in (6.0, 18.0) for z in (6.0, 24.0)])
+
+
+class Bench:
+    """A pair of one scan with itself; the landmarks are the same places."""
+
+    cases, referee = {"a_b": {"fixed_points": "p.csv"}}, Referee()
+
+    def __init__(self, folder):
+        self._path = folder / "scan.nii"
+        grid = Geometry((15, 12, 10), (1.0, 2.0, 3.0))
+        write_volume(Volume(np.random.default_rng(0).random(grid.shape, np.float32), grid), self._path)
+
+    def file(self, *_):
+        return self._path
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_method_is_measured_against_what_was_done_to_the_header(capture, tmp_path, known):
+    made = []
+
+    def run(fixed, scan):
+        made.append(scan)
+        moved = scan.geometry.index_to_world @ np.linalg.inv(fixed.geometry.index_to_world)
+        cropped = scan.array.shape != fixed.array.shape
+        return AffineTransform(moved if known and not cropped else np.eye(4)), "check"
+
+    finished = capture.Finished(tmp_path / "capture.json")
+    runs = list(capture.measured(Bench(tmp_path), "a_b", "e", run, finished, Options))
+    assert capture.counts({"runs": runs}, "turned")[:2] == (2 if known else 0, 2)
+    before = len(made)
+    assert list(capture.measured(Bench(tmp_path), "a_b", "e", run, finished, Options)) == runs
+    assert len(made) == before  # what is finished isn't run again
+
+
+def test_a_run_without_a_result_is_lost(capture, tmp_path):
+    answers = iter([(AffineTransform(np.eye(4)), "check")] + [(None, "refused")] * 20)
+    finished = capture.Finished(tmp_path / "capture.json")
+    runs = list(capture.measured(Bench(tmp_path), "a_b", "e", lambda *_: next(answers), finished, Options))
+    assert capture.counts({"runs": runs}, "turned") == (0, 2, 0)

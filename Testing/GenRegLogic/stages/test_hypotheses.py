@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from GenRegLogic.guidance.sliding import SlidingRegions
 from GenRegLogic.quality.doubts import rivals_doubt
 from GenRegLogic.space.geometry import Geometry
 from GenRegLogic.space.smoothing import smooth
@@ -175,3 +176,23 @@ def test_an_exception_between_the_steps_ends_the_choice(sliding):
             trial_of(sliding),
             pulse=pulse,
         )
+
+
+class TestNamedRegions:
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def named(sliding):
+        """The choice where the cylinder is named as a region of its own."""
+        i, j = np.meshgrid(np.arange(SIZE[0]) * SPACING, np.arange(SIZE[1]) * SPACING)
+        inside = np.hypot(i - GEOMETRY.center[0], j - GEOMETRY.center[1]) < RADIUS_MM
+        labels = np.broadcast_to(inside, GEOMETRY.shape).astype(np.int32)
+        regions = SlidingRegions(Volume(labels, GEOMETRY), CPU)
+        linear, level = align(*sliding)
+        return choose(linear, level, PROPOSERS, [], Trial(*sliding, schedule(DESCRIPTOR, SPACING, 40), 1.0, regions))
+
+    def test_a_linear_part_that_one_of_them_bent_is_replaced(self, named):
+        assert named.linear.name in ("header", "rigid")
+        assert "One of the regions had bent the linear part" in named.notes[-1]
+
+    def test_nothing_else_is_taken_to_slide(self, named):
+        assert not named.sliding
