@@ -27,12 +27,7 @@ SOFT = (
     "directions agree: nothing that is measured so far tells them from the livers of two people."
 )
 KNOWN = {
-    "pairs without hope: 32: two organs": SOFT,
     "pairs without hope: 32: turned by a quarter": SOFT,
-    "pairs without hope: 32: boxes of different walls": "One box is the other one enlarged, and is fitted as such.",
-    "pairs without hope: 32: mirrored": (
-        "Of bodies whose headers leave no doubt about their sides nobody asks whether they fit better mirrored."
-    ),
 }
 """By the beginning of the name, as `str(case)` gives it: what GenReg does not master yet, and why."""
 
