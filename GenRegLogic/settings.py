@@ -44,7 +44,7 @@ class Settings:
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         seed: Recorded in the report, without any effect, because the engine draws no random numbers. It exists so that
             older scripts and scenes still work.
-        threads: CPU threads. None: torch's own choice.
+        threads: CPU threads, at most. None: torch's own choice. A small scan is registered by one.
         kind: Of the transform. "deformable"; or linear: "affine" (12 degrees of freedom), "similarity" (7: rotation,
             translation and one scale) or "rigid" (6).
         one_way: Refine from fixed to moving only, in half of the time. By default the way back is refined too, and

@@ -137,7 +137,7 @@ def add_device_option(group) -> None:
 
 def add_threads_option(group) -> None:
     """Add the option that limits the number of CPU threads."""
-    group.add_argument("--threads", metavar="N", type=int, help="CPU threads (default: all)")
+    group.add_argument("--threads", metavar="N", type=int, help="CPU threads, at most (default: all)")
 
 
 def add_transform_spacing_option(group) -> None:

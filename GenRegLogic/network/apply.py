@@ -35,6 +35,9 @@ LARGEST_DESCRIBED = 500_000
 NATIVE_BFLOAT16 = 8
 """Compute capability from which CUDA devices support bfloat16; older devices emulate it slowly."""
 
+BFLOAT16_SUPPORT = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+"""Functions of `torch.cpu`, which older versions lack, that ask the processor for its instructions for bfloat16."""
+
 SMALLEST = 32
 """Least number of voxels along each axis of the network's input: its coarsest scale then has two."""
 
@@ -69,6 +72,13 @@ def strided(geometry: Geometry, stride: int) -> Geometry:
     )
 
 
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether the device has instructions for bfloat16, with which convolutions are about twice as fast or more."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= NATIVE_BFLOAT16
+    return device.type == "cpu" and any(getattr(torch.cpu, name, bool)() for name in BFLOAT16_SUPPORT)
+
+
 def shipped(device: torch.device) -> Learned:
     """The network that comes with GenReg.
 
@@ -88,7 +98,7 @@ class Learned:
 
     def __init__(self, network: Network, device: torch.device) -> None:
         self.network = network.to(device).eval()
-        if device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= NATIVE_BFLOAT16:
+        if multiplies_bfloat16(device):
             self.network.compute_in(torch.bfloat16)
 
     def describe(self, image: torch.Tensor) -> torch.Tensor:

@@ -36,6 +36,15 @@ TRIANGLE_SIGMA = 0.35
 KERNEL_REACH = 3.5
 """Weights farther than this many standard deviations (and one voxel) from the sampled position are zero."""
 
+PART = 131_072
+"""Points that `sample_quickly` works on at once: few enough for the cache, and the same for any number of threads."""
+
+MOST_ROWS = 8_192
+"""Rows of voxels, in all slices together, among which a row is found to 0.0005 voxels in single precision."""
+
+MANY_CHANNELS = 6
+"""From so many channels on, all values of a voxel are looked up at once."""
+
 
 def canonical_axes(direction: np.ndarray) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
     """Order and sign of the stored axes that bring them closest to LPS.
@@ -293,3 +302,94 @@ def sample(image: torch.Tensor, coordinates: torch.Tensor) -> torch.Tensor:
         image.expand(batches, *image.shape), grid, mode="bilinear", padding_mode="border", align_corners=True
     )
     return values.transpose(0, 1).reshape(image.shape[0], -1)[:, :count].reshape(image.shape[0], *shape)
+
+
+def sample_quickly(image: torch.Tensor, coordinates: torch.Tensor) -> torch.Tensor:
+    """`sample`, on the CPU two to three times as fast, with coordinates rounded to 0.0005 voxels along y.
+
+    PyTorch samples volumes there value by value, but pictures, and sums of the rows of a table, several at a time.
+
+    Args:
+        image: ``(C, D, H, W)``, best as `for_sampling` returns it.
+        coordinates: As for `sample`.
+
+    Returns:
+        ``(C, ...)``.
+    """
+    channels, points = image.shape[0], coordinates.reshape(3, -1)
+    single = image.dtype == points.dtype == torch.float32
+    if image.device.type != "cpu" or not single or min(image.shape) < 1 or min(image.shape[1:]) < 2:
+        return sample(image, coordinates)
+    if channels >= MANY_CHANNELS and (points.shape[1] > image[0].numel() or _rows_of_voxels(image).is_contiguous()):
+        source, lookup = for_sampling(image), _table_sums
+    else:
+        source, lookup = image.contiguous(), _pictures
+    values = torch.empty((channels, points.shape[1]))
+    for part, out in zip(points.split(PART, dim=1), values.split(PART, dim=1)):
+        lookup(source, part, out)
+    return values.reshape(channels, *coordinates.shape[1:])
+
+
+def for_sampling(image: torch.Tensor) -> torch.Tensor:
+    """The same ``(C, D, H, W)``, laid out in memory as `sample_quickly` reads it fastest."""
+    if image.device.type != "cpu" or len(image) < MANY_CHANNELS:
+        return image
+    return _rows_of_voxels(image).contiguous().permute(3, 0, 1, 2)
+
+
+def _rows_of_voxels(image: torch.Tensor) -> torch.Tensor:
+    return image.permute(1, 2, 3, 0)
+
+
+def _indices(points: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Along one axis, the voxel before each point and the fraction of the way to the next one."""
+    fraction = points.add(1).mul_((size - 1) / 2).clamp_(0, size - 1)
+    voxel = fraction.floor().clamp_(max=size - 2)
+    return voxel, fraction.sub_(voxel)
+
+
+def _pictures(image: torch.Tensor, points: torch.Tensor, out: torch.Tensor) -> None:
+    """Samples ``(C, n)`` of a contiguous image at points ``(3, n)``.
+
+    Slices one below the other are a picture; a second one, which begins a slice later, is its second channel. Between
+    the samples of both is interpolated linearly.
+    """
+    _, depth, height, width = image.shape
+    below, fraction = _indices(points[2], depth)
+    first, last = (float(v) for v in below.aminmax()) if points.shape[1] else (0.0, 0.0)
+    rows = (last - first + 1) * height
+    if not rows <= MOST_ROWS:  # or not a number
+        out.copy_(sample(image, points))
+        return
+    first, rows = int(first), int(rows)
+    row = points[1].add(1).mul_((height - 1) / 2).clamp_(0, height - 1).add_(below.sub_(first), alpha=height)
+    threads = min(torch.get_num_threads(), max(points.shape[1], 1))  # torch runs sampling in parallel over the batch
+    padded = -points.shape[1] % threads
+    grid = F.pad(torch.stack([points[0], row.mul_(2 / (rows - 1)).sub_(1)], dim=1), (0, 0, 0, padded))
+    grid = grid.view(threads, 1, -1, 2)
+    for channel, values in zip(image, out):
+        start = channel.storage_offset() + first * height * width
+        both = channel.as_strided((1, 2, rows, width), (0, height * width, width, 1), start)
+        found = F.grid_sample(
+            both.expand(threads, -1, -1, -1), grid, mode="bilinear", padding_mode="border", align_corners=True
+        )
+        lower, upper = found.transpose(0, 1).reshape(2, -1)[:, : points.shape[1]]
+        torch.lerp(lower, upper, fraction, out=values)
+
+
+def _table_sums(image: torch.Tensor, points: torch.Tensor, out: torch.Tensor) -> None:
+    """Samples ``(C, n)`` of an image from `for_sampling` at points ``(3, n)``: weighted sums of eight of its voxels."""
+    channels, depth, height, width = image.shape
+    (x, fx), (y, fy), (z, fz) = (_indices(p, size) for p, size in zip(points, (width, height, depth)))
+    offsets = [a + b + c for a in (0, height * width) for b in (0, width) for c in (0, 1)]
+    first = z.mul_(height).add_(y).to(torch.int32).mul_(width).add_(x.to(torch.int32))
+    first.clamp_(0, depth * height * width - 1 - offsets[-1])  # of coordinates that are no numbers: any voxel
+    rows = first[:, None] + torch.tensor(offsets, dtype=torch.int32)
+    both = fz * fy
+    square = torch.stack([1 - fz - fy + both, fy - both, fz - both, both], dim=1)
+    weights = torch.empty((points.shape[1], 4, 2))
+    torch.mul(square, fx[:, None], out=weights[:, :, 1])
+    torch.sub(square, weights[:, :, 1], out=weights[:, :, 0])
+    table = _rows_of_voxels(image).view(-1, channels)
+    sums = F.embedding_bag(rows, table, per_sample_weights=weights.view(-1, 8), mode="sum")
+    out.copy_(sums.T)

@@ -11,7 +11,7 @@ import torch
 
 from .field import DisplacementField, Transform, sample_transform
 from .geometry import Geometry
-from .grid import Image, Sampler, canonical_geometry, resample, sample, stored_array
+from .grid import Image, Sampler, canonical_geometry, resample, sample_quickly, stored_array
 
 __all__ = ["disagreement", "displacements_with_linear", "inverse_of", "with_linear", "without_linear"]
 
@@ -110,7 +110,7 @@ def disagreement(linear: np.ndarray, forward: Image, backward: Image) -> torch.T
     geometry = forward.geometry
     u = forward.tensor
     sampler = Sampler(geometry, backward.geometry, linear, u.device)
-    w = sample(backward.tensor, sampler.coordinates(u))  # mm along the moving axes
+    w = sample_quickly(backward.tensor, sampler.coordinates(u))  # mm along the moving axes
     # A^-1 (A (x + R u) + R' w) - x = R u + A^-1 R' w
     axes = torch.from_numpy(geometry.direction.T @ np.linalg.inv(linear[:3, :3]) @ backward.geometry.direction)
     return u + (axes.float().to(u.device) @ w.reshape(3, -1)).reshape(w.shape)

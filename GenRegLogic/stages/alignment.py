@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from .linear import AFFINE, RIGID, SIMILARITY, Candidate, LinearLevel
+from .linear import AFFINE, RIGID, SIMILARITY, Candidate, LinearLevel, level_spacing
 from .pose_search import OTHERWISE, PoseSearch, nearby, rotations, turn_between
 from .prepare import Prepared, turn_of
 
@@ -34,6 +34,10 @@ SCOUT_VOXELS = 20_000
 LEVEL_VOXELS = (50_000, 200_000)
 """Of the fixed working grid: where a pose is doubted, in the search over poses, for the steps from all starts, from the
 best ones, and at the end."""
+
+LEAST_LEVEL_VOXELS = 8_000
+"""Of the first scales of scans that have fewer voxels than the last one: theirs are fewer in proportion, for they would
+be as fine as the last."""
 
 PEAKS = 8
 """Starts that the search over translations gives."""
@@ -146,7 +150,7 @@ def align(
     header = _start("header", np.eye(4))
     if init == "none":
         return _scored((known or [header])[0], fine)
-    coarse = LinearLevel(fixed, moving, LEVEL_VOXELS[0])
+    coarse = LinearLevel(fixed, moving, in_proportion(LEVEL_VOXELS[0], fixed, moving))
     scouted = _scouted(fixed, moving, [*known, *starts(fixed, moving, init)], init, tell)
     tell(0.6)
 
@@ -202,7 +206,7 @@ def _scouted(
     fixed: Prepared, moving: Prepared, found: list[Candidate], init: str, tell: Callable[[float], None]
 ) -> _Scouted:
     """Mappings near the given starts and those of the search over translations, and from the search over all poses."""
-    scout = LinearLevel(fixed, moving, SCOUT_VOXELS)
+    scout = LinearLevel(fixed, moving, in_proportion(SCOUT_VOXELS, fixed, moving))
 
     def best_of(found: list[Candidate]) -> list[Candidate]:
         tried = [refined(scout, candidate, RIGID, SCOUT_STEPS) for candidate in _distinct(found, scout)]
@@ -226,6 +230,13 @@ def _scouted(
         return _Scouted(near, [], False)
     poses, doubted = _poses(fixed, moving, judge, None if init == "any" else near[0], pulse)
     return _Scouted(near, best_of(poses), doubted)
+
+
+def in_proportion(voxels: int, fixed: Prepared, moving: Prepared) -> int:
+    """Voxels of a coarse scale; see `LEAST_LEVEL_VOXELS`."""
+    whole, last = (level_spacing(fixed, moving, count) for count in (1, LEVEL_VOXELS[1]))
+    share = (whole / last) ** 3 / LEVEL_VOXELS[1]  # 1 unless the last scale has fewer voxels than that
+    return max(round(voxels * share), min(voxels, LEAST_LEVEL_VOXELS))
 
 
 def few_voxels(*scans: Prepared) -> bool:

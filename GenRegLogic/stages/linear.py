@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from ..space.geometry import Geometry
-from ..space.grid import Sampler, resample, sample
+from ..space.grid import Sampler, for_sampling, resample, sample_quickly
 from .describe import mind_ssc
 from .prepare import Prepared, mask_on, moving_level, turned_axes, working_grid
 from .similarity import gradient, principal_components
@@ -103,8 +103,9 @@ class LinearLevel:
         self.moving_image, self.moving_weight, self.extent = level.image, level.weight, level.extent
         if not self._described:
             return
-        self.moving = self.describe(level.image.tensor)
-        self.chance = chance_mismatch(self.fixed, self.weight, self.moving, self.moving_weight)
+        moving = self.describe(level.image.tensor)
+        self.chance = chance_mismatch(self.fixed, self.weight, moving, self.moving_weight)
+        self.moving = for_sampling(moving)
 
     def describe(self, image: torch.Tensor) -> torch.Tensor:
         """Descriptors ``(C, D, H, W)`` of an image ``(D, H, W)``, reduced like those of the level."""
@@ -159,8 +160,8 @@ class LinearLevel:
         coordinates = sampler.coordinates(u)
         inside = sampler.inside(coordinates)
         if not self.moving_scan.automatic:
-            inside &= sample(self.moving_weight[None], coordinates)[0] > 0.5
-        return sample(image, coordinates), inside.float()
+            inside &= sample_quickly(self.moving_weight[None], coordinates)[0] > 0.5
+        return sample_quickly(image, coordinates), inside.float()
 
     def objective(self, matrix: np.ndarray) -> float:
         """Mismatch under a linear mapping: 0 for identical scans, about 1 for a chance match, 1 without overlap."""

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from ..space.geometry import Geometry
-from ..space.grid import Sampler, sample
+from ..space.grid import Sampler, sample_quickly
 from .linear import Candidate, LinearLevel, chance_mismatch
 from .prepare import FINER_BEFORE_TURNING, moving_level, turn_of
 
@@ -168,7 +168,7 @@ class PoseSearch:
         grid = Geometry(tuple(int(n) for n in size), (h, h, h), tuple(float(v) for v in axes @ low), axes)
         sampler = Sampler(grid, self._moving_geometry, np.eye(4), level.device)
         coordinates = sampler.coordinates(None)
-        image, weight = sample(self._moving, coordinates)
+        image, weight = sample_quickly(self._moving, coordinates)
         m, wm = level.describe(image), (weight > 0.5) * sampler.inside(coordinates).float()
         chance = chance_mismatch(level.fixed, level.weight, m, wm)
         shape = tuple(_fast_size(a + b) for a, b in zip(level.weight.shape, wm.shape))

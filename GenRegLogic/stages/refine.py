@@ -22,7 +22,7 @@ from ..guidance.landmarks import LandmarkPull
 from ..guidance.sliding import SlidingRegions
 from ..progress import Monitor, MonitorPart
 from ..space.geometry import Geometry
-from ..space.grid import Image, Sampler, resample, sample
+from ..space.grid import Image, Sampler, for_sampling, resample, sample_quickly
 from ..space.smoothing import Borders, conductances, smooth, smooth_within
 from ..space.split import disagreement, inverse_of
 from .describe import mind_ssc
@@ -240,7 +240,7 @@ class Refiner:
             level = dataclasses.replace(level, measure=DESCRIPTOR)
         self.compared.append(level.measure)
         measure = self._measure(level, geometry, moving)
-        channels = measure.channels(moving.image.tensor)
+        channels = for_sampling(measure.channels(moving.image.tensor))
         sampler = Sampler(geometry, moving.image.geometry, self.linear, self.device, moving.extent)
         composer = Composer(geometry, self.device)
         borders = None if self.regions is None else self.regions.borders(geometry)
@@ -252,10 +252,10 @@ class Refiner:
             if iteration % EXTENT_EVERY == 0:
                 inside = sampler.inside(coordinates)
                 if not self.moving.automatic:
-                    inside &= sample(moving.weight[None], coordinates)[0] > 0.5
+                    inside &= sample_quickly(moving.weight[None], coordinates)[0] > 0.5
                 valid = None if bool(inside.all()) else inside.float()
                 smoother = self._smoother(u, geometry, borders)
-            value, pull = measure.pull(sample(channels, coordinates), valid)
+            value, pull = measure.pull(sample_quickly(channels, coordinates), valid)
             values.append(value)
             self.history.append({"level": number, "iteration": iteration, "objective": value})
             if value < best:
@@ -334,4 +334,4 @@ class Composer:
         self._spacing = geometry.spacing[0]
 
     def __call__(self, u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        return sample(u, torch.addcmul(self._identity, v, self._scale)).add_(v, alpha=self._spacing)
+        return sample_quickly(u, torch.addcmul(self._identity, v, self._scale)).add_(v, alpha=self._spacing)

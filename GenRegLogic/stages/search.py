@@ -14,7 +14,7 @@ import itertools
 import torch
 import torch.nn.functional as F
 
-from ..space.grid import sample
+from ..space.grid import sample_quickly
 
 COUPLING = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 """Coupling between the point-wise choice and the smooth field in each round, in units of a chance match per squared
@@ -126,8 +126,8 @@ def inverse_consistent(forward: torch.Tensor, backward: torch.Tensor) -> tuple[t
     """
     identity, scale = _identity(forward)
     for _ in range(INVERSE_STEPS):
-        backward_there = sample(backward, identity + forward * scale)
-        forward_there = sample(forward, identity + backward * scale)
+        backward_there = sample_quickly(backward, identity + forward * scale)
+        forward_there = sample_quickly(forward, identity + backward * scale)
         forward, backward = (forward - backward_there) / 2, (backward - forward_there) / 2
     return forward, backward
 

@@ -8,7 +8,7 @@ import torch
 
 from GenRegLogic.errors import InputError
 from GenRegLogic.network import apply as module
-from GenRegLogic.network.apply import Learned, shipped
+from GenRegLogic.network.apply import BFLOAT16_SUPPORT, Learned, multiplies_bfloat16, shipped
 from GenRegLogic.network.model import Network, Output
 from GenRegLogic.network.weights import save_weights
 from GenRegLogic.phantom.scans import make_pair
@@ -29,7 +29,9 @@ GRID = Geometry((30, 30, 4), (1.0, 1.0, 5.0), (0.0, 0.0, 0.0), np.eye(3))
 def untrained():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return Learned(Network(), CPU)
+        learned = Learned(Network(), CPU)
+    learned.network.compute_in(None)  # on every processor
+    return learned
 
 
 @pytest.fixture(scope="module")
@@ -160,3 +162,34 @@ class TestShipped:
 
     def test_the_weight_file_is_at_most_8_megabytes(self):
         assert 0 < module.WEIGHTS.stat().st_size <= 8e6
+
+
+class TestPrecision:
+    @pytest.fixture
+    def processor(self, monkeypatch):
+        """Sets which instructions torch finds."""
+
+        def set_instructions(*names):
+            for name in BFLOAT16_SUPPORT:
+                monkeypatch.setattr(torch.cpu, name, lambda name=name: name in names, raising=False)
+
+        return set_instructions
+
+    @pytest.mark.parametrize("name", BFLOAT16_SUPPORT)
+    def test_a_processor_with_instructions_for_it_multiplies_bfloat16(self, processor, name):
+        processor(name)
+        assert multiplies_bfloat16(CPU)
+        assert Learned(Network(), CPU).network.head.last.precision == torch.bfloat16
+
+    def test_a_processor_without_them_computes_in_single_precision(self, processor):
+        processor()
+        assert not multiplies_bfloat16(CPU)
+        assert Learned(Network(), CPU).network.head.last.precision is None
+
+    def test_a_torch_that_cannot_tell_computes_in_single_precision(self, monkeypatch):
+        for name in BFLOAT16_SUPPORT:
+            monkeypatch.delattr(torch.cpu, name, raising=False)
+        assert not multiplies_bfloat16(CPU)
+
+    def test_an_apple_gpu_computes_in_single_precision(self):
+        assert not multiplies_bfloat16(torch.device("mps"))

@@ -7,6 +7,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 
+from GenRegLogic.space import grid as grid_module
 from GenRegLogic.space.field import AffineTransform, DisplacementField
 from GenRegLogic.space.geometry import Geometry
 from GenRegLogic.space.grid import (
@@ -16,8 +17,10 @@ from GenRegLogic.space.grid import (
     canonical_axes,
     canonical_geometry,
     canonical_image,
+    for_sampling,
     resample,
     sample,
+    sample_quickly,
     stored_array,
     subgrid,
 )
@@ -202,3 +205,77 @@ class TestSampler:
         mapped = AffineTransform(linear)(world_centers(fixed).reshape(-1, 3))
         np.testing.assert_array_equal(got.reshape(-1), scan.contains(mapped))
         assert 0.1 < got.mean() < 0.95
+
+
+def noise(*shape, seed=0):
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def displaced(count, reach=1.3):
+    """(3, count) coordinates, some of them outside of the image."""
+    return (noise(3, count, seed=1) * 2 - 1) * reach
+
+
+class TestSampleQuickly:
+    @pytest.mark.parametrize("layout", [lambda image: image, for_sampling], ids=["channel by channel", "laid out"])
+    @pytest.mark.parametrize("channels", [1, 3, 6, 12])
+    def test_it_samples_as_sample_does(self, channels, layout):
+        image, points = noise(channels, 14, 12, 17), displaced(5000)
+        torch.testing.assert_close(sample_quickly(layout(image), points), sample(image, points), atol=1e-3, rtol=0)
+
+    def test_at_the_voxels_it_gives_their_values(self):
+        image = noise(1, 20, 21, 22)
+        grid = Geometry((22, 21, 20))
+        points = Sampler(grid, grid, np.eye(4), CPU).coordinates(None)
+        torch.testing.assert_close(sample_quickly(image, points), image, atol=1e-3, rtol=0)
+
+    @pytest.mark.parametrize("channels", [2, 8])
+    def test_more_points_than_it_works_on_at_once_keep_their_shape_and_order(self, channels, monkeypatch):
+        monkeypatch.setattr(grid_module, "PART", 1000)
+        image, points = noise(channels, 9, 8, 7), displaced(3 * 29 * 31).reshape(3, 3, 29, 31)
+        got = sample_quickly(image, points)
+        assert got.shape == (channels, 3, 29, 31)
+        torch.testing.assert_close(got, sample(image, points), atol=1e-3, rtol=0)
+
+    @pytest.mark.parametrize("channels", [1, 8])
+    def test_two_threads_sample_the_same(self, channels):
+        image, points, threads = noise(channels, 9, 8, 7), displaced(1001), torch.get_num_threads()
+        try:
+            torch.set_num_threads(1)
+            one = sample_quickly(image, points)
+            torch.set_num_threads(2)
+            two = sample_quickly(image, points)
+        finally:
+            torch.set_num_threads(threads)
+        torch.testing.assert_close(one, two, atol=0, rtol=0)
+
+    def test_among_very_many_rows_it_is_as_accurate(self):
+        image, points = noise(1, 400, 100, 3), displaced(5000, reach=1.0)
+        torch.testing.assert_close(sample_quickly(image, points), sample(image, points), atol=1e-3, rtol=0)
+
+    @pytest.mark.parametrize("shape", [(1, 8, 9), (8, 1, 9), (8, 9, 1), (2, 2, 2)])
+    def test_flat_images_are_sampled(self, shape):
+        image, points = noise(1, *shape), displaced(200)
+        torch.testing.assert_close(sample_quickly(image, points), sample(image, points), atol=1e-3, rtol=0)
+
+    @pytest.mark.parametrize("channels", [1, 8])
+    def test_no_points_give_no_samples(self, channels):
+        assert sample_quickly(noise(channels, 5, 6, 7), torch.zeros(3, 0)).shape == (channels, 0)
+
+    @pytest.mark.parametrize("channels", [1, 8])
+    def test_coordinates_that_are_no_numbers_leave_the_other_samples_as_they_are(self, channels):
+        image, points = noise(channels, 13, 11, 9), displaced(100)
+        expected = sample_quickly(image, points)
+        points[:, 50] = float("nan")
+        got = sample_quickly(image, points)
+        others = torch.arange(100) != 50
+        torch.testing.assert_close(got[:, others], expected[:, others], atol=1e-3, rtol=0)
+
+    def test_a_part_of_a_larger_image_is_sampled(self):
+        image, points = noise(4, 9, 8, 7), displaced(100)
+        part = image[1:3, 2:8]
+        torch.testing.assert_close(sample_quickly(part, points), sample(part, points), atol=1e-3, rtol=0)
+
+    def test_double_precision_is_kept(self):
+        image, points = noise(1, 9, 8, 7).double(), displaced(100).double()
+        torch.testing.assert_close(sample_quickly(image, points), sample(image, points), atol=0, rtol=0)

@@ -131,6 +131,24 @@ TURNED = {
 }
 
 
+class TestInProportion:
+    """The voxels of the first scales of a scan of 76,000."""
+
+    def test_a_small_scan_has_fewer_in_proportion(self):
+        fixed, moving = scans(np.eye(4))
+        share = alignment.in_proportion(100_000, fixed, moving) / 100_000
+        assert 0.1 < share < 0.5
+        assert alignment.in_proportion(150_000, fixed, moving) == pytest.approx(share * 150_000, rel=0.01)
+
+    def test_it_has_no_fewer_than_can_be_aligned(self):
+        assert alignment.in_proportion(9_000, *scans(np.eye(4))) == alignment.LEAST_LEVEL_VOXELS
+        assert alignment.in_proportion(5_000, *scans(np.eye(4))) == 5_000
+
+    def test_a_scan_that_fills_the_last_scale_has_them_all(self, monkeypatch):
+        monkeypatch.setattr(alignment, "LEVEL_VOXELS", (4_000, 6_000))
+        assert alignment.in_proportion(4_000, *scans(np.eye(4))) == 4_000
+
+
 class TestRivals:
     PERIOD, VOXEL = 8, 3.0
 
