@@ -51,7 +51,16 @@ from .stages.linear import Candidate, LinearLevel
 from .stages.prepare import Prepared, part_of, prepare, working_grid
 from .stages.propose import Proposal, Proposer, identity, search_proposal
 from .stages.refine import Refiner
-from .stages.schedule import BOTH, DESCRIPTOR, INTENSITY, SAME_CONTRAST, Level, contrast_agreement, schedule
+from .stages.schedule import (
+    BOTH,
+    DESCRIPTOR,
+    INTENSITY,
+    SAME_CONTRAST,
+    Level,
+    contrast_agreement,
+    schedule,
+    weight_beside,
+)
 
 __all__ = ["Progress", "Registration", "register"]
 
@@ -275,10 +284,9 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
         chosen = choose(linear, level, proposers, improvers, trial, rivals=not known, pulse=lambda: monitor.tell(0.0))
         linear, level = chosen.linear, chosen.level
         inputs = _with_doubts(inputs, fixed, moving, chosen)
-    measure = _measure(fixed, chosen)
+    measure, levels, compared = _levels(settings, fixed, chosen, spacing)
     bodies = None if inputs.keep_rigid is None else RigidBodies(inputs.keep_rigid, linear.matrix, device)
     refiner = _refiner(inputs, fixed, moving, chosen, bodies, learned, regions)
-    levels = _levels(settings, measure, spacing, sliding=chosen.sliding)
     with monitor.stage("refine"):
         run = refiner.run if settings.one_way else refiner.run_both_ways
         field = run(levels, chosen.proposal.field, monitor, lambda u: with_linear(u, linear.matrix))
@@ -298,7 +306,7 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
             repaired=repaired,
             stopped_early=monitor.keep,
             given_up=given_up,
-            notes=[*notes, *sentences, *chosen.notes],
+            notes=[*notes, *sentences, *chosen.notes, *compared],
             level=level,
             field=field,
             confidence=confidence,
@@ -348,13 +356,21 @@ def _trial(
     return Trial(fixed, moving, schedule(DESCRIPTOR, spacing, DEFAULT_ITERATIONS), settings.smoothness, regions)
 
 
-def _levels(settings: Settings, measure: str, spacing: float, *, sliding: bool) -> list[Level]:
-    """The levels of the refinement, coarse to fine; none for a linear alignment."""
+def _levels(
+    settings: Settings, fixed: Prepared, chosen: Hypothesis, spacing: float
+) -> tuple[str, list[Level], list[str]]:
+    """What is compared, the levels of the refinement (none for a linear alignment), and what is to be said of them."""
+    agreement = contrast_agreement(chosen.level, fixed, chosen.linear.matrix, chosen.field_on_level())
+    measure = INTENSITY if agreement > SAME_CONTRAST else DESCRIPTOR
     if settings.linear:
-        return []
+        return measure, [], []
     descriptor = BOTH if measure == DESCRIPTOR and settings.describes else DESCRIPTOR
-    levels = schedule(measure, spacing, settings.coarse_iterations, descriptor=descriptor)
-    return levels[1:] if sliding else levels  # the coarsest one would lose the jumps that the search found
+    beside = weight_beside(agreement)
+    levels = schedule(measure, spacing, settings.coarse_iterations, descriptor=descriptor, beside=beside)
+    sentence = f"The contrasts agree by {agreement:.2f} only, so edges were compared beside the intensities."
+    sentences = [sentence] if measure == INTENSITY and beside > 0 else []
+    # the coarsest level would lose the jumps that the search found
+    return measure, levels[1:] if chosen.sliding else levels, sentences
 
 
 def _refiner(
@@ -468,11 +484,6 @@ def _check_overlap(level: LinearLevel, linear: Candidate, init: str) -> None:
             f"The two scans do not overlap after the initialization; {advice}give an initial transform, or landmarks, "
             "that bring them together."
         )
-
-
-def _measure(fixed: Prepared, chosen: Hypothesis) -> str:
-    agreement = contrast_agreement(chosen.level, fixed, chosen.linear.matrix, chosen.field_on_level())
-    return INTENSITY if agreement > SAME_CONTRAST else DESCRIPTOR
 
 
 def _finest_spacing(fixed: Prepared, moving: Prepared, settings: Settings, max_voxels: int) -> tuple[float, list[str]]:

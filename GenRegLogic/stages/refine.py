@@ -63,6 +63,9 @@ AGREEING = 0.7
 place by more than a quarter of this. 0.5, 0.7 and 1 were compared on a lung, a liver, a hippocampus, a head and an
 abdomen: the first two gain more the larger it is, the last two lose."""
 
+MOST_BESIDE = 2_000_000
+"""Voxels of a level up to which descriptors are compared beside its intensities: they need 100 bytes for each."""
+
 LARGER = 1.5
 """Voxels of the backward direction's finest grid, as a multiple of the forward one's, from which it is left out."""
 
@@ -242,6 +245,7 @@ class Refiner:
         measure = self._measure(level, geometry, moving)
         channels = for_sampling(measure.channels(moving.image.tensor))
         sampler = Sampler(geometry, moving.image.geometry, self.linear, self.device, moving.extent)
+        beside = self._beside(level, geometry, anchor)
         composer = Composer(geometry, self.device)
         borders = None if self.regions is None else self.regions.borders(geometry)
         step_sigma, field_sigma = (s * self.smoothness for s in (level.step_sigma, level.field_sigma))
@@ -256,6 +260,8 @@ class Refiner:
                 valid = None if bool(inside.all()) else inside.float()
                 smoother = self._smoother(u, geometry, borders)
             value, pull = measure.pull(sample_quickly(channels, coordinates), valid)
+            if beside is not None:
+                value, pull = beside.added(value, pull, u, valid)
             values.append(value)
             self.history.append({"level": number, "iteration": iteration, "objective": value})
             if value < best:
@@ -272,6 +278,16 @@ class Refiner:
             if self.constraint is not None:
                 u = self.constraint.keep(u, before, geometry)
         return best_u if self.landmarks is None else u
+
+    def _beside(self, level: Level, geometry: Geometry, anchor: np.ndarray) -> _Beside | None:
+        """The descriptors that a level compares beside intensities, or None."""
+        if level.beside == 0 or np.prod(geometry.size) > MOST_BESIDE:
+            return None
+        axes = turned_axes(self.linear, geometry)
+        moving = moving_level(self.moving, level.spacing, axes=axes, anchor=anchor)
+        measure = self._measure(dataclasses.replace(level, measure=DESCRIPTOR), geometry, moving)
+        sampler = Sampler(geometry, moving.image.geometry, self.linear, self.device, moving.extent)
+        return _Beside(level.beside, measure, measure.channels(moving.image.tensor), sampler)
 
     def _smoother(
         self, u: torch.Tensor, geometry: Geometry, borders: Borders | None
@@ -320,6 +336,34 @@ def _stalled(values: list[float]) -> bool:
 
 def _work(fixed: Prepared, level: Level) -> float:
     return float(np.prod(working_grid(fixed, level.spacing).size)) * level.iterations
+
+
+class _Beside:
+    """A measure compared beside another one.
+
+    When first compared, its pull is scaled to the weight times the length of the other one's, and likewise its value.
+
+    Args:
+        weight: More than 0.
+        measure: A similarity measure.
+        channels: Of the moving image, ``(C, D, H, W)``.
+        sampler: From the fixed grid to the grid of the channels.
+    """
+
+    def __init__(self, weight: float, measure: DescriptorDistance, channels: torch.Tensor, sampler: Sampler):
+        self.weight, self.measure, self.sampler = weight, measure, sampler
+        self.channels = for_sampling(channels)
+        self._scales: tuple[float, float] | None = None
+
+    def added(
+        self, value: float, pull: torch.Tensor, u: torch.Tensor, valid: torch.Tensor | None
+    ) -> tuple[float, torch.Tensor]:
+        """The weighted mean of the two values, and the sum of the two pulls."""
+        own, own_pull = self.measure.pull(sample_quickly(self.channels, self.sampler.coordinates(u)), valid)
+        if self._scales is None:
+            ratio = float(pull.norm() / own_pull.norm().clamp(min=1e-12))
+            self._scales = self.weight * max(value, 0.0) / max(own, 1e-9), self.weight * ratio
+        return (value + self._scales[0] * own) / (1 + self.weight), pull.add_(own_pull, alpha=self._scales[1])
 
 
 class Composer:

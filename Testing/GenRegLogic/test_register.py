@@ -297,6 +297,15 @@ class TestSettings:
         result = register(pair.fixed, pair.moving, Settings(iterations=1, init="none", resolution_mm=0.5))
         assert any("too many voxels" in note for note in result.report["notes"])
 
+    @pytest.mark.parametrize(("agreement", "said"), [(0.9, True), (1.0, False), (0.5, False)])
+    def test_contrasts_that_agree_in_part_are_said_to_be_compared_by_edges_too(
+        self, small_pair, monkeypatch, agreement, said
+    ):
+        module = importlib.import_module("GenRegLogic.register")
+        monkeypatch.setattr(module, "contrast_agreement", lambda *args: agreement)
+        result = register(small_pair.fixed, small_pair.moving, Settings(iterations=1, init="none"))
+        assert any("beside the intensities" in note for note in result.report["notes"]) == said
+
     def test_the_callers_random_generator_is_not_advanced(self, small_pair):
         torch.manual_seed(7)
         wanted = torch.rand(3)
@@ -308,6 +317,18 @@ class TestSettings:
         before = torch.get_num_threads()
         register(small_pair.fixed, small_pair.moving, Settings(linear_only=True, init="none", threads=before + 1))
         assert torch.get_num_threads() == before
+
+    @pytest.mark.parametrize(("few", "expected"), [(10**9, 1), (1, 2)], ids=["a small scan", "a large scan"])
+    def test_a_small_scan_is_registered_by_one_thread(self, small_pair, monkeypatch, few, expected):
+        module = importlib.import_module("GenRegLogic.register")  # the name alone is the function
+        monkeypatch.setattr(module, "FEW_VOXELS", few)
+        monkeypatch.setattr(module, "possible_threads", lambda wanted: wanted)
+        seen = []
+        settings = Settings(linear_only=True, init="none", threads=2)
+        register(
+            small_pair.fixed, small_pair.moving, settings, on_progress=lambda _: seen.append(torch.get_num_threads())
+        )
+        assert set(seen) == {expected}
 
     def test_an_unavailable_device_is_refused(self, pair, monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

@@ -9,12 +9,12 @@ import torch
 from GenRegLogic.guidance.sliding import SlidingRegions
 from GenRegLogic.progress import Monitor
 from GenRegLogic.space.geometry import Geometry
-from GenRegLogic.space.grid import Image
+from GenRegLogic.space.grid import Image, Sampler
 from GenRegLogic.space.jacobian import jacobian_figures
 from GenRegLogic.space.split import disagreement, with_linear
 from GenRegLogic.space.volume import Volume
 from GenRegLogic.stages.prepare import prepare, working_grid
-from GenRegLogic.stages.refine import AGREEING, Composer, Refiner
+from GenRegLogic.stages.refine import AGREEING, Composer, Refiner, _Beside
 from GenRegLogic.stages.schedule import BOTH, DESCRIPTOR, INTENSITY, NETWORK, schedule
 
 from ..conftest import FIXED_GRID
@@ -185,6 +185,48 @@ class TestBothWays:
         answers = iter([*[None] * (len(history) + 3), *["keep"] * 1000])
         both, _ = self.both(scans, zero, cancel=lambda: next(answers))
         assert torch.equal(one.tensor, both.tensor)
+
+
+class TestBeside:
+    """Descriptors compared beside intensities."""
+
+    LEVELS = schedule(INTENSITY, FINEST, 40, beside=1.0)
+
+    def test_they_reduce_the_error_too(self, scans, zero, pair):
+        field, _ = refined(scans, self.LEVELS, zero)
+        assert pair.error(with_linear(field, np.eye(4))).mean() < 0.6 * pair.start.mean()
+
+    def test_the_field_does_not_fold(self, scans, zero):
+        field, _ = refined(scans, self.LEVELS, zero)
+        assert jacobian_figures(with_linear(field, np.eye(4)))["ndv_pct"] == 0
+
+    def test_equal_scans_do_not_move(self, scans, zero):
+        field, _ = refined((scans[0], scans[0]), self.LEVELS, zero)
+        assert float(field.tensor.norm(dim=0).max()) < 0.01 * FINEST
+
+    def test_they_change_the_field(self, scans, zero):
+        field, _ = refined(scans, self.LEVELS, zero)
+        without, _ = refined(scans, schedule(INTENSITY, FINEST, 40), zero)
+        assert not torch.allclose(field.tensor, without.tensor, atol=1e-3)
+
+    def test_on_levels_of_too_many_voxels_they_are_left_out(self, scans, zero, monkeypatch):
+        monkeypatch.setattr("GenRegLogic.stages.refine.MOST_BESIDE", 10)
+        field, _ = refined(scans, self.LEVELS, zero)
+        without, _ = refined(scans, schedule(INTENSITY, FINEST, 40), zero)
+        assert torch.equal(field.tensor, without.tensor)
+
+    def test_their_first_pull_is_as_strong_as_their_weight(self):
+        class Measure:
+            def pull(self, warped, valid):
+                return 0.2, 5 * torch.ones(3, *warped.shape[1:])
+
+        grid = Geometry((4, 4, 4))
+        beside = _Beside(0.5, Measure(), torch.zeros(1, 4, 4, 4), Sampler(grid, grid, np.eye(4), CPU))
+        pull = torch.zeros(3, 4, 4, 4)
+        pull[0] = 3
+        value, both = beside.added(0.6, pull.clone(), torch.zeros_like(pull), None)
+        assert value == pytest.approx(0.6)
+        assert float((both - pull).norm()) == pytest.approx(0.5 * float(pull.norm()), rel=1e-5)
 
 
 class TestComposer:

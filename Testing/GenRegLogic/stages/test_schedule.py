@@ -6,7 +6,18 @@ import torch
 
 from GenRegLogic.stages.linear import LinearLevel
 from GenRegLogic.stages.prepare import prepare
-from GenRegLogic.stages.schedule import BOTH, DESCRIPTOR, INTENSITY, NETWORK, contrast_agreement, schedule
+from GenRegLogic.stages.schedule import (
+    BESIDE,
+    BOTH,
+    DESCRIPTOR,
+    INTENSITY,
+    LEAST_BESIDE,
+    NETWORK,
+    SAME_CONTRAST,
+    contrast_agreement,
+    schedule,
+    weight_beside,
+)
 
 from ..conftest import FIXED_GRID, MOVING_GRID, Scene
 
@@ -38,6 +49,26 @@ class TestSchedule:
     def test_a_networks_descriptors_can_be_compared_on_all_levels(self):
         levels = schedule(DESCRIPTOR, 1.0, 8, descriptor=NETWORK, finest_learned=0)
         assert [level.measure for level in levels] == [NETWORK] * 3
+
+    def test_descriptors_are_compared_beside_intensities_only(self):
+        levels = schedule(INTENSITY, 1.0, 8, beside=0.5)
+        assert [level.beside for level in levels] == [0.5 * (level.measure == INTENSITY) for level in levels]
+        assert all(level.beside == 0 for level in schedule(DESCRIPTOR, 1.0, 8, beside=0.5))
+
+
+class TestWeightBeside:
+    def test_it_falls_as_the_contrasts_agree_better(self):
+        weights = [weight_beside(agreement) for agreement in np.linspace(SAME_CONTRAST, 1, 20)]
+        assert weights == sorted(weights, reverse=True)
+        assert weights[0] == pytest.approx(BESIDE)
+        assert weights[-1] == 0
+
+    def test_it_is_not_larger_below_the_threshold(self):
+        assert weight_beside(-1) == BESIDE
+
+    def test_a_small_weight_is_left_out(self):
+        weights = [weight_beside(agreement) for agreement in np.linspace(0.9, 1, 200)]
+        assert all(weight == 0 or weight >= LEAST_BESIDE for weight in weights)
 
 
 def agreement(look, noise=0.5):
