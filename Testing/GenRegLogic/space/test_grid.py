@@ -232,6 +232,7 @@ class TestSampleQuickly:
     @pytest.mark.parametrize("channels", [2, 8])
     def test_more_points_than_it_works_on_at_once_keep_their_shape_and_order(self, channels, monkeypatch):
         monkeypatch.setattr(grid_module, "PART", 1000)
+        monkeypatch.setattr(grid_module, "SHARED_PART", 700)
         image, points = noise(channels, 9, 8, 7), displaced(3 * 29 * 31).reshape(3, 3, 29, 31)
         got = sample_quickly(image, points)
         assert got.shape == (channels, 3, 29, 31)
