@@ -19,7 +19,7 @@ __all__ = ["BAR", "WRITING", "Monitor", "MonitorPart", "Progress", "listening"]
 BAR = "bar"
 """The value of `on_progress` that shows a progress bar."""
 
-SHARES = {"prepare": 0.02, "linear": 0.18, "propose": 0.17, "refine": 0.52, "finish": 0.11}
+SHARES = {"prepare": 0.02, "linear": 0.16, "propose": 0.15, "refine": 0.54, "finish": 0.13}
 """Share of the run's time that each stage takes, the median of Resources/benchmark/benchmark.json; used to estimate the
 time left."""
 

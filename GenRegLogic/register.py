@@ -69,7 +69,7 @@ INITIAL_VOXELS = 500_000
 
 FEW_VOXELS = 200_000
 """Scans of at most so many voxels are registered by one thread: on a spinal cord of 246,000 and a hippocampus of 62,000
-a second one used a third more CPU time and saved none."""
+a second one used half as much CPU time again, and saved none (`scripts/cpu_speed`)."""
 
 RETRY_SHARE = 0.25
 """Share of the working voxels that the second attempt gets after a run has run out of memory."""

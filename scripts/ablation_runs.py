@@ -31,7 +31,7 @@ from ablation_tables import (
 from measuring import DEFAULT_DIGITS, ENGINE, Bench, fingerprint
 
 from GenRegLogic.files.transforms import write_transform
-from GenRegLogic.register import _finest_spacing, _measure
+from GenRegLogic.register import _finest_spacing
 from GenRegLogic.settings import Settings
 from GenRegLogic.space.field import DisplacementField
 from GenRegLogic.space.grid import Image
@@ -222,7 +222,9 @@ class Pair:
         return next(name for name in (*proposers, *improvers) if self.proposals[name].field is best.field)
 
     def _ladder(self, proposal: Proposal) -> str:
-        return LADDERS[_measure(self._fixed, Hypothesis(self._linear, self._level, proposal, []))]
+        field = Hypothesis(self._linear, self._level, proposal, []).field_on_level()
+        agreement = ladders.contrast_agreement(self._level, self._fixed, self._linear.matrix, field)
+        return LADDERS[ladders.INTENSITY if agreement > ladders.SAME_CONTRAST else ladders.DESCRIPTOR]
 
     def warm_up(self) -> None:
         """Run the first steps untimed, because they include one-time costs."""

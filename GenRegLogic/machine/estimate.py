@@ -25,8 +25,8 @@ from .memory import free_ram
 __all__ = ["Estimate", "MemoryPlan", "Sizes", "estimate", "plan_memory", "working_voxels"]
 
 # Printed by `scripts/fit_estimate` from Resources/benchmark/benchmark.json and iterations.json.
-BASE_SECONDS, SECONDS_PER_SCAN_VOXEL = 7.7, 4.0e-07
-SECONDS_PER_WORKING_VOXEL, ITERATIONS_EXPONENT = 7.6e-06, 0.76
+BASE_SECONDS, SECONDS_PER_SCAN_VOXEL = 4.6, 3.7e-07
+SECONDS_PER_WORKING_VOXEL, ITERATIONS_EXPONENT = 4.8e-06, 0.76
 
 # Printed by `scripts/fit_estimate` from Resources/benchmark/memory.json.
 BASE_BYTES, BYTES_PER_WORKING_VOXEL = 5.36e8, 225

@@ -73,7 +73,7 @@ def strided(geometry: Geometry, stride: int) -> Geometry:
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether the device has instructions for bfloat16, with which convolutions are about twice as fast or more."""
+    """Whether the device has instructions for bfloat16, with which the network is faster (`scripts/network_speed`)."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= NATIVE_BFLOAT16
     return device.type == "cpu" and any(getattr(torch.cpu, name, bool)() for name in BFLOAT16_SUPPORT)
