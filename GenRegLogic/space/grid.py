@@ -306,7 +306,7 @@ def sample(image: torch.Tensor, coordinates: torch.Tensor) -> torch.Tensor:
 
 
 def sample_quickly(image: torch.Tensor, coordinates: torch.Tensor) -> torch.Tensor:
-    """`sample`, on the CPU about twice as fast (`scripts/cpu_speed`), with coordinates rounded to 0.0005 voxels along y.
+    """`sample`, on the CPU about twice as fast (`scripts/cpu_speed`), with y rounded to 0.0005 voxels.
 
     PyTorch samples volumes there value by value, but pictures, and sums of the rows of a table, several at a time.
 
