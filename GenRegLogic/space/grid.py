@@ -36,9 +36,9 @@ TRIANGLE_SIGMA = 0.35
 KERNEL_REACH = 3.5
 """Weights farther than this many standard deviations (and one voxel) from the sampled position are zero."""
 
-PART, SHARED_PART = 131_072, 393_216
-"""Points that `sample_quickly` works on at once: few enough for the cache; more where threads share them, for each time
-they have to be woken."""
+PART = 262_144
+"""Points that `sample_quickly` works on at once: few enough for the cache, enough for several threads to be woken for.
+The same for any number of threads, so that coordinates are rounded alike."""
 
 MOST_ROWS = 8_192
 """Rows of voxels, in all slices together, among which a row is found to 0.0005 voxels in single precision."""
@@ -325,8 +325,8 @@ def sample_quickly(image: torch.Tensor, coordinates: torch.Tensor) -> torch.Tens
         source, lookup = for_sampling(image), _table_sums
     else:
         source, lookup = image.contiguous(), _pictures
-    values, size = torch.empty((channels, points.shape[1])), PART if torch.get_num_threads() == 1 else SHARED_PART
-    for part, out in zip(points.split(size, dim=1), values.split(size, dim=1)):
+    values = torch.empty((channels, points.shape[1]))
+    for part, out in zip(points.split(PART, dim=1), values.split(PART, dim=1)):
         lookup(source, part, out)
     return values.reshape(channels, *coordinates.shape[1:])
 

@@ -232,14 +232,14 @@ class TestSampleQuickly:
     @pytest.mark.parametrize("channels", [2, 8])
     def test_more_points_than_it_works_on_at_once_keep_their_shape_and_order(self, channels, monkeypatch):
         monkeypatch.setattr(grid_module, "PART", 1000)
-        monkeypatch.setattr(grid_module, "SHARED_PART", 700)
         image, points = noise(channels, 9, 8, 7), displaced(3 * 29 * 31).reshape(3, 3, 29, 31)
         got = sample_quickly(image, points)
         assert got.shape == (channels, 3, 29, 31)
         torch.testing.assert_close(got, sample(image, points), atol=1e-3, rtol=0)
 
     @pytest.mark.parametrize("channels", [1, 8])
-    def test_two_threads_sample_the_same(self, channels):
+    def test_two_threads_sample_the_same(self, channels, monkeypatch):
+        monkeypatch.setattr(grid_module, "PART", 300)
         image, points, threads = noise(channels, 9, 8, 7), displaced(1001), torch.get_num_threads()
         try:
             torch.set_num_threads(1)
