@@ -68,8 +68,8 @@ INITIAL_VOXELS = 500_000
 """Voxels of the grid on which a non-linear initial transform is sampled."""
 
 FEW_VOXELS = 200_000
-"""Scans of at most so many voxels are registered by one thread: on a spinal cord of 246,000 and a hippocampus of 62,000
-a second one used half as much CPU time again, and saved none (`scripts/cpu_speed`)."""
+"""Scans of at most so many voxels are registered by one thread. On a hippocampus of 62,000 a second one saves at most a
+tenth of the time, on a free machine, for a third more CPU time (`scripts/cpu_speed`)."""
 
 RETRY_SHARE = 0.25
 """Share of the working voxels that the second attempt gets after a run has run out of memory."""

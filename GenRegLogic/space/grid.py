@@ -37,8 +37,8 @@ KERNEL_REACH = 3.5
 """Weights farther than this many standard deviations (and one voxel) from the sampled position are zero."""
 
 PART = 262_144
-"""Points that `sample_quickly` works on at once: few enough for the cache, enough for several threads to be woken for.
-The same for any number of threads, so that coordinates are rounded alike."""
+"""Points that `sample_quickly` works on at once (half as many of many channels): few enough for the cache, enough for
+several threads to be woken for. The same for any number of threads, so that coordinates are rounded alike."""
 
 MOST_ROWS = 8_192
 """Rows of voxels, in all slices together, among which a row is found to 0.0005 voxels in single precision."""
@@ -322,11 +322,11 @@ def sample_quickly(image: torch.Tensor, coordinates: torch.Tensor) -> torch.Tens
     if image.device.type != "cpu" or not single or min(image.shape) < 1 or min(image.shape[1:]) < 2:
         return sample(image, coordinates)
     if channels >= MANY_CHANNELS and (points.shape[1] > image[0].numel() or _rows_of_voxels(image).is_contiguous()):
-        source, lookup = for_sampling(image), _table_sums
+        source, lookup, size = for_sampling(image), _table_sums, PART // 2
     else:
-        source, lookup = image.contiguous(), _pictures
+        source, lookup, size = image.contiguous(), _pictures, PART
     values = torch.empty((channels, points.shape[1]))
-    for part, out in zip(points.split(PART, dim=1), values.split(PART, dim=1)):
+    for part, out in zip(points.split(size, dim=1), values.split(size, dim=1)):
         lookup(source, part, out)
     return values.reshape(channels, *coordinates.shape[1:])
 
