@@ -36,40 +36,37 @@ from .quality.findings import Findings, body_points, make_report
 from .quality.report import record_stages
 from .registration import Registration
 from .settings import DEFAULT_ITERATIONS, Settings
-from .space.field import AffineTransform, DisplacementField, Transform, as_points, sample_transform
+from .space.field import AffineTransform, DisplacementField, Transform, as_points
 from .space.fieldgrid import field_grid
 from .space.geometry import Geometry
-from .space.grid import Image, canonical_geometry
+from .space.grid import Image
 from .space.inverse import fit_affine
 from .space.registrable import check_registrable
-from .space.split import with_linear, without_linear
+from .space.split import with_linear
 from .space.volume import Volume
 from .stages.alignment import FREEDOM, SEARCHING, align
 from .stages.finish import full_field
 from .stages.hypotheses import Hypothesis, Trial, choose
 from .stages.linear import Candidate, LinearLevel
 from .stages.prepare import Prepared, part_of, prepare, working_grid
-from .stages.propose import Proposal, Proposer, identity, search_proposal
+from .stages.propose import InitialField, Proposal, Proposer, coarsely_sampled, identity, search_proposal
 from .stages.refine import Refiner
 from .stages.schedule import (
     BOTH,
     DESCRIPTOR,
     INTENSITY,
-    SAME_CONTRAST,
     Level,
     contrast_agreement,
+    measure_for,
     schedule,
     weight_beside,
 )
 
 __all__ = ["Progress", "Registration", "register"]
 
-INITIAL_VOXELS = 500_000
-"""Voxels of the grid on which a non-linear initial transform is sampled."""
-
 FEW_VOXELS = 200_000
 """Scans of at most so many voxels are registered by one thread. On a hippocampus of 62,000 a second one saves at most a
-tenth of the time, on a free machine, for a third more CPU time (`scripts/cpu_speed`)."""
+tenth of the time, on a free machine, for two fifths more CPU time (`scripts/cpu_speed`)."""
 
 RETRY_SHARE = 0.25
 """Share of the working voxels that the second attempt gets after a run has run out of memory."""
@@ -361,7 +358,7 @@ def _levels(
 ) -> tuple[str, list[Level], list[str]]:
     """What is compared, the levels of the refinement (none for a linear alignment), and what is to be said of them."""
     agreement = contrast_agreement(chosen.level, fixed, chosen.linear.matrix, chosen.field_on_level())
-    measure = INTENSITY if agreement > SAME_CONTRAST else DESCRIPTOR
+    measure = measure_for(agreement)
     if settings.linear:
         return measure, [], []
     descriptor = BOTH if measure == DESCRIPTOR and settings.describes else DESCRIPTOR
@@ -423,19 +420,13 @@ def _given_starts(inputs: _Inputs) -> list[tuple[str, np.ndarray]]:
     if inputs.initial is not None:
         linear = inputs.initial
         if not isinstance(linear, AffineTransform):
-            linear = fit_affine(_coarsely(inputs.initial, inputs.fixed.geometry))
+            linear = fit_affine(coarsely_sampled(inputs.initial, inputs.fixed.geometry))
         if np.linalg.det(linear.matrix[:3, :3]) <= 0:
             raise InputError("The initial transform mirrors or flattens space; give one that does not.")
         given.append(("initial", linear.matrix))
     if inputs.fixed_landmarks is not None and inputs.settings.init != "none":
         given.append(("landmarks", rigid_fit(inputs.fixed_landmarks, inputs.moving_landmarks)))
     return given
-
-
-def _coarsely(transform: Transform, geometry: Geometry) -> DisplacementField:
-    """A transform sampled over the fixed scan, on canonical axes with about INITIAL_VOXELS voxels."""
-    grid = canonical_geometry(geometry)
-    return sample_transform(transform, grid.coarsened_by(grid.factor_to(INITIAL_VOXELS)))
 
 
 def _network(settings: Settings, device: torch.device) -> Learned | None:
@@ -451,7 +442,7 @@ def _proposers(inputs: _Inputs, monitor: Monitor) -> list[Proposer]:
         return [identity]
     makers: list[Proposer] = [identity]
     if inputs.initial is not None and not isinstance(inputs.initial, AffineTransform):
-        makers.append(_InitialField(inputs.initial, inputs.fixed.geometry))
+        makers.append(InitialField(inputs.initial, inputs.fixed.geometry))
     makers.append(search_proposal)
 
     def told(number: int, maker: Proposer) -> Proposer:
@@ -462,18 +453,6 @@ def _proposers(inputs: _Inputs, monitor: Monitor) -> list[Proposer]:
         return make
 
     return [told(number, maker) for number, maker in enumerate(makers)]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _InitialField:
-    """Proposes the non-linear transform that the caller gave."""
-
-    transform: Transform
-    fixed: Geometry
-
-    def __call__(self, level: LinearLevel, linear: np.ndarray) -> Proposal:
-        field = _coarsely(self.transform, self.fixed)
-        return Proposal("initial", without_linear(field, linear, field.geometry, level.device))
 
 
 def _check_overlap(level: LinearLevel, linear: Candidate, init: str) -> None:

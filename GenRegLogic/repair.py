@@ -42,7 +42,7 @@ from .stages.finish import SAFE_DETERMINANT, bad_voxels, smoothed_near
 from .stages.linear import LinearLevel
 from .stages.prepare import Prepared, mask_on, prepare, working_grid
 from .stages.refine import Refiner
-from .stages.schedule import DESCRIPTOR, INTENSITY, SAME_CONTRAST, Level, contrast_agreement, schedule
+from .stages.schedule import Level, contrast_agreement, measure_for, schedule
 
 __all__ = ["repair"]
 
@@ -243,7 +243,7 @@ class _Repair:
             spacing *= 1.05
         level = LinearLevel(fixed, moving, LEVEL_VOXELS, self.linear, described=False)
         agreement = contrast_agreement(level, fixed, self.linear, self._displacement(self.old, level.fixed_geometry))
-        self.measure = INTENSITY if agreement > SAME_CONTRAST else DESCRIPTOR
+        self.measure = measure_for(agreement)
         self.level = level
         levels = schedule(self.measure, spacing, self.settings.coarse_iterations)
         while len(levels) > FINEST_LEVELS and levels[0].spacing * MIN_DEPTH_VOXELS > self.region.depth_mm:

@@ -224,7 +224,7 @@ class Pair:
     def _ladder(self, proposal: Proposal) -> str:
         field = Hypothesis(self._linear, self._level, proposal, []).field_on_level()
         agreement = ladders.contrast_agreement(self._level, self._fixed, self._linear.matrix, field)
-        return LADDERS[ladders.INTENSITY if agreement > ladders.SAME_CONTRAST else ladders.DESCRIPTOR]
+        return LADDERS[ladders.measure_for(agreement)]
 
     def warm_up(self) -> None:
         """Run the first steps untimed, because they include one-time costs."""

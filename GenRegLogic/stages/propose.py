@@ -14,13 +14,24 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ..space.field import DisplacementField, Transform, sample_transform
 from ..space.geometry import Geometry
-from ..space.grid import Image, resample
+from ..space.grid import Image, canonical_geometry, resample
 from ..space.smoothing import smooth
+from ..space.split import without_linear
 from .linear import LinearLevel, chance_mismatch
 from .search import search
 
-__all__ = ["Improver", "Proposal", "Proposer", "identity", "propose", "search_proposal"]
+__all__ = [
+    "Improver",
+    "InitialField",
+    "Proposal",
+    "Proposer",
+    "coarsely_sampled",
+    "identity",
+    "propose",
+    "search_proposal",
+]
 
 POOLING = 2
 """Voxels of the level along each axis of a control voxel of the search."""
@@ -30,6 +41,9 @@ SEARCH_RADIUS = 4
 
 SEARCH_SIGMA = 0.7
 """Standard deviation, control voxels, by which the searched field is smoothed."""
+
+INITIAL_VOXELS = 500_000
+"""Voxels of the grid on which a non-linear initial transform is sampled."""
 
 MIN_GAIN = 0.002
 """A proposal replaces a simpler one only if its objective is lower by this share of a chance match: noise alone can
@@ -57,6 +71,24 @@ proposal."""
 
 Improver = Callable[[LinearLevel, np.ndarray, Proposal], Proposal]
 """Takes the same and the best proposal so far, returns another one."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class InitialField:
+    """Proposes the non-linear transform that the caller gave, fixed -> moving, over the fixed scan's grid."""
+
+    transform: Transform
+    fixed: Geometry
+
+    def __call__(self, level: LinearLevel, linear: np.ndarray) -> Proposal:
+        field = coarsely_sampled(self.transform, self.fixed)
+        return Proposal("initial", without_linear(field, linear, field.geometry, level.device))
+
+
+def coarsely_sampled(transform: Transform, geometry: Geometry) -> DisplacementField:
+    """A transform sampled over the fixed scan, on canonical axes with about `INITIAL_VOXELS` voxels."""
+    grid = canonical_geometry(geometry)
+    return sample_transform(transform, grid.coarsened_by(grid.factor_to(INITIAL_VOXELS)))
 
 
 def identity(level: LinearLevel, linear: np.ndarray) -> Proposal:

@@ -24,6 +24,7 @@ __all__ = [
     "SAME_CONTRAST",
     "Level",
     "contrast_agreement",
+    "measure_for",
     "schedule",
     "weight_beside",
 ]
@@ -178,6 +179,11 @@ def contrast_agreement(level: LinearLevel, fixed: Prepared, linear: np.ndarray, 
     correlation = local_correlation(f, m, CONTRAST_RADIUS, CONTRAST_NOISE)
     strength = float((correlation.abs() * weight).sum())
     return float((correlation * weight).sum()) / strength if strength > 0 else 0.0
+
+
+def measure_for(agreement: float) -> str:
+    """What the finest levels compare, INTENSITY or DESCRIPTOR, from two scans' `contrast_agreement`."""
+    return INTENSITY if agreement > SAME_CONTRAST else DESCRIPTOR
 
 
 def weight_beside(agreement: float) -> float:

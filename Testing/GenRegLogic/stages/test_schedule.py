@@ -15,6 +15,7 @@ from GenRegLogic.stages.schedule import (
     NETWORK,
     SAME_CONTRAST,
     contrast_agreement,
+    measure_for,
     schedule,
     weight_beside,
 )
@@ -54,6 +55,11 @@ class TestSchedule:
         levels = schedule(INTENSITY, 1.0, 8, beside=0.5)
         assert [level.beside for level in levels] == [0.5 * (level.measure == INTENSITY) for level in levels]
         assert all(level.beside == 0 for level in schedule(DESCRIPTOR, 1.0, 8, beside=0.5))
+
+
+def test_intensities_are_compared_where_contrasts_agree_and_descriptors_where_not():
+    assert measure_for(SAME_CONTRAST + 0.01) == INTENSITY
+    assert measure_for(SAME_CONTRAST - 0.01) == DESCRIPTOR
 
 
 class TestWeightBeside:
