@@ -291,7 +291,7 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
     with monitor.stage("finish"):
         forward, repaired, given_up = _finished(inputs, field, linear.matrix, bodies, monitor.within(0.0, 0.3))
         monitor.tell(0.3)
-        confidence = estimate_confidence(fixed, moving, linear.matrix, field, settings, monitor)
+        confidence = estimate_confidence(fixed, moving, linear.matrix, field, settings, monitor, refiner.apart)
         monitor.tell(0.7)
         inverse_grid = _result_grid(inputs, inputs.moving.geometry)
         findings = Findings(

@@ -12,6 +12,7 @@ import numpy as np
 
 from .errors import InputError
 from .machine.memory import return_kept_memory
+from .quality.maps import confidence_on
 from .quality.report import plain
 from .quality.verdict import verdict
 from .space.field import AffineTransform, DisplacementField
@@ -22,7 +23,14 @@ from .space.warp import warp_image
 
 __all__ = ["Registration"]
 
-KINDS = {"transform": "transform", "inverse": "transform", "warped": "image", "report": "report", "page": "page"}
+KINDS = {
+    "transform": "transform",
+    "inverse": "transform",
+    "warped": "image",
+    "expected_error": "image",
+    "report": "report",
+    "page": "page",
+}
 """What `Registration.save` writes, in this order, with the kind under which `files.check_writable` knows it."""
 
 NAMES_IN_A_FOLDER = {
@@ -43,7 +51,8 @@ class Registration:
             was wanted or the scan is very large (`Settings.transform_spacing_mm`); the linear part is included, and
             continues the field outside the grid.
         linear: The linear part by itself, fixed -> moving, LPS mm.
-        confidence: Expected error in mm, on a coarse grid over the fixed body; None after a local repair.
+        confidence: Expected error in mm, on a coarse grid over the fixed body; None after a local repair. See
+            `expected_error`.
         report: Figures and verdict as plain JSON values (quality/report.schema.json), as the run measured them. Its
             inverse consistency error is that of the inverse at some 20,000 points; see `report_with_inverse`.
     """
@@ -102,6 +111,19 @@ class Registration:
         return_kept_memory()  # warping needs large arrays, and what was computed before left small blocks
         return warp_image(self._moving, self.forward, grid, interpolation=interpolation)
 
+    def expected_error(self) -> Volume:
+        """The expected error, mm, on the fixed scan's grid, (k, j, i) float32.
+
+        0 where nothing was judged: outside the body, and where the transform leads out of the moving scan.
+
+        Raises:
+            InputError: Nothing was judged at all, as after a local repair.
+        """
+        if self.confidence is None:
+            raise InputError("This result has no map of the expected error; after a local repair there is none.")
+        grid = self.forward.geometry if self._fixed is None else self._fixed.geometry
+        return confidence_on(self.confidence, grid, inside_only=True)
+
     def save(
         self,
         folder: str | Path | None = None,
@@ -109,6 +131,7 @@ class Registration:
         transform: str | Path | None = None,
         inverse: str | Path | None = None,
         warped: str | Path | None = None,
+        expected_error: str | Path | None = None,
         report: str | Path | None = None,
         page: str | Path | None = None,
     ) -> dict[str, Path]:
@@ -121,6 +144,7 @@ class Registration:
             transform: Fixed -> moving: .nii.gz, .nii, .nrrd, .mha (a displacement field) or .h5, .tfm (ITK).
             inverse: Moving -> fixed, the same endings. The report and the page then have the figures of this inverse.
             warped: The moving scan on the fixed scan's grid: .nii.gz, .nii, .nrrd, .mha.
+            expected_error: What the method of this name returns, the same endings.
             report: .json.
             page: .html, for people, with pictures.
 
@@ -134,12 +158,21 @@ class Registration:
         """
         from .cli.outputs import Output, check_outputs, write_outputs
 
-        given = {"transform": transform, "inverse": inverse, "warped": warped, "report": report, "page": page}
+        given = {
+            "transform": transform,
+            "inverse": inverse,
+            "warped": warped,
+            "expected_error": expected_error,
+            "report": report,
+            "page": page,
+        }
         paths = {kind: Path(path) for kind, path in given.items() if path is not None}
         if folder is not None:
-            paths = {kind: paths.get(kind, Path(folder) / name) for kind, name in NAMES_IN_A_FOLDER.items()}
+            paths = {kind: Path(folder) / name for kind, name in NAMES_IN_A_FOLDER.items()} | paths
         if not paths:
             raise InputError("Nothing says what to save; give a folder, or a path such as transform='field.nii.gz'.")
+        if "expected_error" in paths:
+            self.expected_error()  # which says if there is none, before anything is written
         if "page" in paths and self._fixed is None:
             raise InputError("This result doesn't hold the fixed scan that a page shows; save it without the page.")
         with contextlib.nullcontext() if folder is None else _present(Path(folder)):
@@ -164,6 +197,7 @@ class Registration:
             "transform": partial(write_transform, self.forward),
             "inverse": lambda path: write_transform(self.inverse(), path),
             "warped": lambda path: write_volume(self.warped(), path),
+            "expected_error": lambda path: write_volume(self.expected_error(), path),
             "report": partial(write_report, report),
             "page": write_page,
         }

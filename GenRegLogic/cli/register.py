@@ -76,6 +76,12 @@ def _add_outputs(group) -> None:
         default=[],
         help="every figure, and the verdict: .json for programs, .html for people, with pictures; may be given twice",
     )
+    group.add_argument(
+        "--expected-error",
+        metavar="FILE",
+        type=Path,
+        help="map of the expected error, mm, on the fixed scan's grid; 0 where nothing was judged",
+    )
 
 
 def _add_guidance(group) -> None:
@@ -132,6 +138,13 @@ def _add_run(group) -> None:
     )
     group.add_argument(
         "--resolution", metavar="MM", type=float, help="finest voxel size to work at, mm (default: from the scans)"
+    )
+    group.add_argument(
+        "--tolerance",
+        metavar="MM",
+        type=float,
+        help="error that is small enough: the verdict says in what share of the body the alignment lies within it "
+        "(default: the larger of two voxels and 2 mm)",
     )
     group.add_argument(
         "--one-way",
@@ -216,6 +229,7 @@ def _outputs(args: argparse.Namespace) -> list[Output]:
         (args.output, "transform", "-o"),
         (args.warped, "image", "--warped"),
         (args.inverse, "transform", "--inverse"),
+        (args.expected_error, "image", "--expected-error"),
         *((path, "report or page", "--report") for path in args.report),
     ]
     return [Output(path, kind, option) for path, kind, option in wanted if path is not None]
@@ -246,6 +260,7 @@ def _settings(args: argparse.Namespace) -> Settings:
         smoothness=args.smoothness,
         resolution_mm=args.resolution,
         transform_spacing_mm=args.transform_spacing,
+        tolerance_mm=args.tolerance,
         network=args.network,
         one_way=args.one_way,
         device=args.device,
@@ -292,6 +307,9 @@ def _jobs(args: argparse.Namespace, scans: dict, result, report: dict) -> list:
     if args.inverse is not None:
         inverse = exact(args.inverse, result.linear.inverse, result.inverse)
         jobs.append((args.inverse, lambda path: write_transform(inverse, path)))
+    if args.expected_error is not None:
+        error = result.expected_error()
+        jobs.append((args.expected_error, lambda path: write_volume(error, path)))
     for path in args.report:
         if path.name.lower().endswith(".html"):
             jobs.append((path, _page_writer(scans, result, report)))

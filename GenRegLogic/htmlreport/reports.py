@@ -12,6 +12,7 @@ from ..errors import InputError
 from ..evaluate import evaluate
 from ..files.reading import existing_file
 from ..quality.report import error_figures, guessed, plain, verdict, versions
+from ..quality.verdict import default_tolerance
 from ..space.field import DisplacementField
 from ..space.geometry import Geometry
 from ..space.inverse import fit_affine
@@ -78,7 +79,12 @@ def belongs(report: Mapping, fixed: Geometry, moving: Geometry) -> bool:
 
 
 def measured_report(
-    fixed: Volume, moving: Volume, forward: DisplacementField, *, confidence: Volume | None = None
+    fixed: Volume,
+    moving: Volume,
+    forward: DisplacementField,
+    *,
+    confidence: Volume | None = None,
+    tolerance_mm: float | None = None,
 ) -> dict:
     """Make the part of a report that can be measured: geometry, similarity, folding, inverse error, verdict.
 
@@ -87,6 +93,7 @@ def measured_report(
         moving: The moving scan.
         forward: Displacement field, fixed -> moving, LPS mm.
         confidence: Expected error, mm, or None.
+        tolerance_mm: The error that is small enough; None takes `quality.verdict.default_tolerance`.
 
     Raises:
         InputError: A scan is constant or not finite.
@@ -102,7 +109,7 @@ def measured_report(
             "linear_matrix": fit_affine(forward).matrix,
             "jacobian": {name: figures[name] for name in ("folds_pct", "ndv_pct", "sdlogj", "min_det", "max_det")},
             "inverse_error": {"mean_mm": figures["inverse_mean_mm"], "max_mm": figures["inverse_max_mm"]},
-            "confidence": _expected_error(fixed, confidence),
+            "confidence": None if confidence is None else _expected_error(fixed, moving, confidence, tolerance_mm),
             "warnings": list(dict.fromkeys((*fixed.warnings, *moving.warnings))),
             "guessed": guessed((*fixed.warnings, *moving.warnings)),
             "notes": [MEASURED_NOTE],
@@ -112,12 +119,13 @@ def measured_report(
     return report | {"verdict": {"status": status, "reasons": reasons}}
 
 
-def _expected_error(fixed: Volume, confidence: Volume | None) -> dict | None:
-    if confidence is None:
-        return None
-    error = inside_body(confidence, body_of(fixed)).array
-    inside = error[error > 0]
-    return error_figures(inside, confidence.geometry) if inside.size else None
+def _expected_error(fixed: Volume, moving: Volume, confidence: Volume, tolerance_mm: float | None) -> dict | None:
+    scans = fixed.geometry, moving.geometry
+    ones = Volume(np.ones(confidence.geometry.shape, np.float32), confidence.geometry)
+    body = inside_body(ones, body_of(fixed)).array > 0
+    finite = Volume(np.nan_to_num(confidence.array), confidence.geometry)
+    voxel_mm = max(scan.mean_spacing for scan in scans)
+    return error_figures(finite, body, voxel_mm, tolerance_mm or default_tolerance(*scans))
 
 
 def coverage(forward: DisplacementField, fixed: Geometry) -> float:

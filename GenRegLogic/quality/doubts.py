@@ -66,8 +66,8 @@ def sides_doubt(
         asked: False looks only where a doubt about the headers leaves the sides open; so it is with small scans.
 
     Returns:
-        A doubt named "sides_unclear", "sides_mirrored" or "sides_clear"; only the last one leaves nothing guessed. None
-        where the headers leave no doubt and the images don't contradict them.
+        A doubt named "sides_unclear", "sides_mirrored", "sides_clear" or "sides_alike"; only the last two leave nothing
+        guessed. None where the headers leave no doubt, and the images tell the sides and don't contradict them.
     """
     open_sides = bool({getattr(sentence, "name", None) for sentence in warnings} & set(SIDES_IN_DOUBT))
     if not open_sides and (not asked or few_voxels(fixed, moving)):
@@ -78,7 +78,10 @@ def sides_doubt(
         text = f"{which} scans fit better with one of them mirrored: check the sides."
         return Doubt("sides_mirrored", text, guessed=True)
     if not open_sides:
-        return None
+        if ratio * ALIKE <= 1:
+            return None
+        text = "The scans fit nearly as well with one of them mirrored, so only their headers tell left from right."
+        return Doubt("sides_alike", text)
     if ratio * ALIKE > 1:
         text = "A header leaves left and right open, and the images cannot tell them apart: check the sides."
         return Doubt("sides_unclear", text, guessed=True)

@@ -21,6 +21,7 @@ from .measure import foreground, lncc, nmi, structured, tre
 from .report import build_report, error_figures
 from .rigidity import rigid_figures
 from .spacing import transform_figures
+from .verdict import default_tolerance
 
 __all__ = ["NOT_MEASURED", "UNRELATED", "Findings", "body_points", "make_report", "similarity"]
 
@@ -102,7 +103,7 @@ def make_report(inputs, fixed: Prepared, forward: DisplacementField, found: Find
         jacobian=jacobian_figures(forward, mask=body if body.any() else None),
         transform=transform,
         inverse_error=_inverse_error(body_points(fixed, inputs.fixed.geometry), forward, found.inverse_grid),
-        confidence=_confidence_figures(fixed, found.confidence),
+        confidence=_confidence_figures(inputs, fixed, found.confidence),
         landmarks=_landmarks(inputs, forward),
         judged=None if inputs.fixed_mask is not None else _judged(fixed, forward, inputs.moving.geometry),
         rigid=None if inputs.keep_rigid is None else rigid_figures(forward, inputs.keep_rigid),
@@ -173,9 +174,11 @@ def _inverse_error(points: np.ndarray, forward: DisplacementField, inverse_grid:
     return {"mean_mm": mean, "max_mm": worst}
 
 
-def _confidence_figures(fixed: Prepared, confidence: Volume) -> dict:
-    inside = confidence.array[mask_on(fixed, confidence.geometry).cpu().numpy() > 0]
-    return error_figures(inside if inside.size else confidence.array, confidence.geometry)
+def _confidence_figures(inputs, fixed: Prepared, confidence: Volume) -> dict | None:
+    scans = inputs.fixed.geometry, inputs.moving.geometry
+    body = mask_on(fixed, confidence.geometry).cpu().numpy() > 0
+    tolerance = inputs.settings.tolerance_mm or default_tolerance(*scans)
+    return error_figures(confidence, body, max(scan.mean_spacing for scan in scans), tolerance)
 
 
 def _judged(fixed: Prepared, forward: DisplacementField, moving: Geometry) -> dict:

@@ -170,21 +170,27 @@ def warped_on(moving: Prepared, transform: Transform, grid: Geometry) -> tuple[t
     return values, inside
 
 
-def confidence_on(confidence: Volume, geometry: Geometry) -> Volume:
+def confidence_on(confidence: Volume, geometry: Geometry, *, inside_only: bool = False) -> Volume:
     """The expected error on another grid; outside the map the value of its nearest edge voxel is used.
 
     Args:
         confidence: Expected error, mm, as `register` returns it: on a coarse grid around the fixed body.
         geometry: A grid in the frame of the fixed scan.
+        inside_only: 0 outside the map, and where its nearest voxel is 0: nothing was judged there.
 
     Returns:
-        (k, j, i) float32 mm on `geometry`, interpolated linearly.
+        (k, j, i) float32 mm on `geometry`, interpolated linearly; with `inside_only` from judged voxels alone.
     """
-    source = torch.from_numpy(np.ascontiguousarray(confidence.array, np.float32))[None]
+    values = torch.from_numpy(np.ascontiguousarray(confidence.array, np.float32))
+    source = torch.stack([values, (values > 0).float()])
     to_unit = world_to_unit(confidence.geometry)
     out = np.empty(geometry.shape, np.float32)
     for slab, points in voxel_centers(geometry):
-        out[slab] = as_slab(sample(source, apply_matrix(to_unit, points)).expand(3, -1), geometry)[..., 0]
+        error, judged = sample(source, apply_matrix(to_unit, points))
+        if inside_only:
+            within = torch.from_numpy(confidence.geometry.contains(points.numpy().T)) & (judged >= 0.5)
+            error = error / judged.clamp(min=0.5) * within
+        out[slab] = as_slab(error.expand(3, -1), geometry)[..., 0]
     return Volume(out, geometry)
 
 

@@ -19,7 +19,9 @@ import numpy as np
 
 from ..files.atomic import check_writable, replacing
 from ..space.geometry import Geometry
+from ..space.volume import Volume
 from ..version import __version__
+from .calibration import expected_quantiles, share_within
 from .verdict import verdict
 
 __all__ = [
@@ -147,22 +149,33 @@ def build_report(**figures) -> dict:
     return report | {"verdict": {"status": status, "reasons": reasons}}
 
 
-def error_figures(errors: np.ndarray, grid: Geometry) -> dict:
+def error_figures(confidence: Volume, body: np.ndarray, voxel_mm: float, tolerance_mm: float) -> dict | None:
     """The expected error summed up, for the key "confidence" of a report.
 
     Args:
-        errors: (n,) expected errors inside the body, mm, not empty.
-        grid: The isotropic grid on which the error was estimated.
+        confidence: Expected error, mm, as `confidence.estimate_confidence` returns it; 0 where nothing was judged.
+        body: (k, j, i) bool, the fixed body on its grid.
+        voxel_mm: Mean spacing of the coarser of the two scans.
+        tolerance_mm: The error that is small enough.
 
     Returns:
-        "mean_mm", "median_mm", "p95_mm" (the 95th percentile), and "grid_mm", the voxel edge of the grid.
+        None where nothing was judged; else "mean_mm", "median_mm", "p90_mm" and "p95_mm" (the errors that half, 90 %
+        and 95 % of the judged places are expected not to exceed), "tolerance_mm" and "within_share" (of the judged
+        places, expected to lie within it), "judged_share" (of the body), and "grid_mm", the voxel edge of the grid.
     """
-    median, p95 = np.percentile(errors, [50, 95])
+    errors = confidence.array[body & (confidence.array > 0)]
+    if errors.size == 0:
+        return None
+    median, p90, p95 = expected_quantiles(errors, (0.5, 0.9, 0.95), voxel_mm)
     return {
         "mean_mm": float(errors.mean()),
-        "median_mm": float(median),
-        "p95_mm": float(p95),
-        "grid_mm": float(grid.spacing[0]),
+        "median_mm": median,
+        "p90_mm": p90,
+        "p95_mm": p95,
+        "tolerance_mm": tolerance_mm,
+        "within_share": share_within(errors, tolerance_mm, voxel_mm),
+        "judged_share": errors.size / int(body.sum()),
+        "grid_mm": float(confidence.geometry.spacing[0]),
     }
 
 
@@ -173,8 +186,6 @@ def record_stages(report: dict, stages: Sequence[Mapping]) -> None:
 
     Args:
         report: Changed in place.
-        transform: What `spacing.transform_figures` returns: grid of the forward field, and its error where that is
-            coarser than the fixed scan's; None where it was not measured.
         stages: {"name", "seconds", "peak_memory_mb"} per stage, in order.
     """
     report["stages"] = plain(list(stages))

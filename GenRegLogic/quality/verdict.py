@@ -14,7 +14,7 @@ import numpy as np
 
 from ..space.geometry import DIMENSION, Geometry
 
-__all__ = ["CHECK", "FAILED", "TRUSTWORTHY", "verdict"]
+__all__ = ["CHECK", "FAILED", "TRUSTWORTHY", "default_tolerance", "verdict"]
 
 TRUSTWORTHY, CHECK, FAILED = "trustworthy", "check", "failed"
 
@@ -35,20 +35,25 @@ MAX_INVERSE_ERROR_VOXELS = 0.5
 """The mean inverse consistency error may reach the larger of the two limits: 0.1 mm is most of a voxel in a mouse
 brain, but negligible in a scan with 5 mm slices."""
 
-TRUSTED_MEDIAN, FAILED_MEDIAN, TRUSTED_P95 = 1.05, 3.0, 2.5
-"""Limits of the expected error inside the body, in voxels of the grid it is estimated on (a body has 100,000 of them:
-3 to 4 mm in a head, 6 mm in an abdomen). Chosen between what `scripts/broken_runs` prints of good runs (a median of
-0.91 and less but for three of 15) and of deliberately broken ones (1.20 and more): Resources/benchmark/broken_runs.md.
-"""
+TOLERANCE_MM, TOLERANCE_VOXELS, TOLERANCE_SHARE = 2.0, 2.0, 0.02
+"""The error that is small enough where nobody says otherwise: the larger of so many voxels of the coarser scan and so
+many mm, but of a small body, as a mouse's, at most this share of the longest edge in place of the mm."""
+
+TRUSTED_SHARE, FAILED_SHARE = 0.85, 0.1
+"""Share of the judged body that must be expected to lie within the tolerance for a result to be trusted, and below
+which it has failed. Chosen on the runs of `scripts/trust` (Resources/benchmark/trust.md)."""
 
 MIN_JUDGED_SHARE = 0.25
 """Least share of the fixed scan's structures that must have been compared. On 45 scans of `scripts/benchmark`'s pairs
 the automatic mask holds 0.42 to 1; one that misses the body holds next to nothing."""
 
 MIN_VOXELS = 20_000
-"""Least voxels of each scan. The expected error was calibrated on scans of about 200,000 (`scripts/trusting.py`). The
+"""Least voxels of each scan. The expected error was calibrated on scans of 60,000 and more (`scripts/trust`). The
 fewer there are, the more easily one shape is pressed into any other and both directions agree: of the trial's pairs
 without hope of 33,000 voxels 25 of 109 have no other sign of it (Resources/benchmark/robustness.md)."""
+
+ALL_JUDGED = 0.98
+"""Share of the body from which the rest, which lies outside the moving scan, is not worth a word."""
 
 SIMILARITY_TOLERANCE = 0.005
 """A relative loss of similarity below this comes from interpolation and does not indicate a worse alignment."""
@@ -77,10 +82,22 @@ NOT_MEASURED = {
 NEEDED = {
     "jacobian": ("folds_pct", "ndv_pct", "sdlogj", "min_det", "max_det"),
     "inverse_error": ("mean_mm",),
-    "confidence": ("median_mm", "p95_mm", "grid_mm"),
+    "confidence": ("median_mm", "p95_mm", "tolerance_mm", "within_share", "judged_share"),
     "landmarks": ("tre_before_mm", "tre_after_mm"),
 }
 """Keys of a report's parts that the judgment needs."""
+
+
+def default_tolerance(fixed: Geometry, moving: Geometry) -> float:
+    """The error, mm, that is small enough for scans with these grids where nobody says otherwise.
+
+    Example:
+        >>> head, mouse = Geometry((200, 200, 150), (1.0, 1.0, 1.0)), Geometry((128, 128, 128), (0.15, 0.15, 0.15))
+        >>> default_tolerance(head, head), round(default_tolerance(mouse, mouse), 2)
+        (2.0, 0.38)
+    """
+    voxels = TOLERANCE_VOXELS * max(scan.mean_spacing for scan in (fixed, moving))
+    return max(voxels, min(TOLERANCE_MM, TOLERANCE_SHARE * float(fixed.extent_mm.max())))
 
 
 def verdict(figures: Mapping) -> tuple[str, list[str]]:
@@ -253,32 +270,31 @@ def _judge_inverse(error: Mapping | None, voxel_mm: float | None) -> Iterator[tu
 
 
 def _judge_confidence(confidence: Mapping | None) -> Iterator[tuple[str, str]]:
-    if not confidence:
+    if not confidence or not _measured("confidence", confidence):
         return
-    median, p95, grid_mm = (_number(confidence.get(key)) for key in NEEDED["confidence"])
-    if median > FAILED_MEDIAN * grid_mm:
+    median, p95, tolerance, within, judged = (_number(confidence.get(key)) for key in NEEDED["confidence"])
+    size = f"typically off by {_millimeters(median)}, 95 % of it by less than {_millimeters(p95)}"
+    if within < FAILED_SHARE:
         yield (
             FAILED,
             (
-                f"The alignment is probably wrong nearly everywhere, typically by {median:.1f} mm or more: check that "
-                "the scans show the same region and that neither is mirrored, or start from another initial alignment."
+                f"The alignment is probably wrong nearly everywhere: only {_share(within)} of the body is expected to "
+                f"lie within {_millimeters(tolerance)} ({size}). Check that the scans show the same region and that "
+                "neither is mirrored, or start from another initial alignment."
             ),
         )
-    elif median > TRUSTED_MEDIAN * grid_mm:
+    elif within < TRUSTED_SHARE:
         yield (
             CHECK,
             (
-                f"Much of the alignment may be off by {median:.1f} mm or more: check that the scans show the same "
-                "region and that neither is mirrored."
+                f"Only {_share(within)} of the body is expected to be aligned within {_millimeters(tolerance)} "
+                f"({size}): the map of the expected error shows where to look."
             ),
         )
-    elif p95 > TRUSTED_P95 * grid_mm:
+    if judged < MIN_JUDGED_SHARE:
         yield (
             CHECK,
-            (
-                f"In the least certain places the alignment may be off by {p95:.1f} mm or more: "
-                "the confidence map shows where."
-            ),
+            f"Only {_share(judged)} of the fixed body lies in the moving scan; the rest of it could not be judged.",
         )
 
 
@@ -292,13 +308,28 @@ def _good_reasons(figures: Mapping) -> list[str]:
     ]
     if figures.get("landmarks"):
         before, after = figures["landmarks"]["tre_before_mm"], figures["landmarks"]["tre_after_mm"]
-        reasons.append(f"The landmarks lie {after:.1f} mm apart on average ({before:.1f} mm before).")
+        reasons.append(
+            f"The landmarks lie {after:.1f} mm apart on average ({before:.1f} mm before); as they guided the run, that "
+            "says nothing of other places."
+        )
     return [
         *reasons,
+        _within(figures["confidence"]),
         "The deformation is smooth and folds nothing.",
-        f"The expected error is typically {_millimeters(figures['confidence']['median_mm'])}.",
         f"Going to the other scan and back is exact to {figures['inverse_error']['mean_mm']:.2f} mm.",
     ]
+
+
+def _within(confidence: Mapping) -> str:
+    tolerance, within, judged = (confidence[key] for key in ("tolerance_mm", "within_share", "judged_share"))
+    typical, p95 = (_millimeters(confidence[key]) for key in ("median_mm", "p95_mm"))
+    sentence = (
+        f"The alignment is expected to lie within {_millimeters(tolerance)} in {_share(within)} of the body (typically "
+        f"off by {typical}, 95 % of it by less than {p95})."
+    )
+    if judged >= ALL_JUDGED:
+        return sentence
+    return f"{sentence[:-1]}; {_share(1 - judged)} of it lies outside the moving scan and was not judged."
 
 
 def _gains(similarity: Mapping | None) -> Iterator[float | None]:
@@ -331,6 +362,11 @@ def _number(value: float | None) -> float:
 
 def _millimeters(value: float) -> str:
     return f"{value:.1f} mm" if value >= 0.5 else f"{value:.2g} mm"
+
+
+def _share(share: float) -> str:
+    """A share in whole percent, never rounded up to 100."""
+    return f"{min(math.floor(100 * share + 0.5), 99) if share < 1 else 100} %"
 
 
 def _percent(value: float) -> str:

@@ -112,6 +112,7 @@ class Refiner:
     Attributes:
         history: For each step of each level a dictionary of "level", "iteration" and "objective".
         compared: The measure that each level compared; not always its own (see `LEAST_DESCRIBED`).
+        apart: Distance of the two directions, mm, on the finest grid, after `run_both_ways` refined both; else None.
     """
 
     def __init__(
@@ -135,6 +136,7 @@ class Refiner:
         self.device = fixed.image.tensor.device
         self.history: list[dict] = []
         self.compared: list[str] = []
+        self.apart: Image | None = None
 
     def run(
         self,
@@ -220,7 +222,10 @@ class Refiner:
         back = self._reversed(moving)
         zero = Image(start.tensor.new_zeros(3, *grids[0].shape), grids[0])
         backward = back.run(levels, inverse_of(back.linear, start, zero), monitor.within(0.5, 1.0))
-        return field if monitor.keep else _between(self.linear, field, backward)
+        if monitor.keep:
+            return field
+        field, self.apart = _between(self.linear, field, backward)
+        return field
 
     def _reversed(self, moving: Prepared) -> Refiner:
         """The refiner from moving to fixed."""
@@ -314,17 +319,21 @@ class Refiner:
         return DescriptorDistance(both, fixed, weight, channels=CHANNELS)
 
 
-def _between(linear: np.ndarray, forward: Image, backward: Image) -> Image:
-    """The forward field, moved toward the inverse of the backward one where they nearly agree; see `AGREEING`."""
+def _between(linear: np.ndarray, forward: Image, backward: Image) -> tuple[Image, Image]:
+    """The forward field, moved toward the inverse of the backward one where they nearly agree; and how far it was, mm.
+
+    See `AGREEING`.
+    """
     geometry = forward.geometry
     undone = inverse_of(linear, backward, forward)
     missed = disagreement(linear, undone, backward)  # where the inverse does not exist, it is not looked at
     apart = undone.tensor - forward.tensor
-    distance = (apart.norm(dim=0) + missed.norm(dim=0)) / (AGREEING * geometry.spacing[0])
+    length = apart.norm(dim=0)
+    distance = (length + missed.norm(dim=0)) / (AGREEING * geometry.spacing[0])
     sampler = Sampler(geometry, backward.geometry, linear, apart.device)
     inside = sampler.inside(sampler.coordinates(undone.tensor))
     share = inside * 0.5 / (1 + distance.square())
-    return Image(torch.addcmul(forward.tensor, apart, share), geometry)
+    return Image(torch.addcmul(forward.tensor, apart, share), geometry), Image(length, geometry)
 
 
 def _stalled(values: list[float]) -> bool:

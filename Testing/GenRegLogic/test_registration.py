@@ -1,5 +1,6 @@
 """The result of a registration, and how it is saved."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -48,6 +49,13 @@ class TestSave:
         result.save(inverse=tmp_path / "inverse.nii.gz", report=tmp_path / "report.json")
         assert json.loads((tmp_path / "report.json").read_text())["inverse_error"] == result.inverse_error()
 
+    def test_the_map_of_the_expected_error_is_written_where_it_is_named(self, result, tmp_path):
+        saved = result.save(tmp_path / "all", expected_error=tmp_path / "error.nii.gz")
+        assert saved["expected_error"] == tmp_path / "error.nii.gz"
+        assert names(tmp_path) == ["all", "error.nii.gz"]
+        written = Volume.from_file(tmp_path / "error.nii.gz")
+        np.testing.assert_allclose(written.array, result.expected_error().array, rtol=1e-6)
+
     def test_every_ending_is_checked_before_anything_is_written(self, result, tmp_path):
         with pytest.raises(InputError, match="ending"):
             result.save(transform=tmp_path / "field.nii.gz", report=tmp_path / "report.txt")
@@ -92,6 +100,24 @@ class TestSave:
     def test_a_save_without_any_path_is_refused(self, result):
         with pytest.raises(InputError, match="give a folder"):
             result.save()
+
+
+class TestExpectedError:
+    def test_it_lies_on_the_grid_of_the_fixed_scan_and_is_zero_where_nothing_was_judged(self, result, pair):
+        error = result.expected_error()
+        assert error.geometry == pair.fixed.geometry
+        coarse = result.confidence
+        index = np.argwhere(error.array == 0)[::97, ::-1]
+        places = coarse.geometry.to_index(error.geometry.to_world(index.astype(float)))
+        beside = np.rint(places).astype(int).clip(0, np.array(coarse.geometry.size) - 1)
+        within = coarse.geometry.contains(coarse.geometry.to_world(places))
+        assert (~within).any() or (coarse.array == 0).any()
+        assert np.median(coarse.array[tuple(beside[within].T[::-1])]) == 0
+        assert error.array.max() <= coarse.array.max() * 1.001
+
+    def test_a_result_without_one_says_so(self, result):
+        with pytest.raises(InputError, match="no map of the expected error"):
+            dataclasses.replace(result, confidence=None).expected_error()
 
 
 def test_the_representation_is_one_line_with_the_verdict(result):

@@ -20,6 +20,7 @@ GOOD = {
     "threads": [None, 1, 64],
     "kind": ["deformable", "affine", "similarity", "rigid"],
     "one_way": [True, False],
+    "tolerance_mm": [None, 0.01, 2, 30.0],
 }
 BAD = {
     "iterations": [-1, 10_001, 1.5, "10", True, float("nan")],
@@ -34,6 +35,7 @@ BAD = {
     "threads": [0, -1, 1.5, "2", True, 5000],
     "kind": ["", "Rigid", "linear", True, None, 6],
     "one_way": ["no", 1, None],
+    "tolerance_mm": [0.0, -2.0, float("nan"), float("inf"), "2", True],
 }
 
 

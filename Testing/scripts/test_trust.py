@@ -1,35 +1,37 @@
-"""The scripts that calibrate the expected error and break registrations on purpose."""
+"""The scripts that measure trust: known motion, broken scans, what is recorded of a run, the fit and the judgment."""
 
-import dataclasses
-from types import SimpleNamespace
+import json
 
 import numpy as np
 import pytest
 
-from GenRegLogic.quality import confidence
+from GenRegLogic.quality.calibration import FLOOR, calibration
 from GenRegLogic.quality.maps import confidence_on
 from GenRegLogic.settings import Settings
-from GenRegLogic.space.field import DisplacementField
 from GenRegLogic.space.geometry import Geometry
-from GenRegLogic.space.volume import Volume
 
 from ..GenRegLogic.conftest import FIXED_GRID, STRAIGHT_GRID, Scene, make_scene_pair
 from .conftest import load_script
 
 
 @pytest.fixture(scope="module")
-def trusting():
-    return load_script("trusting.py")
+def scans():
+    return load_script("trust_scans.py")
 
 
 @pytest.fixture(scope="module")
-def calibrate():
-    return load_script("calibrate_confidence")
+def runs():
+    return load_script("trust_runs.py")
 
 
 @pytest.fixture(scope="module")
-def broken():
-    return load_script("broken_runs")
+def fitting():
+    return load_script("trust_fit.py")
+
+
+@pytest.fixture(scope="module")
+def judge():
+    return load_script("trust_judge.py")
 
 
 @pytest.fixture(scope="module")
@@ -37,45 +39,15 @@ def scan():
     return Scene().scan(FIXED_GRID)
 
 
-@dataclasses.dataclass
-class Drawn:
-    evidence: dict
-    error: np.ndarray
+def sampled(volume, points):
+    """Linearly interpolated, by the engine."""
+    return np.array([confidence_on(volume, Geometry((2, 2, 2), (1e-3,) * 3, tuple(p))).array[0, 0, 0] for p in points])
 
 
-def draw(powers, count=4000, noise=0.3, seed=0):
-    random = np.random.default_rng(seed)
-    found = {name: random.lognormal(-1, 0.8, count) for name in ("near", "wide", "pull", "motion")}
-    product = np.prod([(found[name] + 0.05) ** power for name, power in powers.items()], axis=0)
-    return Drawn(found, 0.8 * product * random.lognormal(0, noise, count))
-
-
-class TestFit:
-    def test_known_powers_are_found(self, calibrate):
-        truth = {"near": 0.5, "wide": 0.3, "pull": 0.1, "motion": 0.2}
-        _, powers = calibrate.fit([draw(truth), draw(truth, seed=1)])
-        assert powers == pytest.approx(truth, abs=0.1)  # the floor on errors bends it a little
-
-    def test_evidence_with_a_negative_power_is_left_out(self, calibrate):
-        _, powers = calibrate.fit([draw({"near": 0.5, "pull": -0.4})])
-        assert "pull" not in powers
-        assert min(powers.values()) >= 0
-
-    def test_the_mean_expected_error_equals_the_mean_error(self, calibrate):
-        drawn = draw({"near": 0.6, "wide": 0.4})
-        guess = calibrate.predict(drawn.evidence, *calibrate.fit([drawn]), floor=False)
-        assert guess.mean() == pytest.approx(drawn.error.mean(), rel=0.1)
-
-    def test_the_engine_predicts_the_same_error(self, calibrate, trusting):
-        found = draw({"near": 1.0}).evidence
-        ours = calibrate.predict(found, confidence.SCALE, confidence.POWERS)
-        np.testing.assert_allclose(trusting.predicted(found), ours, rtol=1e-5)
-
-
-class TestSyntheticPairs:
-    def test_the_moving_scan_is_the_scan_after_the_known_motion(self, trusting, scan):
-        plain = trusting.Difficulty(0.06, 0.3, 0.1, "same", 0.0, 0, 0.0, 40)
-        fixed, moving, truth = trusting.synthetic_pair(scan, plain, np.random.default_rng(0))
+class TestScans:
+    def test_the_moving_scan_is_the_scan_after_the_known_motion(self, scans, scan):
+        plain = scans.Difficulty(0.06, 0.3, 0.1, "same", 0.0, 0, 0.0, 40)
+        fixed, moving, truth = scans.synthetic_pair(scan, plain, np.random.default_rng(0))
         points = Scene().points(300, depth=0.4)
         a, b = (sampled(volume, where) for volume, where in ((fixed, points), (moving, truth(points))))
         still = sampled(moving, points)
@@ -83,64 +55,178 @@ class TestSyntheticPairs:
         assert np.corrcoef(a, still)[0, 1] < 0.8
 
     @pytest.mark.parametrize("look", ["bent", "inverted", "mixed"])
-    def test_every_look_is_finite_and_a_cut_shortens_the_scan(self, trusting, scan, look):
-        hard = trusting.Difficulty(0.1, 0.6, 0.1, look, 0.05, 3, 0.2, 40)
-        fixed, moving, _ = trusting.synthetic_pair(scan, hard, np.random.default_rng(0))
+    def test_every_look_is_finite_and_a_cut_shortens_the_scan(self, scans, scan, look):
+        hard = scans.Difficulty(0.1, 0.6, 0.1, look, 0.05, 3, 0.2, 40)
+        fixed, moving, _ = scans.synthetic_pair(scan, hard, np.random.default_rng(0))
         assert np.isfinite(moving.array).all()
         assert moving.array.shape[0] < fixed.array.shape[0]
 
-    def test_equal_seeds_draw_equal_difficulties(self, trusting):
-        assert trusting.draw_difficulty(np.random.default_rng(4)) == trusting.draw_difficulty(np.random.default_rng(4))
+    def test_equal_seeds_draw_equal_difficulties(self, scans):
+        assert scans.draw_difficulty(np.random.default_rng(4)) == scans.draw_difficulty(np.random.default_rng(4))
+
+    def test_a_mirrored_scan_keeps_its_header(self, scans, scan):
+        other = scans.mirrored(scan, "x")
+        assert other.geometry is scan.geometry
+        np.testing.assert_array_equal(other.array[:, :, ::-1], scan.array)
+
+    def test_a_scan_is_rotated_about_its_center(self, scans, scan):
+        other = scans.placed(scan, np.array([0.0, 0, 1]), 90)
+        np.testing.assert_allclose(other.geometry.center, scan.geometry.center, atol=1e-9)
+        np.testing.assert_allclose(other.geometry.direction[:, 0], [0, 1, 0] @ np.eye(3), atol=1e-9)
+
+    def test_shuffled_blocks_are_the_same_values(self, scans, scan):
+        other = scans.shuffled(scan, 4)
+        n = [4 * (size // 4) for size in scan.array.shape]
+        kept = scan.array[: n[0], : n[1], : n[2]]
+        np.testing.assert_array_equal(np.sort(other.array.ravel()), np.sort(kept.ravel()))
+        assert not np.array_equal(other.array, kept)
+
+    def test_the_ends_of_a_scan_keep_their_places(self, scans, scan):
+        axis = int(np.argmax(scan.geometry.extent_mm))
+        for first in (True, False):
+            part = scans.end_of(scan, 0.4, first=first)
+            corner = scan.geometry.to_index(np.array([part.geometry.origin]))[0]
+            expected = np.zeros(3)
+            expected[axis] = 0 if first else scan.geometry.size[axis] - part.geometry.size[axis]
+            np.testing.assert_allclose(corner, expected, atol=1e-6)
+            assert part.geometry.size[axis] == int(0.4 * scan.geometry.size[axis])
+
+    def test_a_much_smaller_scan_is_enlarged_to_the_size_of_the_other(self, scans, scan):
+        grid = scan.geometry
+        spacing = tuple(s / 10 for s in grid.spacing)
+        small = type(scan)(scan.array, Geometry(grid.size, spacing, grid.origin, grid.direction))
+        enlarged = scans.scaled_like(small, scan)
+        np.testing.assert_allclose(enlarged.geometry.extent_mm, grid.extent_mm)
+        assert scans.scaled_like(scan, scan) is scan
 
 
-def sampled(volume, points):
-    """Linearly interpolated, by the engine."""
-    return np.array([confidence_on(volume, Geometry((2, 2, 2), (1e-3,) * 3, tuple(p))).array[0, 0, 0] for p in points])
+class TestRuns:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def observed(cls, runs):
+        pair = make_scene_pair(FIXED_GRID, STRAIGHT_GRID)
+        settings = Settings(iterations=3, init="header", threads=1)
+        return pair, *runs.observe(pair.fixed, pair.moving, settings)
 
-
-class TestObservations:
-    def test_a_stored_run_is_read_back_unchanged(self, trusting, tmp_path):
-        kept = trusting.Observations(tmp_path)
-        kept.put("a-1", {"x": np.arange(3)}, {"seconds": 1.5}, scan="a")
+    def test_a_stored_run_is_read_back_unchanged(self, runs, tmp_path):
+        kept = runs.Observations(tmp_path)
+        kept.put("a-1", {"x": np.arange(3)}, report={"seconds": 1.5}, scan="a")
         arrays, about = kept.get("a-1")
         np.testing.assert_array_equal(arrays["x"], [0, 1, 2])
         assert about == {"name": "a-1", "report": {"seconds": 1.5}, "scan": "a"}
         assert kept.names() == ["a-1"]
 
-    def test_the_recorded_evidence_of_a_run_gives_its_expected_error(self, trusting, tmp_path):
-        pair = make_scene_pair(FIXED_GRID, STRAIGHT_GRID)
-        settings = Settings(iterations=3, init="header", threads=1)
-        arrays, report = trusting.observe(pair.fixed, pair.moving, settings, truth=pair.truth)
-        kept = trusting.Observations(tmp_path / "runs")
-        kept.put("a", arrays, report, scan="a")
-        drawn = trusting.sample(kept, "a", tmp_path / "samples")
-        median = float(np.median(trusting.predicted(drawn.evidence))) * drawn.spacing
-        assert median == pytest.approx(report["confidence"]["median_mm"], rel=0.15)
-        assert len(drawn.error) == len(drawn.evidence["near"])
+    def test_the_recorded_signs_of_a_run_give_its_expected_error(self, runs, fitting, observed, tmp_path):
+        pair, arrays, report, result, _ = observed
+        kept = runs.Observations(tmp_path / "runs")
+        kept.put("a", runs.with_truth(arrays, result.forward, pair.truth, None), report=report, scan="a", group="known")
+        (drawn,) = runs.read_samples(tmp_path)
+        found, error = fitting.known_errors(drawn)
+        assert len(error) == drawn.inside.sum()
+        mean = fitting.predicted(drawn, found).mean()
+        assert mean == pytest.approx(report["confidence"]["mean_mm"], rel=0.15)
+
+    def test_a_recorded_registration_leads_where_it_led(self, runs, observed):
+        _, arrays, _, result, _ = observed
+        grid = runs.grid_of(arrays)
+        points = grid.to_world(np.array([[8, 9, 7], [10, 6, 9], [7, 7, 8]], float))
+        np.testing.assert_allclose(runs.mapped(arrays, points), result.forward(points), atol=0.5)
+
+    def test_a_damaged_field_is_off_by_what_is_recorded(self, runs, observed):
+        _, arrays, report, _, kept = observed
+        for _kind, spoiled, judged in runs.damaged(kept, report, seed=1):
+            moved = np.linalg.norm(runs.mapped(spoiled) - runs.mapped(arrays), axis=1)
+            body = arrays["weight"].ravel() > 0
+            np.testing.assert_allclose(moved[body], spoiled["error"].ravel()[body], rtol=0.02, atol=0.05)
+            assert moved[body].mean() > 2 * 2.0  # more than two of its tolerances of 2 mm or more
+            assert judged["similarity"]["after"]["lncc"] < report["similarity"]["after"]["lncc"]
 
 
-class TestBreaking:
-    def test_a_mirrored_scan_keeps_its_header(self, broken, scan):
-        other = broken.mirrored(scan, "x")
-        assert other.geometry is scan.geometry
-        np.testing.assert_array_equal(other.array[:, :, ::-1], scan.array)
+def drawn_sample(runs, scan, powers, *, count=600, spread=0.3, seed=0, group="known"):
+    """A run whose error is a product of powers of its signs, and a random factor."""
+    random = np.random.default_rng(seed)
+    names = ("back_near", "back_wide", "followed_near", "followed_wide", "pull", "mismatch", "motion", "strain")
+    found = {name: random.lognormal(-1, 0.8, count) for name in names}
+    product = np.prod([(found[name] + FLOOR) ** power for name, power in powers.items()], axis=0)
+    error = (0.8 * product * random.lognormal(0, spread, count) - FLOOR).clip(0)
+    medians = {f"median_{name}": np.median(value) for name, value in found.items()}
+    about = {"scan": scan, "group": group, "report": {}}
+    grid = Geometry((10, 10, 10), (3.0,) * 3)
+    return runs.Sample(f"{scan}-{seed}", about, grid, 1.0, found | medians, np.ones(count, bool), error, None)
 
-    def test_a_scan_is_rotated_about_its_center(self, broken, scan):
-        other = broken.placed(scan, (0, 0, 90), (0.5, 0, 0))
-        shift = other.geometry.center - scan.geometry.center
-        np.testing.assert_allclose(shift, [0.5 * scan.geometry.extent_mm[0], 0, 0], atol=1e-6)
 
-    def test_shuffling_blocks_preserves_the_values(self, broken):
-        values = np.random.default_rng(0).normal(size=(12, 8, 16)).astype(np.float32)
-        other = broken.shuffled(Volume.from_array(values, spacing=(1, 1, 1)), 4)
-        assert not np.array_equal(other.array, values)
-        np.testing.assert_array_equal(np.sort(other.array, axis=None), np.sort(values, axis=None))
+POWERS = {"back_near": 0.5, "pull": 0.2, "followed_wide": 0.2}
 
-    def test_an_injected_fold_is_counted_as_folding(self, broken):
-        still = DisplacementField(np.zeros((*FIXED_GRID.shape, 3), np.float32), FIXED_GRID)
-        assert broken.injected_fold(SimpleNamespace(forward=still))["jacobian"]["folds_pct"] > 0
 
-    def test_there_are_at_least_forty_broken_cases_with_unique_names(self, broken):
-        cases = broken.broken_cases(None, None)
-        assert len({case.name for case in cases}) == len(cases)
-        assert sum(case.kind != broken.SYMMETRIC for case in cases) >= 40
+class TestFit:
+    SIGNS = (("back_near", "back_wide", "followed_wide", "pull", "motion"),) * 2
+
+    @pytest.fixture
+    def one_way(self, fitting, monkeypatch):
+        """Fits for refinements in one direction only, as these samples have no other."""
+        least = fitting._least_squares
+        monkeypatch.setattr(fitting, "_least_squares", lambda used, names: least(used, names) if used else ({}, 0.0))
+
+    def test_known_powers_and_their_spread_are_found(self, fitting, runs, one_way):
+        samples = [drawn_sample(runs, f"s{n}", POWERS, seed=n) for n in range(4)]
+        fitted = fitting.fit(samples, self.SIGNS)
+        for name, power in POWERS.items():
+            assert fitted.powers[0][name] == pytest.approx(power, abs=0.06)
+        assert fitted.spread == pytest.approx(0.3, abs=0.05)
+
+    def test_signs_with_a_negative_power_are_left_out(self, fitting, runs, one_way):
+        fitted = fitting.fit([drawn_sample(runs, "s", {"back_near": 0.5, "pull": -0.4})], self.SIGNS)
+        assert "pull" not in fitted.powers[0]
+
+    def test_the_fit_for_a_scan_has_not_seen_it(self, fitting, runs, one_way):
+        others = [drawn_sample(runs, f"s{n}", POWERS, seed=n) for n in range(3)]
+        odd = drawn_sample(runs, "odd", {"motion": 2.0}, seed=9)
+        fits = fitting.held_out([*others, odd], self.SIGNS)
+        assert fits["odd"].powers == fitting.fit(others, self.SIGNS).powers
+        assert fits["s0"].powers != fitting.fit([others[1], others[2]], self.SIGNS).powers
+
+    def test_anatomical_differences_are_no_errors(self, fitting, runs):
+        sample = drawn_sample(runs, "brain_mni_colin_afids", POWERS, count=32)
+        marks = {name: value for name, value in sample.evidence.items() if not name.startswith("median_")}
+        sample = runs.Sample(**{**vars(sample), "error": None, "landmarks": (marks, np.arange(32.0))})
+        assert set(range(32)) - set(fitting.known_errors(sample)[1]) == {28, 29}
+
+
+class TestJudgment:
+    def test_a_hopeless_run_is_broken_and_a_good_one_is_not(self, judge, runs, fitting):
+        good = drawn_sample(runs, "s", {"back_near": 1.0})
+        grid = Geometry((100, 100, 100), (1.0,) * 3).to_dict()
+        report = {"inputs": {"fixed": grid, "moving": grid}, "similarity": None}
+        rows = [
+            judge._row(
+                runs.Sample(**{**vars(good), "about": {"scan": "s", "group": group, "report": report}}),
+                calibration(),
+                None,
+            )
+            for group in ("known", "unlike")
+        ]
+        assert [row["broken"] for row in rows] == [False, True]
+        assert all(row["status"] == "check" for row in rows)  # nothing but the expected error was measured
+
+    def test_the_page_names_every_broken_run_that_was_trusted(self, judge):
+        content = json.loads(json.dumps(CONTENT))
+        assert "**1 of 2** broken results are called trustworthy (bad-1)" in judge.to_markdown(content)
+
+
+CONTENT = {
+    "runs": 3,
+    "created": "2026-01-01",
+    "command": "scripts/trust",
+    "commit": "abc",
+    "spread": 0.5,
+    "coverage": {"known": 0.95},
+    "coverage_all": 0.95,
+    "rank_known": 0.6,
+    "landmarks": [],
+    "good": 1,
+    "trusted_good": 1,
+    "broken": 2,
+    "trusted_broken": ["bad-1"],
+    "groups": [],
+    "rows": [],
+}

@@ -23,7 +23,7 @@ __all__ = ["MAX_ITERATIONS", "GenRegParameterNode", "inputsOf", "makeRequest", "
 MAX_ITERATIONS = 200
 """Upper end of the slider: five times the default; more iterations improve nothing, but scripts may use more."""
 
-MAX_RESOLUTION_MM = 20.0
+MAX_RESOLUTION_MM, MAX_TOLERANCE_MM = 20.0, 50.0
 BOARD_FIELDS, FLICKER_RATES = (2, 40), (0.5, 8.0)
 MAX_SEED = 2**31 - 1
 """The largest value of a spin box."""
@@ -62,6 +62,7 @@ class GenRegParameterNode:
         initialTransform: Initial transform, fixed -> moving.
         smoothness: Factor of the default smoothness.
         resolution: Finest voxel size, mm; 0: chosen by the engine.
+        tolerance: Error that is small enough, mm, for the verdict; 0: chosen from the scans.
         device: "auto", "cpu", "mps" or "cuda:N".
         seed: Seed, stored with the result.
         useNetwork: Use the trained network.
@@ -98,6 +99,7 @@ class GenRegParameterNode:
     initialTransform: vtkMRMLTransformNode
     smoothness: Annotated[float, WithinRange(*SMOOTHNESS_RANGE)] = 1.0
     resolution: Annotated[float, WithinRange(0.0, MAX_RESOLUTION_MM)] = 0.0
+    tolerance: Annotated[float, WithinRange(0.0, MAX_TOLERANCE_MM)] = 0.0
     device: str = "auto"
     seed: Annotated[int, WithinRange(0, MAX_SEED)] = 0
     useNetwork: bool = True
@@ -129,6 +131,7 @@ def settingsOf(parameters):
         iterations=parameters.iterations,
         smoothness=parameters.smoothness,
         resolution_mm=parameters.resolution or None,
+        tolerance_mm=parameters.tolerance or None,
         network="auto" if parameters.useNetwork else "off",
         device=parameters.device or "auto",
         seed=parameters.seed,

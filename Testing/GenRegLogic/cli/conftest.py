@@ -95,6 +95,9 @@ class FakeRegistration:
     def warped(self, interpolation="linear"):
         return Volume(self.moving.array, self.fixed.geometry)
 
+    def expected_error(self):
+        return Volume(np.full(self.fixed.geometry.shape, 1.5, np.float32), self.fixed.geometry)
+
 
 def constant_field(geometry, shift):
     return DisplacementField(np.full((*geometry.shape, 3), shift, np.float32), geometry)

@@ -38,6 +38,14 @@ def test_all_requested_results_are_written(genreg, engine, folder):
     assert json.loads((folder / "out/r.json").read_text())["verdict"]["status"] == "trustworthy"
 
 
+def test_the_map_of_the_expected_error_is_written_as_an_image(genreg, engine, folder):
+    assert (
+        genreg("register", "fixed.nii.gz", "moving.nii.gz", "-o", "out/t.nrrd", "--expected-error", "out/e.nii.gz").code
+        == 0
+    )
+    np.testing.assert_array_equal(read_volume(folder / "out/e.nii.gz").array, 1.5)
+
+
 def test_only_the_transform_is_written_when_nothing_else_is_requested(genreg, engine, folder):
     assert genreg("register", "fixed.nii.gz", "moving.nii.gz", "-o", "out/t.nrrd").code == 0
     assert names(folder / "out") == ["t.nrrd"]
@@ -73,7 +81,7 @@ def test_every_option_reaches_the_engine(genreg, engine, folder):
         --iterations 7 --smoothness 2.5 --resolution 3 --device cpu --seed 5
         --threads 1 --network off --transform-spacing 2.5 --fixed-mask fixed.nii.gz --moving-mask moving.nii.gz
         --initial start.tfm --fixed-landmarks p.csv --moving-landmarks q.csv --keep-rigid labels.nii.gz
-        --regions labels.nii.gz --one-way --quiet"""
+        --regions labels.nii.gz --one-way --tolerance 3.5 --quiet"""
     write_points(np.array([[25.0, 20.0, 20.0]] * 3), folder / "q.csv")
     fixed = read_volume(folder / "fixed.nii.gz")
     write_volume(Volume((fixed.array > 250).astype(np.uint8), fixed.geometry), folder / "labels.nii.gz")
@@ -82,6 +90,7 @@ def test_every_option_reaches_the_engine(genreg, engine, folder):
     assert (settings.linear_only, settings.init, settings.iterations) == (True, "header", 7)
     assert settings.kind == "similarity"
     assert settings.one_way
+    assert settings.tolerance_mm == 3.5
     assert (settings.smoothness, settings.resolution_mm, settings.device) == (2.5, 3.0, "cpu")
     assert (settings.seed, settings.threads, settings.network) == (5, 1, "off")
     assert settings.transform_spacing_mm == 2.5

@@ -56,9 +56,14 @@ def clear(volume):
     return replace(volume, warnings=(Doubt("padding_ignored", "Padding."),))
 
 
-@pytest.mark.parametrize("lopsided", [True, False])
-def test_without_a_doubt_about_the_headers_nothing_is_said(lopsided):
-    assert doubt_of(clear(scan(lopsided)), clear(scan(lopsided, 1))) is None
+def test_without_a_doubt_about_the_headers_nothing_is_said_where_the_images_tell_the_sides():
+    assert doubt_of(clear(scan(True)), clear(scan(True, 1))) is None
+
+
+def test_that_only_the_headers_tell_the_sides_of_a_symmetric_body_is_said_without_a_doubt():
+    doubt = doubt_of(clear(scan(False)), clear(scan(False, 1)))
+    assert doubt.name == "sides_alike"
+    assert not doubt.guessed
 
 
 def test_a_header_that_mirrors_is_found_out_without_a_doubt_about_it():

@@ -135,6 +135,16 @@ class TestConfidenceOn:
         map_ = Volume(np.full((4, 4, 4), 2.5, np.float32), Geometry((4, 4, 4)))
         assert (confidence_on(map_, Geometry((8, 8, 8), origin=(-10, -10, -10))).array == 2.5).all()
 
+    def test_where_nothing_was_judged_there_is_no_error_if_that_is_asked_for(self):
+        values = np.zeros((6, 6, 6), np.float32)
+        values[:3] = 2.5
+        map_ = Volume(values, Geometry((6, 6, 6)))
+        found = confidence_on(map_, Geometry((12, 12, 24), (1.0, 1.0, 0.25), (-3, -3, 0.0)), inside_only=True).array
+        assert set(np.unique(found.round(5))) == {0.0, 2.5}  # not mixed with the zeros beside it
+        np.testing.assert_allclose(found[:10, 3:9, 3:9], 2.5, rtol=1e-6)
+        assert not found[11:].any()
+        assert not found[:, :2].any()
+
 
 class TestWorstPlaces:
     GRID = Geometry((60, 50, 40), (1.0, 2.0, 2.5), (-20.0, 10.0, 5.0), GRIDS["left-handed"].direction)

@@ -9,6 +9,7 @@ import pytest
 from GenRegLogic.errors import InputError
 from GenRegLogic.quality.report import SCHEMA_VERSION, build_report, error_figures, plain, write_report
 from GenRegLogic.space.geometry import Geometry
+from GenRegLogic.space.volume import Volume
 
 SCHEMA = json.loads((Path(__file__).parents[3] / "GenRegLogic" / "quality" / "report.schema.json").read_text())
 TYPES = {
@@ -162,7 +163,30 @@ def test_an_unknown_figure_is_refused(parts):
         build_report(**parts, surprise=1)
 
 
-def test_the_figures_of_the_expected_error_are_mean_median_and_95th_percentile():
-    errors = np.arange(101, dtype=np.float32)
-    figures = error_figures(errors, Geometry((3, 3, 3), (4.0, 4.0, 4.0)))
-    assert figures == {"mean_mm": 50.0, "median_mm": 50.0, "p95_mm": 95.0, "grid_mm": 4.0}
+class TestErrorFigures:
+    grid = Geometry((10, 10, 10), (4.0, 4.0, 4.0))
+
+    def of(self, errors, body=None, tolerance=2.0):
+        body = np.ones(errors.shape, bool) if body is None else body
+        return error_figures(Volume(errors.astype(np.float32), self.grid), body, 1.0, tolerance)
+
+    def test_only_judged_places_of_the_body_count(self):
+        errors, body = np.full((10, 10, 10), 50.0), np.zeros((10, 10, 10), bool)
+        body[:4], errors[:2], errors[2:4] = True, 1.0, 0.0
+        figures = self.of(errors, body)
+        assert figures["mean_mm"] == pytest.approx(1.0)
+        assert figures["judged_share"] == 0.5
+
+    def test_without_a_judged_place_there_are_no_figures(self):
+        assert self.of(np.zeros((10, 10, 10))) is None
+
+    def test_the_share_within_the_tolerance_rises_with_it_and_falls_with_the_error(self):
+        small, large = np.full((10, 10, 10), 1.0), np.full((10, 10, 10), 3.0)
+        shares = [self.of(errors, tolerance=t)["within_share"] for errors, t in ((large, 2), (small, 2), (small, 4))]
+        assert 0 < shares[0] < 0.5 < shares[1] < shares[2] < 1
+
+    def test_as_many_errors_lie_within_the_percentiles_as_they_say(self):
+        errors = np.random.default_rng(0).lognormal(0.0, 0.7, (10, 10, 10))
+        figures = self.of(errors)
+        for key, share in (("median_mm", 0.5), ("p90_mm", 0.9), ("p95_mm", 0.95)):
+            assert self.of(errors, tolerance=figures[key])["within_share"] == pytest.approx(share, abs=1e-3)

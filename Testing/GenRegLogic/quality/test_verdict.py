@@ -5,7 +5,8 @@ import math
 
 import pytest
 
-from GenRegLogic.quality.verdict import NOT_MEASURED, verdict
+from GenRegLogic.quality.verdict import NOT_MEASURED, default_tolerance, verdict
+from GenRegLogic.space.geometry import Geometry
 
 GOOD = {
     "inputs": {
@@ -16,7 +17,16 @@ GOOD = {
     "similarity": {"before": {"nmi": 1.05, "lncc": 0.2}, "after": {"nmi": 1.15, "lncc": 0.4}},
     "jacobian": {"folds_pct": 0.0, "ndv_pct": 0.0, "sdlogj": 0.2, "min_det": 0.4, "max_det": 3.0},
     "inverse_error": {"mean_mm": 0.02, "max_mm": 0.4},
-    "confidence": {"mean_mm": 1.2, "median_mm": 1.0, "p95_mm": 2.0, "grid_mm": 3.0},
+    "confidence": {
+        "mean_mm": 0.8,
+        "median_mm": 0.6,
+        "p90_mm": 1.4,
+        "p95_mm": 1.7,
+        "tolerance_mm": 2.0,
+        "within_share": 0.97,
+        "judged_share": 1.0,
+        "grid_mm": 3.0,
+    },
     "landmarks": {"count": 5, "tre_before_mm": 9.0, "tre_after_mm": 1.2},
     "stopped_early": False,
 }
@@ -36,7 +46,10 @@ def test_good_figures_are_trustworthy_and_the_reasons_say_why():
     status, reasons = verdict(GOOD)
     assert status == "trustworthy"
     assert "The two scans match better than before." in reasons
-    assert "The landmarks lie 1.2 mm apart on average (9.0 mm before)." in reasons
+    (within,) = [reason for reason in reasons if "expected to lie" in reason]
+    assert within.startswith("The alignment is expected to lie within 2.0 mm in 97 % of the body (typically off by 0.6")
+    (landmarks,) = [reason for reason in reasons if "landmarks" in reason]
+    assert landmarks.startswith("The landmarks lie 1.2 mm apart on average (9.0 mm before); as they guided the run")
 
 
 @pytest.mark.parametrize(
@@ -51,9 +64,9 @@ def test_good_figures_are_trustworthy_and_the_reasons_say_why():
         ("jacobian.max_det", 100.0, "check", "shrinks or grows"),
         ("inverse_error.mean_mm", 2.0, "check", "and back misses"),
         ("inverse_error.mean_mm", None, "check", "was not measured"),
-        ("confidence.p95_mm", 8.0, "check", "least certain places"),
-        ("confidence.median_mm", 4.0, "check", "Much of the alignment"),
-        ("confidence.median_mm", 10.0, "failed", "wrong nearly everywhere"),
+        ("confidence.within_share", 0.7, "check", "Only 70 % of the body is expected to be aligned within 2.0 mm"),
+        ("confidence.within_share", 0.05, "failed", "only 5 % of the body is expected to lie within 2.0 mm"),
+        ("confidence.judged_share", 0.1, "check", "Only 10 % of the fixed body lies in the moving scan"),
         ("landmarks.tre_after_mm", 12.0, "failed", "farther apart"),
         ("landmarks.tre_after_mm", 6.0, "check", "still lie 6.0 mm apart"),
         ("inputs.moving.size", [20, 20, 20], "check", "only 8,000 voxels"),
@@ -110,7 +123,9 @@ def test_a_missing_figure_gives_the_status_check_and_is_named(name, missing):
         "inverse_error.mean_mm",
         "confidence.median_mm",
         "confidence.p95_mm",
-        "confidence.grid_mm",
+        "confidence.tolerance_mm",
+        "confidence.within_share",
+        "confidence.judged_share",
         "landmarks.tre_after_mm",
         "inputs.fixed.spacing_mm",
         "inputs.moving.spacing_mm",
@@ -157,6 +172,32 @@ def test_landmark_errors_are_judged_relative_to_the_voxel_size():
     status, reasons = verdict(mouse)
     assert status == "check"
     assert reasons == ["The landmarks still lie 1.2 mm apart on average."]
+
+
+def test_what_lies_outside_the_moving_scan_is_said_beside_a_good_verdict():
+    status, reasons = verdict(changed("confidence.judged_share", 0.6))
+    assert status == "trustworthy"
+    assert any(reason.endswith("; 40 % of it lies outside the moving scan and was not judged.") for reason in reasons)
+
+
+@pytest.mark.parametrize(("share", "said"), [(0.999, "99 %"), (1.0, "100 %"), (0.906, "91 %")])
+def test_a_share_is_never_rounded_up_to_all_of_the_body(share, said):
+    assert f"within 2.0 mm in {said} of the body" in " ".join(verdict(changed("confidence.within_share", share))[1])
+
+
+CUBES = {"head": (200, 1.0), "thick": (100, 4.0), "mouse": (128, 0.15), "fish": (100, 0.005)}
+
+
+@pytest.mark.parametrize(("name", "tolerance"), [("head", 2.0), ("thick", 8.0), ("mouse", 0.384), ("fish", 0.01)])
+def test_the_default_tolerance_is_two_voxels_or_2_mm_and_less_in_a_small_body(name, tolerance):
+    size, spacing = CUBES[name]
+    grid = Geometry((size,) * 3, (spacing,) * 3)
+    assert default_tolerance(grid, grid) == pytest.approx(tolerance)
+
+
+def test_the_coarser_of_two_scans_decides_on_the_default_tolerance():
+    fine, coarse = Geometry((200,) * 3, (1.0,) * 3), Geometry((50,) * 3, (4.0,) * 3)
+    assert default_tolerance(fine, coarse) == default_tolerance(coarse, fine) == pytest.approx(8.0)
 
 
 @pytest.mark.parametrize("word", ["jacobian", "NMI", "LNCC", "sdlog", "NDV", "det J"])

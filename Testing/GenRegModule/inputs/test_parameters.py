@@ -46,7 +46,7 @@ class TestDefaults:
 class TestRanges:
     @pytest.mark.parametrize(
         ("name", "value"),
-        [("iterations", -1), ("smoothness", 9.0), ("resolution", -1.0), ("seed", -1)],
+        [("iterations", -1), ("smoothness", 9.0), ("resolution", -1.0), ("tolerance", -1.0), ("seed", -1)],
     )
     def test_a_value_out_of_range_is_refused(self, parameters, name, value):
         with pytest.raises(ValueError, match=re.escape(str(value))):
@@ -84,9 +84,11 @@ class TestFromParametersToARun:
 
     def test_every_setting_is_passed_to_the_engine(self, parameters, part):
         parameters.iterations, parameters.smoothness, parameters.resolution = 7, 2.0, 1.5
+        parameters.tolerance = 3.0
         parameters.device, parameters.seed = "cuda:1", 3
         settings = part("inputs.parameters").settingsOf(parameters)
         assert (settings.iterations, settings.smoothness, settings.resolution_mm) == (7, 2.0, 1.5)
+        assert settings.tolerance_mm == 3.0
         assert (settings.device, settings.seed) == ("cuda:1", 3)
         assert (settings.proposes, settings.describes) == (True, True)
         parameters.useNetwork = False
@@ -141,6 +143,7 @@ class TestThePanel:
             getattr(ui, selector).setCurrentNode(node)
         ui.iterationsSlider.value, ui.smoothnessSlider.value = 3, 0.5
         ui.resolutionSpinBox.value, ui.seedSpinBox.value = 2.0, 5
+        ui.toleranceSpinBox.value = 3.5
         ui.applyCheckBox.checked, ui.previewCheckBox.checked = False, False
         ui.keepLogCheckBox.checked, ui.keepWarmCheckBox.checked = True, True
         ui.networkCheckBox.checked = False
@@ -151,7 +154,7 @@ class TestThePanel:
         assert parameters.fixedLandmarks is parameters.movingLandmarks is points
         assert parameters.outputTransform is parameters.inverseTransform is parameters.initialTransform is transform
         assert (parameters.iterations, parameters.smoothness) == (3, 0.5)
-        assert (parameters.resolution, parameters.seed) == (2.0, 5)
+        assert (parameters.resolution, parameters.tolerance, parameters.seed) == (2.0, 3.5, 5)
         assert (parameters.applyToMoving, parameters.preview) == (False, False)
         assert (parameters.keepLog, parameters.keepWarm) == (True, True)
 
