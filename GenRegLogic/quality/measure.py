@@ -201,13 +201,18 @@ def nmi(
 ) -> float:
     """Normalized mutual information (H(a) + H(b)) / H(a, b) (Studholme et al., Pattern Recognition 1999).
 
+    H are entropies of the joint histogram and its margins. Each image has `bins` bins of equal width from its 0.01 to
+    its 99.99 percentile within the mask (of at most two million voxels of it, evenly taken); values beyond count in the
+    outer bins. A voxel counts in one bin, without interpolation or smoothing of the histogram. The fewer voxels there
+    are, the higher it is for unrelated images: compare only figures of the same voxels and bins.
+
     Args:
         a, b: (k, j, i) on one grid.
         mask: (k, j, i), nonzero where it is measured; everywhere by default.
-        bins: Histogram bins per image, between the 0.01 and 99.99 percentiles.
+        bins: Number of bins of each image.
 
     Returns:
-        1 (independent) to 2 (one determines the other).
+        1 (independent) to 2 (one determines the other); 1 where nothing is measured.
     """
     a, b = _image_pair(a, b)
     if mask is not None:
