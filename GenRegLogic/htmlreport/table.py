@@ -43,11 +43,20 @@ SETTINGS = {
     "smoothness": "Smoothness",
     "one_way": "Refined from fixed to moving only",
     "resolution_mm": "Finest voxel size, mm",
+    "transform_spacing_mm": "Voxel size of the transform, mm",
+    "network": "Use of the trained network",
     "device": "Device asked for",
     "seed": "Seed",
     "threads": "CPU threads",
 }
-PACKAGES = {"genreg": "GenReg", "python": "Python", "torch": "PyTorch", "numpy": "NumPy", "simpleitk": "SimpleITK"}
+PACKAGES = {
+    "genreg": "GenReg",
+    "python": "Python",
+    "torch": "PyTorch",
+    "numpy": "NumPy",
+    "simpleitk": "SimpleITK",
+    "network": "Weights of the network",
+}
 ROUNDING_MM = 5e-4
 """Deformations below this are rounding errors, and count as none."""
 
