@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from ..quality.motion import motion_over
+from ..quality.measure import motion_over
 from ..space.field import DisplacementField
 from ..space.geometry import Geometry
 from ..space.grid import canonical_axes

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from GenRegLogic.quality import motion
-from GenRegLogic.quality.motion import motion_over
+from GenRegLogic.quality import measure
+from GenRegLogic.quality.measure import motion_over
 from GenRegLogic.space.field import AffineTransform, DisplacementField, sample_transform
 from GenRegLogic.space.geometry import Geometry
 
@@ -63,7 +63,7 @@ def test_where_the_field_ends_nothing_is_moved():
 
 
 def test_the_mean_over_a_large_scan_is_right_although_not_all_voxels_are_measured(make_field, monkeypatch):
-    monkeypatch.setattr(motion, "MEAN_VOXELS", 60_000)
+    monkeypatch.setattr(measure, "MEAN_VOXELS", 60_000)
     scan = Geometry((61, 55, 47), (1.0, 1.2, 1.5))
     field = make_field(scan.between_corners((60, 54, 46)))
     assert motion_over(scan, field).mean_mm == pytest.approx(lengths(scan, field, np.eye(4)).mean(), rel=2e-3)
