@@ -1,4 +1,4 @@
-"""The exceptions that the engine raises, and the doubts that a result carries along.
+"""The exceptions that the engine raises, and the doubts and details that a result carries along.
 
 Every message is one plain sentence: what is wrong and, where it helps, what to do about it. The command line prints
 this sentence only.
@@ -9,6 +9,7 @@ from __future__ import annotations
 __all__ = [
     "Cancelled",
     "DependencyError",
+    "Detail",
     "Doubt",
     "GenRegError",
     "InputError",
@@ -73,3 +74,10 @@ class Doubt(str):
 
     def __getnewargs_ex__(self):
         return (self.name, str(self)), {"guessed": self.guessed}
+
+
+class Detail(str):
+    """A note of a report that is meant for programs and developers: scores, and names of the engine's own parts.
+
+    It is a string, so that it is printed, stored and compared like one.
+    """

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from .errors import InputError, ResourceError, shown_value
+from .errors import Detail, InputError, ResourceError, shown_value
 from .files.points import check_landmarks
 from .given import Scan, as_volume
 from .guidance.landmarks import LandmarkPull, rigid_fit
@@ -364,8 +364,9 @@ def _levels(
     descriptor = BOTH if measure == DESCRIPTOR and settings.describes else DESCRIPTOR
     beside = weight_beside(agreement)
     levels = schedule(measure, spacing, settings.coarse_iterations, descriptor=descriptor, beside=beside)
-    sentence = f"The contrasts agree by {agreement:.2f} only, so edges were compared beside the intensities."
-    sentences = [sentence] if measure == INTENSITY and beside > 0 else []
+    sentence = "The contrasts of the scans agree only in part, so edges were compared beside the intensities."
+    detail = Detail(f"Agreement of the contrasts: {agreement:.2f}.")
+    sentences = [sentence, detail] if measure == INTENSITY and beside > 0 else []
     # the coarsest level would lose the jumps that the search found
     return measure, levels[1:] if chosen.sliding else levels, sentences
 

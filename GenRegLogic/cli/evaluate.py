@@ -12,7 +12,7 @@ from .common import DONE, add_reading_options, add_transforms, check_pair, help_
 __all__ = ["add_command", "run"]
 
 DESCRIPTION = """\
-Measure a transform on the fixed scan's grid and print one JSON object:
+Measure a transform as the report of a registration does, and print one JSON object:
 
   dice, dice_min, dice_per_label  overlap of the labels; the moving ones are carried over by nearest neighbor
   tre_mm, tre_p90_mm              distance of the landmarks after transport: mean, 90th percentile
@@ -20,9 +20,12 @@ Measure a transform on the fixed scan's grid and print one JSON object:
   folds_pct                       voxels with det J <= 0, central differences, % of all voxels
   ndv_pct                         voxels where any of the eight one-sided determinants is <= 0, %
   sdlogj                          standard deviation of log det J over the fixed scan's foreground
-  min_det, max_det                extremes of det J
-  inverse_mean_mm, inverse_max_mm inverse consistency error: distance after the transform and its computed inverse
-  nmi_*, lncc_*                   similarity of the scans before and after
+  min_det, max_det                extremes of det J over all voxels
+  inverse_mean_mm, inverse_max_mm inverse consistency error: distance after the transform and its computed inverse,
+                                  at points of the body
+  nmi_*, lncc_*                   similarity of the scans before and after, in the body
+
+The body is found as a registration finds it, or given with --mask. docs/report.md says what each figure counts.
 """
 
 
@@ -41,6 +44,12 @@ def add_command(commands) -> None:
     parser.add_argument("--fixed", metavar="FILE", type=Path, required=True, help="the fixed scan")
     parser.add_argument("--moving", metavar="FILE", type=Path, required=True, help="the moving scan")
     add_transforms(parser)
+    parser.add_argument(
+        "--mask",
+        metavar="FILE",
+        type=Path,
+        help="the body in the fixed scan, not zero where it counts: the --fixed-mask of the run, if it had one",
+    )
     for what in ("labels", "points"):
         for role in ("fixed", "moving"):
             parser.add_argument(f"--{role}-{what}", metavar="FILE", type=Path, help=f"{what} of the {role} scan")
@@ -76,6 +85,7 @@ def run(args: argparse.Namespace) -> int:
         fixed,
         moving,
         transform,
+        mask=read_scan(args.mask, args),
         fixed_labels=read_scan(args.fixed_labels, args),
         moving_labels=read_scan(args.moving_labels, args),
         pairs=args.labels,

@@ -9,11 +9,12 @@ from html import escape
 import numpy as np
 import torch
 
-from ..space.field import DisplacementField
+from ..space.field import DisplacementField, Transform
 from ..space.grid import canonical_axes
 from ..space.volume import Volume
+from .contours import edges, lines_over, structure, widths
 from .cuts import ORIENTATIONS, Cut, Orientation, Scan, crop, tilt_degrees, whole
-from .png import data_uri
+from .layout import figure, per_row, rows
 from .render import checkerboard, error_overlay, fusion, gray, grid_lines, marked, nice, tone
 from .table import length
 from .worst_places import PlaceToSee, inside_body, letters
@@ -26,19 +27,13 @@ GRID_LINES_ACROSS = 22
 TILES_ACROSS = 8
 """Checkerboard squares along the longer side of a picture."""
 
-BAR_SHARE = 0.25
-"""Length of the scale bar, about, relative to the width of the picture."""
-
 CROP_SHARE, MAX_CROP_MM = 0.35, 80.0
 """Side of a crop relative to the scan's second longest extent, and its upper limit."""
 
 CROP_PIXELS = 120
-TALLEST = 0.97
-"""Largest height of a picture relative to the width of its column; a taller one is made narrower, so that two planes
-fit on a sheet of paper."""
 
-NARROW = 0.45
-"""Width relative to height below which all eight pictures of a plane are in one row."""
+CHOICE_PIXELS = 20_000
+"""Pixels, about, of the pictures by which is chosen which of two scans is drawn as lines."""
 
 MIDDLE_SHARES = (0.4, 0.6)
 """Range of quantiles around the median in which the middle of the body is chosen."""
@@ -64,14 +59,16 @@ NO_VOXELS_AFTER = "No voxels here: the moving scan does not reach this place."
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
-    """Shades of both scans on a cut, and whether the moving scan has voxels there before and after the registration."""
+    """Shades of both scans on a cut, and both in one picture; why there is nothing of the moving scan, or ""."""
 
     cut: Cut
     fixed: np.ndarray
     before: np.ndarray
     after: np.ndarray
-    any_before: bool
-    any_after: bool
+    both_before: np.ndarray
+    both_after: np.ndarray
+    missing_before: str
+    missing_after: str
 
 
 class Plates:
@@ -83,8 +80,11 @@ class Plates:
         forward: Displacement field, fixed -> moving, LPS mm.
         confidence: Expected error, mm, on any grid in the fixed frame, or None.
         body: The body in the fixed scan (`worst_places.body_of`); outside it no expected error is shown.
+        one_contrast: Whether the same tissue is equally bright in both scans. If so, pictures of both show them blended
+            in two colors, else the edges of one of them as lines over the other.
 
     Attributes:
+        lines_of: "fixed" or "moving": whose edges are drawn, the scan that shows more; None if they are blended.
         error_mm: Expected error of the last color, or None without `confidence`.
         step_mm: Spacing of the deformation grid's lines.
         tilt: As `cuts.tilt_degrees`, for the fixed scan.
@@ -92,7 +92,14 @@ class Plates:
     """
 
     def __init__(
-        self, fixed: Volume, moving: Volume, forward: DisplacementField, confidence: Volume | None, body: Scan
+        self,
+        fixed: Volume,
+        moving: Volume,
+        forward: DisplacementField,
+        confidence: Volume | None,
+        body: Scan,
+        *,
+        one_contrast: bool = True,
     ) -> None:
         self._geometry, self._forward, self._body = fixed.geometry, forward, body
         self._fixed, self._moving = (Scan.of(scan, tone(scan)) for scan in (fixed, moving))
@@ -102,6 +109,7 @@ class Plates:
         self.tilt = tilt_degrees(fixed.geometry)
         self.middle = self._middle_of_body()
         self._decimals = 1 if min(fixed.geometry.spacing) > FINE_VOXEL_MM else 2
+        self.lines_of = None if one_contrast else self._clearer()
 
     def planes(self, pixels: int) -> str:
         """HTML of three planes through the middle of the body, each a section.
@@ -125,13 +133,13 @@ class Plates:
         seen = self._see(crop(self._geometry, orientation, place.point, side, pixels))
         shown = [
             ("Fixed", gray(seen.fixed), ""),
-            ("Moving before", gray(seen.before), "" if seen.any_before else NO_VOXELS),
-            ("Moving after", gray(seen.after), "" if seen.any_after else NO_VOXELS_AFTER),
-            ("Both, after", fusion(seen.fixed, seen.after), ""),
+            ("Moving before", gray(seen.before), seen.missing_before),
+            ("Moving after", gray(seen.after), seen.missing_after),
+            ("Both, after", seen.both_after, ""),
         ]
         where = letters(place.point, self._decimals)
-        figures = "".join(
-            self._figure(
+        figures = [
+            figure(
                 seen.cut,
                 picture if missing else marked(picture),
                 caption,
@@ -141,50 +149,44 @@ class Plates:
                 missing=missing,
             )
             for n, (caption, picture, missing) in enumerate(shown)
-        )
+        ]
         error = "" if place.expected_error_mm is None else f"{length(place.expected_error_mm)} expected error"
         reason = f"<p>{escape(place.reason)}</p>" if place.reason else ""
         return (
             f'<article class="place"><div><h3>{number}. {error}</h3><p class="soft">{where} mm<br>'
-            f'{orientation.name}</p>{reason}</div><div class="row">{figures}</div></article>'
+            f"{orientation.name}</p>{reason}</div>{rows(figures, 4)}</article>"
         )
 
     def _plane(self, orientation: Orientation, pixels: int) -> str:
         seen = self._see(whole(self._geometry, orientation, self.middle, pixels))
         cut = seen.cut
         tile = min(cut.rows, cut.columns, max(cut.rows, cut.columns) / TILES_ACROSS)
-        missing_before = "" if seen.any_before else NO_VOXELS
-        missing_after = "" if seen.any_after else NO_VOXELS_AFTER
         shown = [
             ("Fixed", gray(seen.fixed), ""),
-            ("Moving before", gray(seen.before), missing_before),
-            ("Moving after", gray(seen.after), missing_after),
+            ("Moving before", gray(seen.before), seen.missing_before),
+            ("Moving after", gray(seen.after), seen.missing_after),
             (f"Deformation grid, {self.step_mm:g} mm", grid_lines(seen.fixed, cut, self._forward, self.step_mm), ""),
-            ("Both, before", fusion(seen.fixed, seen.before), ""),
-            ("Both, after", fusion(seen.fixed, seen.after), ""),
+            ("Both, before", seen.both_before, ""),
+            ("Both, after", seen.both_after, ""),
             ("Checkerboard, after", gray(checkerboard(seen.fixed, seen.after, tile)), ""),
             self._eighth(seen, tile),
         ]
-        narrow = cut.columns < NARROW * cut.rows
+        count = per_row(cut)
         figures = [
-            self._figure(
+            figure(
                 cut,
                 picture,
                 caption,
                 f"{orientation.name} plane: {caption.lower()}.",
+                in_row=count,
                 bar=n == 0,
-                lettered=True,
                 missing=missing,
-                tallest=2 * TALLEST if narrow else TALLEST,
             )
             for n, (caption, picture, missing) in enumerate(shown)
         ]
-        if narrow:
-            rows = f'<div class="row eight">{"".join(figures)}</div>'
-        else:
-            rows = "".join(f'<div class="row">{"".join(figures[n : n + 4])}</div>' for n in (0, 4))
+        pictures = rows(figures, count, large_both=self.lines_of is not None)
         at = letters(self.middle, self._decimals).split(", ")[orientation.through]
-        return f'<section class="plane"><h3>{orientation.name.capitalize()}, {at} mm</h3>{rows}</section>'
+        return f'<section class="plane"><h3>{orientation.name.capitalize()}, {at} mm</h3>{pictures}</section>'
 
     def _eighth(self, seen: _Seen, tile: float) -> tuple[str, np.ndarray, str]:
         if self._error is None:
@@ -194,40 +196,35 @@ class Plates:
         return "Expected error", error_overlay(seen.fixed, error, known * body, self.error_mm), ""
 
     def _see(self, cut: Cut) -> _Seen:
-        fixed, _ = self._fixed.shades(cut)
-        before, inside_before = self._moving.shades(cut)
-        after, inside_after = self._moving.shades(cut, self._forward)
-        return _Seen(cut, fixed, before, after, inside_before.mean() > EMPTY_SHARE, inside_after.mean() > EMPTY_SHARE)
+        fixed, inside = self._fixed.shades(cut)
+        moved = [self._moving.shades(cut, transform) for transform in (None, self._forward)]
+        (before, _), (after, _) = moved
+        both = [
+            self._both(cut, (fixed, inside), shades, transform)
+            for shades, transform in zip(moved, (None, self._forward))
+        ]
+        missing = [
+            "" if there.mean() > EMPTY_SHARE else note for (_, there), note in zip(moved, (NO_VOXELS, NO_VOXELS_AFTER))
+        ]
+        return _Seen(cut, fixed, before, after, *both, *missing)
 
-    def _figure(
-        self,
-        cut: Cut,
-        pixels: np.ndarray,
-        caption: str,
-        alt: str,
-        *,
-        bar: bool,
-        lettered: bool,
-        missing: str,
-        tallest: float = TALLEST,
-    ) -> str:
-        width = min(100.0, 100.0 * tallest * cut.columns / cut.rows)
-        over = []
-        if lettered:
-            over += [
-                f'<b class="{side}" aria-hidden="true">{letter}</b>'
-                for side, letter in zip("wens", cut.orientation.letters)
-            ]
-        if bar:
-            bar_mm = nice(BAR_SHARE * cut.width_mm)
-            over.append(f'<span class="bar" style="width:{100 * bar_mm / cut.width_mm:.1f}%">{bar_mm:g} mm</span>')
-        note = f'<span class="none">{missing}</span>' if missing else ""
-        alt = alt[0].upper() + alt[1:] + (f" {missing}" if missing else "")
-        return (
-            f'<figure><figcaption>{caption}</figcaption><div class="picture"><div class="hug" '
-            f'style="width:{width:.1f}%"><img src="{data_uri(pixels)}" width="{cut.columns}" height="{cut.rows}" '
-            f'alt="{escape(alt)}">{"".join(over)}</div>{note}</div></figure>'
-        )
+    def _both(self, cut: Cut, fixed: tuple, moving: tuple, transform: Transform | None) -> np.ndarray:
+        """One picture of both scans, each as `Scan.shades` returns it: blended, or one as lines over the other."""
+        if self.lines_of is None:
+            return fusion(fixed[0], moving[0])
+        if self.lines_of == "fixed":
+            return lines_over(moving[0], edges(*fixed, widths(cut, self._geometry)))
+        return lines_over(fixed[0], edges(*moving, widths(cut, self._moving.geometry, transform)))
+
+    def _clearer(self) -> str:
+        """The scan that shows more in the three planes, "fixed" or "moving"."""
+        shown = {"moving": 0.0, "fixed": 0.0}
+        for orientation in ORIENTATIONS:
+            cut = whole(self._geometry, orientation, self.middle, CHOICE_PIXELS)
+            shown["fixed"] += structure(*self._fixed.shades(cut), widths(cut, self._geometry))
+            width = widths(cut, self._moving.geometry, self._forward)
+            shown["moving"] += structure(*self._moving.shades(cut, self._forward), width)
+        return max(shown, key=shown.get)
 
     def _sharpest(self) -> Orientation:
         """The orientation perpendicular to the axis of the largest spacing; axial if voxels are cubes."""

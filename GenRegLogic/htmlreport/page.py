@@ -15,10 +15,11 @@ from ..space.field import DisplacementField
 from ..space.registrable import check_registrable
 from ..space.volume import Volume
 from ..version import __version__
+from .contours import LINE_COLOR
 from .illustrations import TILT_WORTH_SAYING, Plates
 from .objective_plot import curve_svg, shares
 from .render import ERROR_COLORS
-from .reports import belongs, coverage
+from .reports import belongs, coverage, distinct, of_one_contrast
 from .style import STYLE
 from .table import (
     figure_rows,
@@ -60,11 +61,19 @@ PROMISE = (
     "The verdict says whether anything that can be measured without a reference speaks against the alignment. It is no "
     "promise that every structure is aligned: look at the pictures below."
 )
+ORIENTED = "Middle of the body, in radiological convention: R right, L left, A front, P back, S head, I feet. "
+BLENDED = (
+    'In the pictures of both scans the fixed one is <span class="key" style="background:#00b400"></span>green and the '
+    'moving one <span class="key" style="background:#d000d0"></span>magenta; gray is where both are equally bright. '
+)
+LINES = (
+    "The scans show the same tissue differently. In the pictures of both, the lines "
+    '<span class="key" style="background:{color}"></span> are edges of the {lines} scan over the {under} scan in gray; '
+    "where the scans are aligned, they follow what lies under them. "
+)
 READING = (
-    "Middle of the body, in radiological convention: R right, L left, A front, P back, S head, I feet. In the "
-    'pictures of both scans the fixed one is <span class="key" style="background:#00b400"></span>green, the moving one '
-    '<span class="key" style="background:#d000d0"></span>magenta, and what is alike gray. The grid is a regular one of '
-    "the moving scan, as the transform brings it onto the fixed scan: where it stays square, nothing is deformed."
+    "The grid is a regular one of the moving scan, as the transform brings it onto the fixed scan: where it stays "
+    "square, nothing is deformed."
 )
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 """Forbids browsers to load anything, whatever the page contains."""
@@ -101,7 +110,8 @@ def build_html(
     fixed, moving = check_registrable(fixed, "fixed"), check_registrable(moving, "moving")
     with torch.inference_mode():
         body = body_of(fixed)
-        plates = Plates(fixed, moving, forward, confidence, body)
+        one_contrast = of_one_contrast(report, fixed, moving, forward)
+        plates = Plates(fixed, moving, forward, confidence, body, one_contrast=one_contrast)
         places = places_to_see(worst, confidence, fixed.geometry, body)
         below = _places(plates, places, known=worst is not None or confidence is not None)
         above = _head(report, names) + _verdict(report, fixed, moving, forward)
@@ -142,10 +152,11 @@ def _verdict(report: Mapping, fixed: Volume, moving: Volume, forward: Displaceme
         warnings.append("The report says nothing about the scans, so it is not certain that it belongs to them.")
     elif not belongs(report, fixed.geometry, moving.geometry):
         warnings.append("The report was made for scans of other voxels or at other places than those pictured here.")
-    heading = HEADINGS.get(status, "The result was not judged.")
+    heading, reasons = HEADINGS.get(status, "The result was not judged."), distinct(items_of(verdict, "reasons"))
+    warnings = distinct(warnings, reasons)
     return (
         f'<section class="verdict {status or "unjudged"}"><h2>{sign}{heading}</h2>'
-        + _sentences(items_of(verdict, "reasons"))
+        + _sentences(reasons)
         + (f"<p><b>To know about the scans and the run</b></p>{_sentences(warnings)}" if warnings else "")
         + f'</section>\n<p class="hint">{PROMISE}</p>\n'
     )
@@ -191,17 +202,30 @@ def _table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) 
 
 
 def _pictures(plates: Plates, pixels: int) -> str:
-    text = READING
+    text = ORIENTED + _both(plates) + READING
     if plates.tilt >= TILT_WORTH_SAYING:
         text += f" The planes follow the fixed scan's own axes, tilted by up to {plates.tilt:.0f}° from the body's."
     if plates.error_mm is not None:
-        stops = ", ".join("#" + bytes(np.rint(255 * color).astype(np.uint8)).hex() for color in ERROR_COLORS)
+        stops = ", ".join(map(_hex, ERROR_COLORS))
         scale = f'<span class="scale" style="background:linear-gradient(to right, {stops})"></span>'
         text += f" Expected error: 0 {scale} {plates.error_mm:g} mm and more."
     return (
         f'<section class="newpage"><h2>Before and after</h2><p class="hint">{text}</p>'
         f"{plates.planes(pixels)}</section>\n"
     )
+
+
+def _both(plates: Plates) -> str:
+    """How to read the pictures of both scans."""
+    if plates.lines_of is None:
+        return BLENDED
+    under = "moving" if plates.lines_of == "fixed" else "fixed"
+    return LINES.format(color=_hex(LINE_COLOR), lines=plates.lines_of, under=under)
+
+
+def _hex(color: np.ndarray) -> str:
+    """A color, red, green and blue from 0 to 1, as CSS writes it."""
+    return "#" + bytes(np.rint(255 * color).astype(np.uint8)).hex()
 
 
 def _places(plates: Plates, places: Sequence[PlaceToSee], *, known: bool) -> str:
@@ -236,10 +260,19 @@ def _provenance(report: Mapping) -> str:
         )
         if rows
     ]
-    notes = _sentences(items_of(report, "notes"))
     body = f'<div class="triple">{"".join(tables)}</div>' if tables else ""
+    body += _notes(report)
+    return f"<section><h2>How it was made</h2>{body}</section>\n" if body else ""
+
+
+def _notes(report: Mapping) -> str:
+    """What was not said above already; what is for programs is there for those who unfold it."""
+    said = [*items_of(part_of(report, "verdict"), "reasons"), *items_of(report, "warnings")]
+    details = [str(detail) for detail in items_of(report, "details")]
+    notes = _sentences(distinct((note for note in items_of(report, "notes") if note not in details), said))
     notes = f"<h3>Notes</h3>{notes}" if notes else ""
-    return f"<section><h2>How it was made</h2>{body}{notes}</section>\n" if body or notes else ""
+    hidden = _sentences(distinct(details))
+    return notes + (f"<details><summary>For programs and developers</summary>{hidden}</details>" if hidden else "")
 
 
 def _foot(names: Sequence[str] | None) -> str:

@@ -19,6 +19,7 @@ __all__ = [
     "grid_lines",
     "marked",
     "nice",
+    "quantized",
     "tone",
 ]
 
@@ -88,7 +89,7 @@ def gray(shades: np.ndarray) -> np.ndarray:
 
 
 def fusion(fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
-    """Overlay of two scans: fixed in green, moving in magenta, gray where both are equal.
+    """Overlay of two scans: fixed in green, moving in magenta, gray where both are equally bright.
 
     Args:
         fixed: (rows, columns) shades.
@@ -138,7 +139,7 @@ def grid_lines(background: np.ndarray, cut: Cut, transform: Transform, step_mm: 
         distance = np.abs(place - np.rint(place / step_mm) * step_mm) / np.maximum(slope, 1e-6)
         opacity = np.clip(LINE_PIXELS / 2 + 0.5 - distance, 0.0, 1.0)[..., None]
         colors = colors * (1 - opacity) + color * opacity
-    return _quantized(colors)
+    return quantized(colors)
 
 
 def error_overlay(background: np.ndarray, error: np.ndarray, inside: np.ndarray, full_mm: float) -> np.ndarray:
@@ -157,7 +158,7 @@ def error_overlay(background: np.ndarray, error: np.ndarray, inside: np.ndarray,
     stops = np.linspace(0.0, 1.0, len(ERROR_COLORS))
     color = np.stack([np.interp(share, stops, channel) for channel in ERROR_COLORS.T], axis=-1)
     opacity = (ERROR_OPACITY * np.minimum(1.0, 3 * share))[..., None]
-    return _quantized(background[..., None] * (1 - opacity) + color * opacity)
+    return quantized(background[..., None] * (1 - opacity) + color * opacity)
 
 
 def marked(pixels: np.ndarray) -> np.ndarray:
@@ -185,5 +186,6 @@ def nice(value: float) -> float:
     return min((factor * power for factor in (1, 2, 5, 10)), key=lambda choice: abs(math.log(choice / value)))
 
 
-def _quantized(colors: np.ndarray) -> np.ndarray:
+def quantized(colors: np.ndarray) -> np.ndarray:
+    """Colors, (rows, columns, 3) from 0 to 1, as uint8 with no more levels than paper shows."""
     return (np.rint(np.clip(colors, 0.0, 1.0) * (GRAY_LEVELS - 1)) * (255 / (GRAY_LEVELS - 1))).astype(np.uint8)

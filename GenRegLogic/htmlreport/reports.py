@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+from difflib import SequenceMatcher
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from ..errors import InputError
 from ..evaluate import evaluate
 from ..files.reading import existing_file
+from ..quality.findings import level_for
 from ..quality.report import error_figures, guessed, plain, verdict, versions
 from ..quality.verdict import default_tolerance
 from ..space.field import DisplacementField
 from ..space.geometry import Geometry
 from ..space.inverse import fit_affine
 from ..space.volume import Volume
+from ..stages.prepare import prepare
+from ..stages.schedule import INTENSITY, contrast_agreement, measure_for
 from .worst_places import body_of, inside_body
 
-__all__ = ["check_report", "measured_report", "read_report"]
+__all__ = ["check_report", "distinct", "measured_report", "of_one_contrast", "read_report"]
+
+NEARLY_EQUAL = 0.8
+"""Share of words in the same order from which two sentences say the same."""
+
+TELLING = {"fixed", "moving", "left", "right", "before", "after", "not", "no"}
+"""Words in which sentences that say the same agree; and so they do in their numbers."""
 
 MEASURED_NOTE = (
     "The page was made from the scans and the transform alone: the figures were measured afterward, and how the "
@@ -44,6 +56,53 @@ def read_report(path: str | Path) -> dict:
     if not isinstance(verdict_part, Mapping) or "status" not in verdict_part or "inputs" not in report:
         raise InputError(f"{path} is not a report; give the one that 'genreg register --report' wrote.")
     return report
+
+
+def distinct(sentences: Iterable, said: Iterable = ()) -> list[str]:
+    """The sentences without those that say what another one of them, or one that was said before, says already.
+
+    Example:
+        >>> distinct(["The slices were resampled to even distances.", "The slices are resampled to even distances."])
+        ['The slices were resampled to even distances.']
+        >>> distinct(["3 slices are missing in the scan.", "4 slices are missing in the scan."])
+        ['3 slices are missing in the scan.', '4 slices are missing in the scan.']
+    """
+    known, kept = [_words(str(sentence)) for sentence in said], []
+    for sentence in map(str, sentences):
+        words = _words(sentence)
+        if not any(_say_the_same(words, other) for other in known):
+            known.append(words)
+            kept.append(sentence)
+    return kept
+
+
+def _words(sentence: str) -> list[str]:
+    return re.findall(r"\w+", sentence.lower())
+
+
+def _say_the_same(a: list[str], b: list[str]) -> bool:
+    def telling(words: list[str]) -> list[str]:
+        return sorted(word for word in words if word in TELLING or word[0].isdigit())
+
+    return a == b or (telling(a) == telling(b) and SequenceMatcher(None, a, b).ratio() >= NEARLY_EQUAL)
+
+
+def of_one_contrast(report: Mapping, fixed: Volume, moving: Volume, forward: DisplacementField) -> bool:
+    """Whether tissue that is brighter in one scan is brighter in the other too, so that blending them shows errors.
+
+    Args:
+        report: Its key "descriptor" tells; without it the scans are compared, in the way a registration does.
+        fixed: The fixed scan.
+        moving: The moving scan.
+        forward: Displacement field, fixed -> moving, LPS mm.
+    """
+    descriptor = report.get("descriptor")
+    if isinstance(descriptor, str) and descriptor:
+        return descriptor.startswith(INTENSITY)
+    cpu, linear = torch.device("cpu"), fit_affine(forward).matrix
+    a, b = (prepare(scan, mask=None, device=cpu, role=role) for scan, role in ((fixed, "fixed"), (moving, "moving")))
+    level, _, u = level_for(a, b, forward, linear)
+    return measure_for(contrast_agreement(level, a, linear, u)) == INTENSITY
 
 
 def check_report(report: Mapping, fixed: Geometry, moving: Geometry) -> None:

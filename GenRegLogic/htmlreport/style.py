@@ -35,21 +35,23 @@ td.reading { color: var(--soft); font-size: .9em; }
 .row { display: grid; grid-template-columns: repeat(4, 1fr); gap: 6px; margin-bottom: 6px; }
 .eight figcaption { min-height: 2.75em; }
 .row.eight { grid-template-columns: repeat(8, 1fr); }
+.row.two { grid-template-columns: repeat(2, 1fr); }
+.row.one { grid-template-columns: 1fr; }
+.row.large { grid-template-columns: 2fr 2fr 1fr; }
+.pile { display: flex; flex-direction: column; gap: 6px; min-width: 0; } .pile figure { flex: 1; }
 figure { margin: 0; min-width: 0; display: flex; flex-direction: column; }
 figcaption { font-size: .82em; line-height: 1.25; color: var(--soft); padding: .15em 0 .2em; }
-.picture { position: relative; background: #000; display: flex; align-items: center; justify-content: center;
-  flex: 1; min-height: 4.2em; overflow: hidden; }
-.hug { position: relative; }
-.hug img { display: block; width: 100%; height: auto; }
-.picture b, .bar, .none { position: absolute; color: #ffe48a; font: 600 .72em/1 system-ui, Arial, sans-serif;
-  text-shadow: 0 0 2px #000, 0 0 3px #000; }
-.picture .w { left: 4px; top: 50%; transform: translateY(-50%); }
-.picture .e { right: 4px; top: 50%; transform: translateY(-50%); }
-.picture .n { top: 4px; left: 50%; transform: translateX(-50%); }
-.picture .s { bottom: 4px; left: 50%; transform: translateX(-50%); }
-.bar { right: 4px; bottom: 4px; color: #fff; border-bottom: 2px solid #fff; text-align: center; padding-bottom: 2px;
-  white-space: nowrap; background: rgb(0 0 0 / 45%); }
-.none { color: #fff; font-weight: 400; line-height: 1.3; padding: 0 12%; text-align: center; font-size: .8em; }
+.picture { position: relative; background: #000; display: flex; flex-direction: column; align-items: center;
+  flex: 1; min-height: 4.2em; padding-bottom: 2px; overflow: hidden; }
+.hug { display: grid; width: calc(2.4em + (100% - 2.4em) * var(--share)); align-items: center; justify-items: center;
+  grid-template: 1.35em auto 1.35em auto / 1.2em minmax(0, 1fr) 1.2em; color: #ffe48a;
+  font: 600 .72em/1 system-ui, Arial, sans-serif; }
+.hug img { grid-area: 2 / 2; display: block; width: 100%; height: auto; }
+.hug .w { grid-area: 2 / 1; } .hug .e { grid-area: 2 / 3; } .hug .n { grid-area: 1 / 2; } .hug .s { grid-area: 3 / 2; }
+.bar { grid-area: 4 / 2; width: 100%; color: #fff; white-space: nowrap; padding-bottom: .3em; }
+.bar i { display: inline-block; height: .45em; border: 1px solid #fff; border-top: 0; vertical-align: .1em; }
+.none { position: absolute; inset: 0; display: flex; align-items: center; justify-content: center; color: #fff;
+  line-height: 1.3; padding: 0 8%; text-align: center; font-size: .8em; }
 .place { display: grid; grid-template-columns: 1.15fr 4fr; gap: 14px; align-items: center; padding: .5em 0;
   border-bottom: 1px solid var(--line); break-inside: avoid; }
 .place h3 { margin: 0 0 .2em; } .place .row { margin: 0; } .place p { font-size: .9em; }
@@ -60,9 +62,11 @@ figcaption { font-size: .82em; line-height: 1.25; color: var(--soft); padding: .
 .plot .rule { stroke: var(--line); } .plot .level { stroke: #9aa6af; stroke-dasharray: 4 3; }
 .plot .curve { fill: none; stroke: #1f5fbf; stroke-width: 2; stroke-linejoin: round; }
 footer { margin-top: 2em; padding-top: .6em; border-top: 2px solid var(--line); color: var(--soft); font-size: .88em; }
+details { margin: .6em 0; color: var(--soft); font-size: .9em; } summary { cursor: pointer; }
 .sign { display: none; }
 @media (max-width: 640px) { .triple, .place { grid-template-columns: 1fr; }
-  .row, .row.eight { grid-template-columns: 1fr 1fr; }
+  .row { grid-template-columns: 1fr 1fr; } .row.eight { grid-template-columns: repeat(4, 1fr); }
+  .row.two, .row.large { grid-template-columns: 1fr; }
   tbody th { white-space: normal; } }
 @page { margin: 11mm 12mm; }
 @media print {
@@ -71,6 +75,8 @@ footer { margin-top: 2em; padding-top: .6em; border-top: 2px solid var(--line); 
   h2, h3 { break-after: avoid; }
   .keep, .plane, .verdict, table, figure, .row { break-inside: avoid; }
   .row { grid-template-columns: repeat(4, 1fr); } .row.eight { grid-template-columns: repeat(8, 1fr); }
+  .row.two { grid-template-columns: repeat(2, 1fr); } .row.one { grid-template-columns: 1fr; }
+  .row.large { grid-template-columns: 2fr 2fr 1fr; }
   .triple { grid-template-columns: 1.1fr 1.1fr 1.2fr; }
   .place { grid-template-columns: 1.5fr 4fr; padding: .3em 0; }
   .plot { max-width: 135mm; } .triple th, .triple td { padding-top: .12em; padding-bottom: .12em; }

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-import torch
 
+from ..quality.measure import motion_over
 from ..space.field import DisplacementField
 from ..space.geometry import Geometry
 from ..space.grid import canonical_axes
@@ -43,16 +43,22 @@ SETTINGS = {
     "smoothness": "Smoothness",
     "one_way": "Refined from fixed to moving only",
     "resolution_mm": "Finest voxel size, mm",
+    "transform_spacing_mm": "Voxel size of the transform, mm",
+    "network": "Use of the trained network",
     "device": "Device asked for",
     "seed": "Seed",
     "threads": "CPU threads",
 }
-PACKAGES = {"genreg": "GenReg", "python": "Python", "torch": "PyTorch", "numpy": "NumPy", "simpleitk": "SimpleITK"}
-MOTION_SAMPLES = 40
-"""Most points per axis at which displacements are measured."""
-
-DECIMALS = 3
-"""Decimals to which deformations in mm are rounded; smaller values are rounding errors."""
+PACKAGES = {
+    "genreg": "GenReg",
+    "python": "Python",
+    "torch": "PyTorch",
+    "numpy": "NumPy",
+    "simpleitk": "SimpleITK",
+    "network": "Weights of the network",
+}
+ROUNDING_MM = 5e-4
+"""Deformations below this are rounding errors, and count as none."""
 
 OBLIQUE_DEGREES = 0.5
 """Tilt of the axes from which on it is mentioned."""
@@ -131,12 +137,14 @@ def _deformation_rows(report: Mapping) -> Iterator[tuple[str, str, str, str]]:
         )
     inverse = part_of(report, "inverse_error")
     if inverse:
-        value = f"{number(inverse.get('mean_mm'), 2, ' mm')} mean, {number(inverse.get('max_mm'), 2, ' mm')} at most"
+        mean, worst = (number(inverse.get(key), 2, " mm") for key in ("mean_mm", "max_mm"))
+        value = f"{mean} mean, {worst} at the worst point"
         yield (
             "Inverse consistency error",
             "",
             value,
-            "How far a point that is carried to the other scan and back ends from its start.",
+            "How far a point that is carried to the other scan and back ends from its start, at points throughout what "
+            "was registered.",
         )
 
 
@@ -148,15 +156,14 @@ def motion_rows(report: Mapping, fixed: Geometry, forward: DisplacementField) ->
         fixed: Grid of the fixed scan.
         forward: Displacement field, fixed -> moving, LPS mm.
     """
-    lines = (np.linspace(0, n - 1, min(n, MOTION_SAMPLES)) for n in fixed.size)
-    index = np.stack(np.meshgrid(*lines, indexing="ij"), axis=-1).reshape(-1, 3)
-    points = fixed.to_world(index)
-    moved = points + forward.displacements(torch.from_numpy(points.T.copy())).numpy().T
     matrix = _matrix(report.get("linear_matrix"))
     if matrix is None:
-        by = np.linalg.norm(moved - points, axis=1)
-        value = f"{length(float(by.mean()))} mean, {length(float(by.max()))} at most"
-        yield "Displacement", "", value, "Shift, turn and deformation together, over the whole scan."
+        yield (
+            "Displacement",
+            "",
+            _motion(fixed, forward, None),
+            "Shift, turn and deformation together, over the whole scan.",
+        )
         return
     u, _, vt = np.linalg.svd(matrix[:3, :3])
     turn = u @ vt
@@ -164,9 +171,12 @@ def motion_rows(report: Mapping, fixed: Geometry, forward: DisplacementField) ->
     shift = float(np.linalg.norm(matrix[:3, :3] @ fixed.center + matrix[:3, 3] - fixed.center))
     value = f"{length(shift)} at the center, {angle:.1f}°, volume ×{abs(np.linalg.det(matrix[:3, :3])):.2f}"
     yield "Linear part", "", value, "Shift, turn and scaling of the moving scan as a whole."
-    by = np.linalg.norm(moved - points @ matrix[:3, :3].T - matrix[:3, 3], axis=1).round(DECIMALS)
-    value = f"{length(float(by.mean()))} mean, {length(float(by.max()))} at most"
-    yield "Deformation", "", value, "What is added to the linear part, over the whole scan."
+    yield "Deformation", "", _motion(fixed, forward, matrix), "What is added to the linear part, over the whole scan."
+
+
+def _motion(fixed: Geometry, forward: DisplacementField, linear: np.ndarray | None) -> str:
+    mean, most = (0.0 if mm < ROUNDING_MM else mm for mm in motion_over(fixed, forward, linear))
+    return f"{length(mean)} mean, {length(most)} at most"
 
 
 def _matrix(values) -> np.ndarray | None:

@@ -7,13 +7,16 @@ import dataclasses
 import numpy as np
 import torch
 
-from ..space.field import DisplacementField
+from ..errors import Detail
+from ..space.field import DisplacementField, Transform
 from ..space.fieldgrid import nearest_voxels
 from ..space.geometry import Geometry
 from ..space.grid import Image, resample
 from ..space.inverse import accurate_inverse_error
 from ..space.jacobian import jacobian_figures
+from ..space.split import without_linear
 from ..space.volume import Volume
+from ..stages.alignment import LEVEL_VOXELS
 from ..stages.linear import Candidate, LinearLevel
 from ..stages.prepare import Prepared, mask_on
 from ..stages.propose import Proposal
@@ -23,7 +26,16 @@ from .rigidity import rigid_figures
 from .spacing import transform_figures
 from .verdict import default_tolerance
 
-__all__ = ["NOT_MEASURED", "UNRELATED", "Findings", "body_points", "make_report", "similarity"]
+__all__ = [
+    "NOT_MEASURED",
+    "UNRELATED",
+    "Findings",
+    "body_points",
+    "inverse_figures",
+    "level_for",
+    "make_report",
+    "similarity",
+]
 
 INVERSE_POINTS = 20_000
 """Points of the body, about, at which the error of the inverse is measured."""
@@ -102,7 +114,7 @@ def make_report(inputs, fixed: Prepared, forward: DisplacementField, found: Find
         similarity_after=after,
         jacobian=jacobian_figures(forward, mask=body if body.any() else None),
         transform=transform,
-        inverse_error=_inverse_error(body_points(fixed, inputs.fixed.geometry), forward, found.inverse_grid),
+        inverse_error=inverse_figures(body_points(fixed, inputs.fixed.geometry), forward, found.inverse_grid),
         confidence=_confidence_figures(inputs, fixed, found.confidence),
         landmarks=_landmarks(inputs, forward),
         judged=None if inputs.fixed_mask is not None else _judged(fixed, forward, inputs.moving.geometry),
@@ -116,9 +128,8 @@ def make_report(inputs, fixed: Prepared, forward: DisplacementField, found: Find
 
 def _choices(found: Findings) -> list[str]:
     scores = ", ".join(f"{p.name} {p.objective:.3f}" for p in found.proposals)
-    notes = [
-        f"Linear start: {found.linear.name}. Proposal: {found.proposal.name} (mismatch as a share of chance: {scores})."
-    ]
+    start = f"Linear start: {found.linear.name}. Proposal: {found.proposal.name}"
+    notes: list[str] = [Detail(f"{start} (mismatch as a share of chance: {scores}).")]
     if found.repaired:
         notes.append(f"{found.repaired} voxels were smoothed so that the field doesn't fold there.")
     return notes
@@ -160,6 +171,25 @@ def similarity(level: LinearLevel, f: torch.Tensor, matrix: np.ndarray, u: torch
     return {"nmi": nmi(a, b, mask), "lncc": lncc(a, b, mask)}
 
 
+def level_for(
+    fixed: Prepared, moving: Prepared, transform: Transform, linear: np.ndarray
+) -> tuple[LinearLevel, torch.Tensor, torch.Tensor]:
+    """What `similarity` compares on, for a transform that need not come from a run of this engine.
+
+    Args:
+        fixed: The prepared fixed scan.
+        moving: The prepared moving scan.
+        transform: Fixed -> moving, LPS mm.
+        linear: (4, 4), LPS mm, fixed -> moving; about its linear part.
+
+    Returns:
+        The grid on which a run would compare the scans, the fixed scan on it, and the displacement before `linear`.
+    """
+    level = LinearLevel(fixed, moving, LEVEL_VOXELS[1], described=False).turned(linear)
+    f = resample(fixed.image, level.fixed_geometry).tensor
+    return level, f, without_linear(transform, linear, level.fixed_geometry, f.device).tensor
+
+
 def body_points(fixed: Prepared, scan: Geometry) -> np.ndarray:
     """(n, 3) fixed points inside the body, LPS mm: centers of the coarse mask's voxels that lie in the scan."""
     z, y, x = np.nonzero(fixed.mask.tensor.cpu().numpy())
@@ -167,8 +197,14 @@ def body_points(fixed: Prepared, scan: Geometry) -> np.ndarray:
     return points[scan.contains(points)]  # the mask's grid may extend past the scan by part of a voxel
 
 
-def _inverse_error(points: np.ndarray, forward: DisplacementField, inverse_grid: Geometry) -> dict:
-    """Inverse consistency error inside the body, of an inverse on a grid."""
+def inverse_figures(points: np.ndarray, forward: DisplacementField, inverse_grid: Geometry) -> dict:
+    """{"mean_mm", "max_mm"} of the inverse consistency error of an inverse on a grid.
+
+    Args:
+        points: (n, 3) fixed points, LPS mm; of more than 40,000, every second or third and so on is measured.
+        forward: Fixed -> moving, LPS mm.
+        inverse_grid: In the moving frame.
+    """
     some = points[:: max(1, len(points) // INVERSE_POINTS)]
     mean, worst = accurate_inverse_error(forward, inverse_grid, some)
     return {"mean_mm": mean, "max_mm": worst}

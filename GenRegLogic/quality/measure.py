@@ -1,20 +1,22 @@
 """Figures of the quality of a registration.
 
-Key functions: `tre` (landmarks), `dice` (labels), `nmi` and `lncc` (similarity), `inverse_error`. They evaluate the
-given images or fields and take no part in the optimization. Folds and volume change are in `space.jacobian`.
+Key functions: `tre` (landmarks), `dice` (labels), `nmi` and `lncc` (similarity), `inverse_error`, `motion_over` (how
+far a transform moves things). They evaluate the given images or fields and take no part in the optimization. Folds and
+volume change are in `space.jacobian`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from ..errors import InputError
-from ..space.field import Transform, as_points, voxel_centers
+from ..space.field import DisplacementField, Transform, apply_matrix, as_points, voxel_centers
 from ..space.geometry import Geometry
 from ..space.inverse import InverseError
 from ..space.volume import Volume, as_labels, as_mask
@@ -23,7 +25,7 @@ from ..stages.similarity import box_sum
 STRUCTURE_SHARE = 0.25
 """Of the local variance that averages over 27 voxels must keep for it to be structure and not noise."""
 
-__all__ = ["dice", "foreground", "inverse_error", "lncc", "nmi", "tre"]
+__all__ = ["Motion", "dice", "foreground", "inverse_error", "lncc", "motion_over", "nmi", "tre"]
 
 SLAB_VOXELS = 2**17
 """Voxels per slab, chosen so that its roughly thirty temporary arrays stay in the processor's cache."""
@@ -39,6 +41,10 @@ INTENSITY_PERCENTILES = (0.01, 99.99)
 
 MIN_RELATIVE_VARIANCE = 1e-5
 """Windows with a variance below this share of the image's count as flat: only noise could correlate there."""
+
+MEAN_VOXELS = 4_000_000
+"""Most points at which the mean is measured where the field has another grid than the scan: enough for three digits of
+any field that registrations make."""
 
 
 def foreground(volume: Volume) -> np.ndarray:
@@ -201,13 +207,18 @@ def nmi(
 ) -> float:
     """Normalized mutual information (H(a) + H(b)) / H(a, b) (Studholme et al., Pattern Recognition 1999).
 
+    H are entropies of the joint histogram and its margins. Each image has `bins` bins of equal width from its 0.01 to
+    its 99.99 percentile within the mask (of at most two million voxels of it, evenly taken); values beyond count in the
+    outer bins. A voxel counts in one bin, without interpolation or smoothing of the histogram. The fewer voxels there
+    are, the higher it is for unrelated images: compare only figures of the same voxels and bins.
+
     Args:
         a, b: (k, j, i) on one grid.
         mask: (k, j, i), nonzero where it is measured; everywhere by default.
-        bins: Histogram bins per image, between the 0.01 and 99.99 percentiles.
+        bins: Number of bins of each image.
 
     Returns:
-        1 (independent) to 2 (one determines the other).
+        1 (independent) to 2 (one determines the other); 1 where nothing is measured.
     """
     a, b = _image_pair(a, b)
     if mask is not None:
@@ -286,3 +297,86 @@ def _image_pair(a: Volume | np.ndarray, b: Volume | np.ndarray) -> tuple[np.ndar
     if a.shape != b.shape:
         raise InputError(f"The images have different sizes, {a.shape} and {b.shape}; warp one onto the other.")
     return a, b
+
+
+class Motion(NamedTuple):
+    """Lengths of displacements over a scan.
+
+    Attributes:
+        mean_mm: Their mean, mm.
+        max_mm: The largest, mm.
+    """
+
+    mean_mm: float
+    max_mm: float
+
+
+def motion_over(scan: Geometry, field: DisplacementField, linear: np.ndarray | None = None) -> Motion:
+    """How far a transform moves the points of a scan, or how far beyond its linear part.
+
+    The largest displacement is exact: between its vectors a field is interpolated, so that no point is moved farther
+    than some vector says. All of those that lie in the scan are looked at, slab by slab, so that a large field needs
+    little memory. The mean is exact where the field has a vector at every voxel of the scan; on other grids it is
+    measured at 4 million points that are spread evenly, or at all voxels if there are fewer.
+
+    Args:
+        scan: Grid of the fixed scan.
+        field: Fixed -> moving, LPS mm, on any grid in the fixed frame.
+        linear: (4, 4), LPS mm, fixed -> moving: what is not counted. None counts the displacement as a whole.
+
+    Returns:
+        Mean and maximum over the scan, mm.
+
+    Example:
+        A shift by 5 mm along x but at one voxel, where it is 9 mm:
+
+        >>> array = np.zeros((4, 4, 4, 3), np.float32)
+        >>> array[..., 0] = 5
+        >>> array[1, 2, 3, 0] = 9
+        >>> grid = Geometry((4, 4, 4))
+        >>> motion_over(grid, DisplacementField(array, grid))
+        Motion(mean_mm=5.0625, max_mm=9.0)
+    """
+    matrix = np.eye(4) if linear is None else np.asarray(linear, np.float64)
+    own = _mean_and_max(_vector_lengths(field, matrix, scan))
+    if own is not None and field.geometry.is_close(scan):
+        return own
+    spread = _mean_and_max(_point_lengths(field, matrix, _spread_over(scan)))
+    return Motion(spread.mean_mm, spread.max_mm if own is None else max(own.max_mm, spread.max_mm))
+
+
+def _mean_and_max(parts: Iterator[torch.Tensor]) -> Motion | None:
+    total, count, worst = 0.0, 0, 0.0
+    for lengths in parts:
+        if lengths.numel():
+            total, count = total + float(lengths.sum(dtype=torch.float64)), count + lengths.numel()
+            worst = max(worst, float(lengths.max()))
+    return Motion(total / count, worst) if count else None
+
+
+def _vector_lengths(field: DisplacementField, matrix: np.ndarray, scan: Geometry) -> Iterator[torch.Tensor]:
+    """Lengths at the field's own grid points in the scan."""
+    whole = bool(scan.contains(field.geometry.corners()).all())
+    for slab, points in voxel_centers(field.geometry):
+        vectors = torch.from_numpy(field.array[slab].reshape(-1, 3).T)
+        lengths = _lengths(vectors, points, matrix)
+        yield lengths if whole else lengths[torch.from_numpy(scan.contains(points.numpy().T))]
+
+
+def _point_lengths(field: DisplacementField, matrix: np.ndarray, grid: Geometry) -> Iterator[torch.Tensor]:
+    for _, points in voxel_centers(grid):
+        yield _lengths(field.displacements(points), points, matrix)
+
+
+def _lengths(vectors: torch.Tensor, points: torch.Tensor, matrix: np.ndarray) -> torch.Tensor:
+    """Lengths (n,) of displacements (3, n) at points (3, n), without those of a linear mapping."""
+    return (vectors - apply_matrix(matrix - np.eye(4), points.double())).norm(dim=0)
+
+
+def _spread_over(scan: Geometry) -> Geometry:
+    """The scan's grid, or one that fills the same space with fewer voxels: all of them then count alike."""
+    factor = max(1.0, (np.prod(scan.size, dtype=float) / MEAN_VOXELS) ** (1 / 3))
+    size = tuple(max(1, int(n / factor)) for n in scan.size)
+    stretch = np.array(scan.size) / size
+    origin = scan.to_world((stretch - 1) / 2)
+    return Geometry(size, tuple(stretch * scan.spacing), tuple(origin), scan.direction)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..errors import Detail
 from ..files.atomic import check_writable, replacing
 from ..space.geometry import Geometry
 from ..space.volume import Volume
@@ -72,7 +73,8 @@ class ReportFigures:
         stopped_early: The caller answered "keep": stop, and keep the best result so far.
         given_up: Why the deformation was given up, where its folding could not be repaired; otherwise None.
         warnings: Sentences about the inputs and the run that the user has to know.
-        notes: Sentences that explain choices, such as a coarser working grid for lack of memory.
+        notes: Sentences that explain choices, such as a coarser working grid for lack of memory; those of the class
+            `errors.Detail` are for programs, and the key "details" names them.
     """
 
     fixed: Geometry
@@ -123,6 +125,7 @@ class ReportFigures:
             "warnings": list(dict.fromkeys(self.warnings)),
             "guessed": guessed(self.warnings),
             "notes": list(dict.fromkeys(self.notes)),
+            "details": list(dict.fromkeys(str(note) for note in self.notes if isinstance(note, Detail))),
         }
 
 

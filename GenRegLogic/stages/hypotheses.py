@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
+from ..errors import Detail
 from ..guidance.sliding import SlidingRegions
 from ..space.grid import Image, Sampler, resample
 from ..space.smoothing import strain
@@ -177,7 +178,7 @@ def _best_of(tried: list[Hypothesis]) -> Hypothesis:
         if other is not best
     )
     scores = ", ".join(f"{one.linear.name} {one.objective:.3f}" for one in tried)
-    note = f"Rival alignments were refined coarsely and compared: {scores}; {best.linear.name} was taken."
+    note = Detail(f"Rival alignments were refined coarsely and compared: {scores}; {best.linear.name} was taken.")
     return dataclasses.replace(best, doubted=doubted, notes=(*best.notes, note))
 
 
@@ -214,11 +215,11 @@ def _slid(best: Hypothesis, trial: Trial, proposed: Callable[[Candidate], Hypoth
         slid = min([slid, *others], key=lambda one: one.objective)
     if slid.objective > (1 - SLIDING_GAIN) * plain.objective:
         return best
-    note = (
-        "Organs slide along one another, so the field is smoothed up to its jumps only (mismatch "
-        f"{slid.objective:.3f} in place of {plain.objective:.3f}); linear part: {slid.linear.name}."
+    notes = (
+        "Organs slide along one another, so the field is smoothed up to its jumps only.",
+        Detail(f"Mismatch {slid.objective:.3f} in place of {plain.objective:.3f}; linear part: {slid.linear.name}."),
     )
-    return dataclasses.replace(slid, doubted=best.doubted, notes=(*best.notes, note))
+    return dataclasses.replace(slid, doubted=best.doubted, notes=(*best.notes, *notes))
 
 
 def _unbent(best: Hypothesis, trial: Trial, proposed: Callable[[Candidate], Hypothesis]) -> Hypothesis:
@@ -228,8 +229,11 @@ def _unbent(best: Hypothesis, trial: Trial, proposed: Callable[[Candidate], Hypo
     unbent = min([tried, *others], key=lambda one: one.objective)
     if unbent is tried:
         return best
-    note = f"One of the regions had bent the linear part, so a simpler one was taken: {unbent.linear.name}."
-    return dataclasses.replace(unbent, doubted=best.doubted, notes=(*best.notes, note))
+    notes = (
+        "One of the regions had bent the linear part, so a simpler one was taken.",
+        Detail(f"Simpler linear part: {unbent.linear.name}."),
+    )
+    return dataclasses.replace(unbent, doubted=best.doubted, notes=(*best.notes, *notes))
 
 
 def simpler(hypothesis: Hypothesis) -> list[Candidate]:

@@ -100,6 +100,9 @@ EXTREMES = {
         ("--fixed-labels", "mask.nii.gz", "--moving-labels", "mask.nii.gz", "--labels", "-1,0,1"),
         ("--fixed-points", "p.csv"),
         ("--fixed-points", "p.csv", "--moving-points", "q.csv"),
+        ("--mask", "mask.nii.gz"),
+        ("--mask", "empty.nii.gz"),
+        ("--mask", "p.csv"),
     ),
     "report": (
         ("--json", "p.csv"),

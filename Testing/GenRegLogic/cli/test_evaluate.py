@@ -24,6 +24,10 @@ def pair(folder):
     geometry = read_volume(folder / "fixed.nii.gz").geometry
     write_volume(Volume(labels, geometry), folder / "fl.nii.gz")
     write_volume(Volume(np.roll(labels, 2, axis=2) * 3, geometry), folder / "ml.nii.gz")
+    body = np.zeros_like(labels)
+    body[3:15, 4:16, 3:19] = 1
+    write_volume(Volume(body, geometry), folder / "body.nii.gz")
+    write_volume(Volume(body * 0, geometry), folder / "empty.nii.gz")
     points = np.array([[10.0, 10.0, 10.0], [20.0, 20.0, 20.0], [15.0, 25.0, 12.0]])
     write_points(points, folder / "fp.csv")
     write_points(points + (4.0, 0.0, 3.0), folder / "mp.csv")
@@ -49,9 +53,20 @@ def test_without_labels_and_points_only_the_transform_is_measured(genreg, pair):
     assert not {"dice", "tre_mm"} & figures.keys()
 
 
+def test_a_mask_changes_the_figures_of_the_body_alone(genreg, pair):
+    figures, masked = (
+        json.loads(genreg("evaluate", *SCANS, "-t", "shift.tfm", *words).out)
+        for words in ((), ("--mask", "body.nii.gz"))
+    )
+    assert masked["nmi_after"] != figures["nmi_after"]
+    assert masked["sdlogj"] == figures["sdlogj"]
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
+        (("--mask", "empty.nii.gz"), "mask is empty"),
+        (("--mask", "nowhere.nii.gz"), "does not exist"),
         (("--fixed-labels", "fl.nii.gz"), "go together"),
         (("--moving-points", "mp.csv"), "go together"),
         (("--labels", "1"), "needs"),

@@ -72,6 +72,7 @@ class TestForm:
 
     def test_markup_in_a_report_is_escaped(self, plain, read):
         plain.report["notes"] = ['<script>alert("1")</script>']
+        plain.report["details"] = ["<b>"]
         plain.report["device"] = "<img src=http://example.org/x.png>"
         plain.report["settings"]["<b>"] = "</td>"
         plain.report["stages"][0]["name"] = "<i>"
@@ -165,6 +166,68 @@ class TestVerdict:
         half = Geometry((grid.size[0] // 2, *grid.size[1:]), grid.spacing, grid.origin, grid.direction)
         plain.forward = DisplacementField(plain.forward.array[:, :, : half.size[0]], half)
         assert "The transform covers 50 % of the fixed scan" in read(plain).text
+
+
+class TestBoth:
+    """The pictures of both scans, and how the page says to read them."""
+
+    @pytest.fixture
+    def inverted(self, plain):
+        """The registration with a moving scan of which bright is dark."""
+        values = plain.moving.array
+        plain.moving = Volume(np.where(values > values.min() + 30, 400 - values, 0), plain.moving.geometry)
+        return plain
+
+    def test_scans_of_one_contrast_are_blended(self, plain, read):
+        plain.report["descriptor"] = "intensity"
+        found = read(plain)
+        assert "gray is where both are equally bright" in found.text
+        assert "edges of" not in found.text
+        before = dict(found.pictures())["Axial plane: both, before."].astype(int)
+        assert (before[..., 0] == before[..., 2]).all()  # green and magenta alone
+        assert np.ptp(before[..., 0] - before[..., 1]) > 50
+
+    @pytest.mark.parametrize("descriptor", ["mind-ssc", "mind-ssc+network"])
+    def test_across_contrasts_lines_are_drawn_over_one_of_them(self, plain, read, descriptor):
+        plain.report["descriptor"] = descriptor
+        found = read(plain)
+        assert re.search("edges of the (fixed scan over the moving|moving scan over the fixed) scan", found.text)
+        assert "magenta" not in found.text
+        after = dict(found.pictures())["Axial plane: both, after."].astype(int)
+        colored = after[np.ptp(after, axis=-1) > 20]
+        assert len(colored) > 20
+        assert (np.diff(colored, axis=-1) < 0).all()  # orange: more red than green than blue
+
+    def test_without_a_descriptor_scans_of_one_contrast_are_blended(self, plain, read):
+        del plain.report["descriptor"]
+        assert "equally bright" in read(plain).text
+
+    def test_without_a_descriptor_lines_are_drawn_if_bright_is_dark_in_the_other_scan(self, inverted, read):
+        del inverted.report["descriptor"]
+        text = read(inverted).text
+        assert "edges of" in text
+        assert "Compared by" not in text
+
+
+class TestNotes:
+    def test_notes_for_programs_are_folded_away(self, plain, read):
+        plain.report |= {"notes": ["For you.", "Start: 0.52."], "details": ["Start: 0.52."]}
+        found = read(plain)
+        assert found.wrong == []
+        assert "open" not in found.all("details")[0]
+        before, _, after = found.source.partition("<details>")
+        assert "For you." in before
+        assert "0.52" not in before
+        assert "Start: 0.52." in after
+
+    def test_without_such_notes_nothing_is_folded(self, plain, read):
+        assert not read(plain).all("details")
+
+    def test_what_is_said_once_is_not_repeated(self, plain, read):
+        sentence = "The slices of the scan were resampled to even distances."
+        plain.report |= {"warnings": [sentence, sentence.replace("were", "are")], "notes": [sentence]}
+        plain.report["verdict"]["reasons"] = [sentence]
+        assert read(plain).text.count("resampled to even distances") == 1
 
 
 class TestContent:

@@ -8,9 +8,10 @@ import pytest
 from GenRegLogic.errors import InputError, ResourceError
 from GenRegLogic.htmlreport import check_report, measured_report, read_report, write_html
 from GenRegLogic.htmlreport.objective_plot import curve_svg, shares
+from GenRegLogic.htmlreport.reports import distinct
 from GenRegLogic.htmlreport.table import figure_rows, geometry_rows, length, motion_rows, number
 from GenRegLogic.htmlreport.worst_places import body_of, inside_body, letters, places_to_see
-from GenRegLogic.space.field import AffineTransform, sample_transform
+from GenRegLogic.space.field import AffineTransform, DisplacementField, sample_transform
 from GenRegLogic.space.geometry import Geometry
 from GenRegLogic.space.volume import Volume
 
@@ -73,6 +74,14 @@ class TestFigures:
         linear, deformation = motion_rows({"linear_matrix": matrix.tolist()}, grid, field)
         assert linear[2] == "5.0 mm at the center, 10.0°, volume ×1.33"
         assert deformation[2].startswith("0.0 mm mean")
+
+    @pytest.mark.parametrize("matrix", [np.eye(4).tolist(), None], ids=["with", "without"])
+    def test_the_largest_motion_is_that_of_all_voxels_with_and_without_a_linear_part(self, matrix):
+        grid = Geometry((90, 90, 60))
+        array = np.zeros((*grid.shape, 3), np.float32)
+        array[31, 44, 52, 1] = 46.3
+        *_, row = motion_rows({"linear_matrix": matrix}, grid, DisplacementField(array, grid))
+        assert row[2].endswith("46.3 mm at most")
 
     def test_axes_are_described_in_words(self):
         rows = {
@@ -160,6 +169,26 @@ class TestReports:
         assert report["confidence"]["mean_mm"] < report["confidence"]["p95_mm"]
         assert "measured afterward" in report["notes"][0]
         check_report(report, plain.fixed.geometry, plain.moving.geometry)
+
+
+class TestSentences:
+    def test_sentences_that_say_the_same_in_nearly_the_same_words_are_one(self):
+        one, same = "The field was smoothed where it folded.", "The field is smoothed where it folded."
+        assert distinct([one, same, one]) == [one]
+
+    @pytest.mark.parametrize(
+        "other", ["The moving mask was resampled to its grid.", "The fixed mask was not resampled to its grid."]
+    )
+    def test_a_word_that_makes_a_difference_keeps_both(self, other):
+        one = "The fixed mask was resampled to its grid."
+        assert distinct([one, other]) == [one, other]
+
+    def test_numbers_make_a_difference(self):
+        sentences = [f"{n} of the slices in this scan are missing." for n in (3, 4)]
+        assert distinct(sentences) == sentences
+
+    def test_what_was_said_before_is_left_out(self):
+        assert distinct(["A reason.", "A note."], said=["A reason."]) == ["A note."]
 
 
 class TestWriting:

@@ -82,6 +82,11 @@ def test_the_notes_name_the_linear_start_and_the_proposal(registered):
     assert "Proposal: " in registered.report["notes"][-1]
 
 
+def test_scores_and_names_of_parts_are_marked_as_details_for_programs(registered):
+    (start,) = registered.report["details"]
+    assert start == registered.report["notes"][-1]
+
+
 def test_a_good_registration_is_trustworthy_and_the_reasons_say_why(registered):
     assert registered.report["verdict"]["status"] == "trustworthy"
     assert "The two scans match better than before." in registered.report["verdict"]["reasons"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from GenRegLogic.errors import InputError
+from GenRegLogic.errors import Detail, InputError
 from GenRegLogic.quality.report import SCHEMA_VERSION, build_report, error_figures, plain, write_report
 from GenRegLogic.space.geometry import Geometry
 from GenRegLogic.space.volume import Volume
@@ -121,6 +121,12 @@ def test_values_that_are_not_finite_become_null(parts):
 def test_a_repeated_warning_is_listed_once(parts):
     report = build_report(**parts, warnings=["The mask was resampled."] * 2)
     assert report["warnings"] == ["The mask was resampled."]
+
+
+def test_notes_for_programs_are_listed_as_details_too(parts):
+    report = build_report(**parts | {"notes": ["For all.", Detail("For programs: 0.5.")]})
+    assert report["notes"] == ["For all.", "For programs: 0.5."]
+    assert report["details"] == ["For programs: 0.5."]
 
 
 def test_a_written_report_is_read_back_unchanged(parts, tmp_path):
