@@ -34,6 +34,7 @@ __all__ = [
     "add_result_options",
     "add_scans",
     "add_threads_option",
+    "add_tolerance_option",
     "add_transform_spacing_option",
     "add_transforms",
     "check_pair",
@@ -148,6 +149,17 @@ def add_transform_spacing_option(group) -> None:
         type=_transform_spacing,
         help="voxel size of the written transform, mm; full: a vector for every voxel of the fixed scan "
         "(default: full, or as fine as 200 MB allow)",
+    )
+
+
+def add_tolerance_option(group) -> None:
+    """Add the option that sets the error that is small enough."""
+    group.add_argument(
+        "--tolerance",
+        metavar="MM",
+        type=float,
+        help="error that is small enough: the verdict says in what share of the body the alignment lies within it "
+        "(default: the larger of two voxels and 2 mm)",
     )
 
 

@@ -19,6 +19,7 @@ from .common import (
     add_result_options,
     add_scans,
     add_threads_option,
+    add_tolerance_option,
     add_transform_spacing_option,
     check_pair,
     help_end,
@@ -139,13 +140,7 @@ def _add_run(group) -> None:
     group.add_argument(
         "--resolution", metavar="MM", type=float, help="finest voxel size to work at, mm (default: from the scans)"
     )
-    group.add_argument(
-        "--tolerance",
-        metavar="MM",
-        type=float,
-        help="error that is small enough: the verdict says in what share of the body the alignment lies within it "
-        "(default: the larger of two voxels and 2 mm)",
-    )
+    add_tolerance_option(group)
     group.add_argument(
         "--one-way",
         action="store_true",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..errors import InputError
 from .common import (
     DONE,
     NOT_TRUSTWORTHY,
@@ -12,6 +13,7 @@ from .common import (
     add_quiet_option,
     add_reading_options,
     add_scans,
+    add_tolerance_option,
     add_transforms,
     help_end,
     print_last,
@@ -60,6 +62,7 @@ def add_command(commands) -> None:
         action="store_true",
         help="don't look for the least certain places, which takes a coarse registration the other way round",
     )
+    add_tolerance_option(parser)
     add_reading_options(parser, "fixed", "moving")
     add_device_option(parser)
     add_quiet_option(parser)
@@ -76,7 +79,9 @@ def run(args: argparse.Namespace) -> int:
     from ..space.registrable import check_registrable
     from .transforms import read_chain
 
-    settings = Settings(device=args.device)
+    settings = Settings(device=args.device, tolerance_mm=args.tolerance)
+    if args.json is not None and args.tolerance is not None:
+        raise InputError("The verdict of a report has its own tolerance; leave out --json to judge by another one.")
     device = choose_device(settings.device)
     report = None if args.json is None else read_report(args.json)
     fixed, moving = (
@@ -92,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
 
     confidence = None if args.no_places else _confidence(args, device, fixed, moving, transform)
     if report is None:
-        report = measured_report(fixed, moving, transform, confidence=confidence)
+        report = measured_report(fixed, moving, transform, confidence=confidence, tolerance_mm=args.tolerance)
     names = (args.fixed.name, args.moving.name) if args.names else None
     write_html(build_html(fixed, moving, transform, report, confidence=confidence, names=names), args.output)
     status = report["verdict"]["status"]

@@ -9,6 +9,7 @@ from html import escape
 import numpy as np
 import torch
 
+from ..quality.verdict import SCALE_TOLERANCES, default_tolerance
 from ..space.field import DisplacementField, Transform
 from ..space.grid import canonical_axes
 from ..space.volume import Volume
@@ -17,7 +18,7 @@ from .cuts import ORIENTATIONS, Cut, Orientation, Scan, crop, tilt_degrees, whol
 from .layout import figure, per_row, rows
 from .render import checkerboard, error_overlay, fusion, gray, grid_lines, marked, nice, tone
 from .table import length
-from .worst_places import PlaceToSee, inside_body, letters
+from .worst_places import PlaceToSee, letters
 
 __all__ = ["Plates"]
 
@@ -50,9 +51,6 @@ FINE_VOXEL_MM = 0.3
 TILT_WORTH_SAYING = 1.0
 """Tilt of the scan's axes in degrees from which on the page mentions it."""
 
-ERROR_PERCENTILE = 98.0
-"""Percentile of the expected error that gets the last color, about."""
-
 NO_VOXELS = "No voxels here: where the scans lay before, they do not meet in this plane."
 NO_VOXELS_AFTER = "No voxels here: the moving scan does not reach this place."
 
@@ -82,6 +80,8 @@ class Plates:
         body: The body in the fixed scan (`worst_places.body_of`); outside it no expected error is shown.
         one_contrast: Whether the same tissue is equally bright in both scans. If so, pictures of both show them blended
             in two colors, else the edges of one of them as lines over the other.
+        tolerance_mm: The error that is small enough, by which the colors of the expected error are scaled; None takes
+            `quality.verdict.default_tolerance`.
 
     Attributes:
         lines_of: "fixed" or "moving": whose edges are drawn, the scan that shows more; None if they are blended.
@@ -100,11 +100,13 @@ class Plates:
         body: Scan,
         *,
         one_contrast: bool = True,
+        tolerance_mm: float | None = None,
     ) -> None:
         self._geometry, self._forward, self._body = fixed.geometry, forward, body
         self._fixed, self._moving = (Scan.of(scan, tone(scan)) for scan in (fixed, moving))
         self._error = None if confidence is None else Scan.of(confidence)
-        self.error_mm = None if confidence is None else _full_scale(inside_body(confidence, self._body).array)
+        tolerance = tolerance_mm or default_tolerance(fixed.geometry, moving.geometry)
+        self.error_mm = None if confidence is None else SCALE_TOLERANCES * tolerance
         self.step_mm = nice(float(fixed.geometry.extent_mm.max()) / GRID_LINES_ACROSS)
         self.tilt = tilt_degrees(fixed.geometry)
         self.middle = self._middle_of_body()
@@ -255,9 +257,3 @@ def _middle(places: Sequence[int], weight: np.ndarray) -> float:
     near = (share >= MIDDLE_SHARES[0]) & (share <= MIDDLE_SHARES[1])
     near = near if near.any() else np.abs(share - 0.5) == np.abs(share - 0.5).min()
     return float(places[int(np.argmax(np.where(near, weight, -1.0)))])
-
-
-def _full_scale(error: np.ndarray) -> float:
-    """The expected error in mm that gets the last color."""
-    known = error[np.isfinite(error) & (error > 0)]
-    return nice(float(np.percentile(known, ERROR_PERCENTILE))) if known.size else 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -111,7 +112,9 @@ def build_html(
     with torch.inference_mode():
         body = body_of(fixed)
         one_contrast = of_one_contrast(report, fixed, moving, forward)
-        plates = Plates(fixed, moving, forward, confidence, body, one_contrast=one_contrast)
+        plates = Plates(
+            fixed, moving, forward, confidence, body, one_contrast=one_contrast, tolerance_mm=_tolerance(report)
+        )
         places = places_to_see(worst, confidence, fixed.geometry, body)
         below = _places(plates, places, known=worst is not None or confidence is not None)
         above = _head(report, names) + _verdict(report, fixed, moving, forward)
@@ -201,6 +204,12 @@ def _table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) 
     return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
+def _tolerance(report: Mapping) -> float | None:
+    """The tolerance that the report was judged by, or None."""
+    value = part_of(report, "confidence").get("tolerance_mm")
+    return float(value) if isinstance(value, (int, float)) and 0 < value < math.inf else None
+
+
 def _pictures(plates: Plates, pixels: int) -> str:
     text = ORIENTED + _both(plates) + READING
     if plates.tilt >= TILT_WORTH_SAYING:
@@ -208,7 +217,8 @@ def _pictures(plates: Plates, pixels: int) -> str:
     if plates.error_mm is not None:
         stops = ", ".join(map(_hex, ERROR_COLORS))
         scale = f'<span class="scale" style="background:linear-gradient(to right, {stops})"></span>'
-        text += f" Expected error: 0 {scale} {plates.error_mm:g} mm and more."
+        text += f" Expected error: 0 {scale} {plates.error_mm:.3g} mm (three times the tolerance) and more."
+        text += " Where nothing was judged there is no color."
     return (
         f'<section class="newpage"><h2>Before and after</h2><p class="hint">{text}</p>'
         f"{plates.planes(pixels)}</section>\n"

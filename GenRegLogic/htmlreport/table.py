@@ -115,6 +115,10 @@ def figure_rows(report: Mapping) -> Iterator[tuple[str, str, str, str]]:
     if confidence:
         value = f"{length(confidence.get('mean_mm'))} mean, 95 % below {length(confidence.get('p95_mm'))}"
         yield "Expected error", "", value, "How far the alignment is probably off, inside the body."
+        within = confidence.get("within_share")
+        if isinstance(within, (int, float)):
+            value = f"{number(100 * within, 0)} % of the body within {length(confidence.get('tolerance_mm'))}"
+            yield "Expected within the tolerance", "", value, "What lies outside the moving scan is not counted."
     yield from _deformation_rows(report)
 
 

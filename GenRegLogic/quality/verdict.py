@@ -14,7 +14,7 @@ import numpy as np
 
 from ..space.geometry import DIMENSION, Geometry
 
-__all__ = ["CHECK", "FAILED", "TRUSTWORTHY", "default_tolerance", "verdict"]
+__all__ = ["CHECK", "FAILED", "SCALE_TOLERANCES", "TRUSTWORTHY", "default_tolerance", "verdict"]
 
 TRUSTWORTHY, CHECK, FAILED = "trustworthy", "check", "failed"
 
@@ -38,6 +38,10 @@ brain, but negligible in a scan with 5 mm slices."""
 TOLERANCE_MM, TOLERANCE_VOXELS, TOLERANCE_SHARE = 2.0, 2.0, 0.02
 """The error that is small enough where nobody says otherwise: the larger of so many voxels of the coarser scan and so
 many mm, but of a small body, as a mouse's, at most this share of the longest edge in place of the mm."""
+
+SCALE_TOLERANCES = 3.0
+"""Tolerances that the last color of a picture of the expected error stands for: one scale, by which patients can be
+compared by eye."""
 
 TRUSTED_SHARE, FAILED_SHARE = 0.85, 0.1
 """Share of the judged body that must be expected to lie within the tolerance for a result to be trusted, and below

@@ -21,6 +21,7 @@ from ..quality.maps import (
     worst_places,
 )
 from ..quality.measure import foreground
+from ..quality.verdict import default_tolerance
 from ..space.field import AffineTransform, DisplacementField, apply_matrix, voxel_centers, world_to_unit
 from ..space.geometry import Geometry
 from ..space.grid import sample
@@ -53,7 +54,8 @@ def run_maps(parameters: dict, arrays: dict[str, np.ndarray], control: JobContro
         control: Receives the progress of one stage, "maps", and may request to stop.
 
     Returns:
-        The maps (k, j, i), float32, and their grids by name; a report with "ranges", {name: {"min", "max", "p1",
+        The maps (k, j, i), float32, and their grids by name; a report with "tolerance_mm", the error that is small
+        enough for these scans, "ranges", {name: {"min", "max", "p1",
         "p99"}} inside the fixed body, and "worst", [{"point_lps", "expected_error_mm", "reason"}], the largest
         expected error first; empty if the expected error is not known.
 
@@ -80,6 +82,7 @@ def run_maps(parameters: dict, arrays: dict[str, np.ndarray], control: JobContro
         done += share
     tell(1.0)
     report = {
+        "tolerance_mm": default_tolerance(*(Geometry.from_dict(parameters[role]) for role in ("fixed", "moving"))),
         "ranges": {name: _range(volume, maker.fixed) for name, volume in made.items() if name != BODY},
         "worst": [
             {"point_lps": place.point.tolist(), "expected_error_mm": place.expected_error_mm, "reason": place.reason}
@@ -119,7 +122,7 @@ class _Maker:
                 device = choose_device(self._device)
                 with torch.inference_mode():
                     self.confidence = confidence_of(self.fixed, self._moving, self._field, device=device, tell=tell)
-            return confidence_on(self.confidence, self._grid)
+            return confidence_on(self.confidence, self._grid, inside_only=True)
         transform = AffineTransform.identity() if name == "similarity_before" else self._field
         return local_similarity(self.fixed, self._moving, transform)
 

@@ -8,6 +8,7 @@ import json
 import numpy as np
 import slicer
 
+from ...quality.verdict import SCALE_TOLERANCES
 from ...space.margin import LPS_TO_RAS
 from ..i18n import tr as _
 from ..nodes.pair import stateToken
@@ -172,7 +173,8 @@ class MapNodes:
             node.SetAttribute(WORST_ATTRIBUTE, _places(outcome["report"].get("worst") or []))
         node.CreateDefaultDisplayNodes()  # before the voxels are set, which it would search for a window
         display = node.GetDisplayNode()
-        low, high = window(name, array, (outcome["report"].get("ranges") or {}).get(name))
+        report = outcome["report"]
+        low, high = window(name, array, (report.get("ranges") or {}).get(name), report.get("tolerance_mm"))
         with slicer.util.NodeModify(display):
             display.SetAutoWindowLevel(False)
             display.SetWindowLevelMinMax(low, high)
@@ -187,14 +189,20 @@ class MapNodes:
         return node
 
 
-def window(name: str, array: np.ndarray, known: dict | None = None) -> tuple[float, float]:
+def window(
+    name: str, array: np.ndarray, known: dict | None = None, toleranceMm: float | None = None
+) -> tuple[float, float]:
     """The lower and upper end of a map's window: round numbers, with 0 in the middle or at the lower end.
 
     Args:
         name: One of `MAPS`.
         array: The map, (k, j, i).
         known: Percentiles {"p1", "p99"} in the fixed body, if the worker reported them; else they are computed.
+        toleranceMm: By which the expected error is scaled, so that patients can be compared; None scales it like the
+            other maps.
     """
+    if name == "confidence" and toleranceMm:
+        return 0.0, SCALE_TOLERANCES * toleranceMm
     if MAPS[name].unit == "share":
         return 0.0, 1.0
     low, high = (known["p1"], known["p99"]) if known else np.percentile(array[::2, ::2, ::2], (1, 99))

@@ -64,6 +64,19 @@ def test_the_expected_error_is_estimated_by_default(genreg, made):
     assert "was not estimated" not in text(made)
 
 
+def test_the_tolerance_that_is_given_is_judged_by(genreg, made):
+    genreg("report", *SCANS, "-t", "t.nii.gz", "--device", "cpu", "--tolerance", "7.5", *WRITE)
+    assert "of the body within 7.5 mm" in text(made)
+    assert "22.5 mm (three times the tolerance)" in text(made)
+
+
+def test_another_tolerance_than_that_of_a_report_is_refused(genreg, made):
+    ran = genreg("report", *SCANS, "-t", "t.nii.gz", "--json", "r.json", "--tolerance", "3", *WRITE)
+    assert ran.code == 2
+    assert is_one_sentence(ran.err)
+    assert names(made / "out") == []
+
+
 def test_file_names_appear_only_with_the_option_names(genreg, made):
     words = ("report", *SCANS, "-t", "t.nii.gz", "--json", "r.json", "--no-places", *WRITE)
     genreg(*words)

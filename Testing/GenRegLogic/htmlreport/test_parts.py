@@ -7,10 +7,12 @@ import pytest
 
 from GenRegLogic.errors import InputError, ResourceError
 from GenRegLogic.htmlreport import check_report, measured_report, read_report, write_html
+from GenRegLogic.htmlreport.illustrations import Plates
 from GenRegLogic.htmlreport.objective_plot import curve_svg, shares
 from GenRegLogic.htmlreport.reports import distinct
 from GenRegLogic.htmlreport.table import figure_rows, geometry_rows, length, motion_rows, number
 from GenRegLogic.htmlreport.worst_places import body_of, inside_body, letters, places_to_see
+from GenRegLogic.quality.verdict import default_tolerance
 from GenRegLogic.space.field import AffineTransform, DisplacementField, sample_transform
 from GenRegLogic.space.geometry import Geometry
 from GenRegLogic.space.volume import Volume
@@ -209,3 +211,13 @@ class TestWriting:
         with pytest.raises(ResourceError, match="disk is full"):
             write_html("x" * 100, tmp_path / "page.html")
         assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("tolerance", "full"), [(None, 3.0), (4.0, 12.0)])
+def test_the_colors_of_the_expected_error_are_scaled_by_the_tolerance_and_not_by_its_values(plain, tolerance, full):
+    fixed = plain.fixed
+    for value in (0.1, 50.0):
+        error = Volume(np.full(fixed.geometry.shape, value, np.float32), fixed.geometry)
+        plates = Plates(fixed, plain.moving, plain.forward, error, body_of(fixed), tolerance_mm=tolerance)
+        default = default_tolerance(fixed.geometry, plain.moving.geometry)
+        assert plates.error_mm == pytest.approx(full if tolerance else full * default)

@@ -7,6 +7,7 @@ import pytest
 
 from GenRegLogic.errors import Cancelled, InputError
 from GenRegLogic.quality.maps import confidence_on, displacement_magnitude, local_similarity, log_jacobian
+from GenRegLogic.quality.verdict import default_tolerance
 from GenRegLogic.register import register
 from GenRegLogic.settings import Settings
 from GenRegLogic.space import margin as grids
@@ -55,10 +56,15 @@ def test_the_maps_equal_the_engines(real_worker, make, scans, result):
         ("magnitude", displacement_magnitude(sent)),
         ("similarity_before", local_similarity(fixed, moving, AffineTransform.identity())),
         ("similarity_after", local_similarity(fixed, moving, sent)),
-        ("confidence", confidence_on(result.confidence, fixed.geometry)),
+        ("confidence", confidence_on(result.confidence, fixed.geometry, inside_only=True)),
     ):
         np.testing.assert_allclose(end["arrays"][name], expected.array, atol=1e-4)
         assert end["geometries"][name].is_close(fixed.geometry, 1e-9)
+
+
+def test_the_tolerance_by_which_the_expected_error_is_colored_is_that_of_the_scans(make, scans):
+    report = run_maps(*make(["magnitude"]), Control()).report
+    assert report["tolerance_mm"] == default_tolerance(*(scan.geometry for scan in scans))
 
 
 def test_only_the_wanted_maps_are_computed(make):

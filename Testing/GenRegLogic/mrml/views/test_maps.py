@@ -47,6 +47,10 @@ class TestMaps:
         store, _, _ = makeMaps(scene, transform)
         assert [place.point for place in store.worst(transform)] == [(-1.0, -2.0, 3.0), (-5.0, -2.0, 3.0)]
 
+    def test_the_expected_error_has_one_scale_whatever_its_values(self):
+        for p99 in (0.2, 40.0):
+            assert window("confidence", None, {"p1": 0.0, "p99": p99}, 2.0) == (0.0, 6.0)
+
     def test_windows_end_at_round_numbers(self):
         assert window("magnitude", None, {"p1": 0.2, "p99": 13.7}) == (0.0, 15.0)
         assert window("log_jacobian", None, {"p1": -0.21, "p99": 0.1}) == pytest.approx((-0.3, 0.3))
