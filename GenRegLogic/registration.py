@@ -51,8 +51,7 @@ class Registration:
             was wanted or the scan is very large (`Settings.transform_spacing_mm`); the linear part is included, and
             continues the field outside the grid.
         linear: The linear part by itself, fixed -> moving, LPS mm.
-        confidence: Expected error in mm, on a coarse grid over the fixed body; None after a local repair. See
-            `expected_error`.
+        confidence: Expected error in mm, on a coarse grid over the fixed body (see `expected_error`), or None.
         report: Figures and verdict as plain JSON values (quality/report.schema.json), as the run measured them. Its
             inverse consistency error is that of the inverse at some 20,000 points; see `report_with_inverse`.
     """
@@ -117,10 +116,10 @@ class Registration:
         0 where nothing was judged: outside the body, and where the transform leads out of the moving scan.
 
         Raises:
-            InputError: Nothing was judged at all, as after a local repair.
+            InputError: The result has no such map.
         """
         if self.confidence is None:
-            raise InputError("This result has no map of the expected error; after a local repair there is none.")
+            raise InputError("This result has no map of the expected error; register the scans again.")
         grid = self.forward.geometry if self._fixed is None else self._fixed.geometry
         return confidence_on(self.confidence, grid, inside_only=True)
 

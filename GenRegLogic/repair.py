@@ -21,9 +21,11 @@ from .guidance.region import Region, check_region, region_around
 from .machine.device import choose_device, device_name
 from .machine.memory import is_out_of_memory
 from .progress import Monitor, Progress, listening
-from .quality.findings import NOT_MEASURED, UNRELATED, body_points, similarity
+from .quality.confidence import estimate_confidence
+from .quality.findings import NOT_MEASURED, UNRELATED, body_points, confidence_figures, similarity
 from .quality.measure import foreground, tre
 from .quality.report import build_report, record_stages
+from .quality.signs import VOXELS
 from .quality.spacing import transform_figures
 from .register import computing
 from .registration import Registration
@@ -107,14 +109,15 @@ def repair(
         region: Nonzero where the transform is wrong, on any grid. None: the surroundings of the landmarks.
         fixed_landmarks: (n, 3) LPS mm, n >= 1. The field is pulled softly so that they reach `moving_landmarks`.
         moving_landmarks: (n, 3) LPS mm; row by row the same anatomical places as `fixed_landmarks`.
-        settings: `iterations`, `smoothness`, `resolution_mm`, `transform_spacing_mm`, `device` and `threads` are used.
+        settings: `iterations`, `smoothness`, `resolution_mm`, `transform_spacing_mm`, `tolerance_mm`, `device` and
+            `threads` are used.
         on_progress: Called with `Progress` of the stages prepare, refine and finish in this thread; or "bar".
         cancel: Called often; returns None (continue), "keep" (stop, keep the best so far) or "abort".
 
     Returns:
         As `register`. The field lies on the fixed scan's grid if the given one does, else on the grid that `register`
         chooses. Outside the region it equals the given one, except for the rounding of files. The report has the key
-        "repair", and there is no map of the expected error.
+        "repair"; the expected error is that of the whole transform.
 
     Raises:
         InputError: An input is unusable; the sentence says what to do.
@@ -216,15 +219,17 @@ class _Repair:
             work = self._refine()
         with self.monitor.stage("finish"):
             forward = self._finish(work)
-            self.monitor.tell(0.4)
-            report = self._report(forward)
+            self.monitor.tell(0.3)
+            confidence = self._confidence(forward)
+            self.monitor.tell(0.7)
+            report = self._report(forward, confidence)
             self.monitor.tell(1.0)
         record_stages(report, self.monitor.stages)
         body = body_points(self.whole[0], self.fixed.geometry)
         inverse_grid = field_grid(self.moving.geometry, self.settings.transform_spacing_mm)
         linear = AffineTransform(self.linear)
         return Registration(
-            forward, linear, None, report, self.moving, body, _fixed=self.fixed, _inverse_grid=inverse_grid
+            forward, linear, confidence, report, self.moving, body, _fixed=self.fixed, _inverse_grid=inverse_grid
         )
 
     def _prepare(self) -> None:
@@ -383,7 +388,13 @@ class _Repair:
         old = canonical_array(self.old.array, self.old.geometry)[_slices(self.low, self.high)]
         return self._with(DisplacementField(old, self.geometry), change).rounded()
 
-    def _report(self, forward: DisplacementField) -> dict:
+    def _confidence(self, forward: DisplacementField) -> Volume:
+        """The expected error after the repair, by the signs by which whole registrations are judged."""
+        grid = working_grid(self.whole[0], LinearLevel(*self.whole, VOXELS, self.linear, described=False).spacing)
+        field = without_linear(forward, self.linear, grid, self.device)
+        return estimate_confidence(*self.whole, self.linear, field, self.settings, self.monitor)
+
+    def _report(self, forward: DisplacementField, confidence: Volume) -> dict:
         body = nearest_voxels(foreground(self.fixed), forward.geometry)
         fixed, _ = self.whole
         f = resample(fixed.image, self.level.fixed_geometry).tensor
@@ -401,6 +412,7 @@ class _Repair:
             jacobian=jacobian_figures(forward, mask=body if body.any() else None),
             transform=transform_figures(self.fixed.geometry, fixed, forward),
             inverse_error=self._inverse_error(forward),
+            confidence=confidence_figures(self, fixed, confidence),
             landmarks=self._landmark_figures(forward),
             repair=self._repair_figures(forward),
             stopped_early=self.monitor.keep,
@@ -417,10 +429,7 @@ class _Repair:
         ]
 
     def _notes(self) -> list[str]:
-        notes = [
-            "Only the region was refined; the figures of inverse and similarity inside it are given for it alone, "
-            "and the expected error was not estimated anew."
-        ]
+        notes = ["Only the region was refined; the figures of inverse and similarity inside it are given for it alone."]
         if self.repaired:
             notes.append(f"{self.repaired} voxels were smoothed so that the field doesn't fold there.")
         return notes

@@ -31,6 +31,7 @@ __all__ = [
     "UNRELATED",
     "Findings",
     "body_points",
+    "confidence_figures",
     "inverse_figures",
     "level_for",
     "make_report",
@@ -115,7 +116,7 @@ def make_report(inputs, fixed: Prepared, forward: DisplacementField, found: Find
         jacobian=jacobian_figures(forward, mask=body if body.any() else None),
         transform=transform,
         inverse_error=inverse_figures(body_points(fixed, inputs.fixed.geometry), forward, found.inverse_grid),
-        confidence=_confidence_figures(inputs, fixed, found.confidence),
+        confidence=confidence_figures(inputs, fixed, found.confidence),
         landmarks=_landmarks(inputs, forward),
         judged=None if inputs.fixed_mask is not None else _judged(fixed, forward, inputs.moving.geometry),
         rigid=None if inputs.keep_rigid is None else rigid_figures(forward, inputs.keep_rigid),
@@ -210,7 +211,14 @@ def inverse_figures(points: np.ndarray, forward: DisplacementField, inverse_grid
     return {"mean_mm": mean, "max_mm": worst}
 
 
-def _confidence_figures(inputs, fixed: Prepared, confidence: Volume) -> dict | None:
+def confidence_figures(inputs, fixed: Prepared, confidence: Volume) -> dict | None:
+    """The expected error summed up, as `report.error_figures` does it.
+
+    Args:
+        inputs: The checked inputs of the run: scans and settings as attributes.
+        fixed: The prepared fixed scan.
+        confidence: Expected error, mm.
+    """
     scans = inputs.fixed.geometry, inputs.moving.geometry
     body = mask_on(fixed, confidence.geometry).cpu().numpy() > 0
     tolerance = inputs.settings.tolerance_mm or default_tolerance(*scans)

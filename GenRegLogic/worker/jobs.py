@@ -202,7 +202,7 @@ def run_repair(parameters: dict, arrays: dict[str, np.ndarray], control: JobCont
         control: Receives the progress and the log, and may request to stop.
 
     Returns:
-        As `run_register`, without "confidence".
+        As `run_register`.
 
     Raises:
         InputError: As `repair.repair`.

@@ -148,8 +148,16 @@ class TestResult:
         assert figures["region_ml"] == pytest.approx(4 / 3 * np.pi * 2.6**3, rel=0.1)
         assert figures["moved_max_mm"] > 4
         assert figures["similarity"]["after"]["lncc"] > figures["similarity"]["before"]["lncc"]
-        assert repaired.report["confidence"] is None
         assert [stage["name"] for stage in repaired.report["stages"]] == ["prepare", "refine", "finish"]
+
+    def test_the_repaired_transform_is_judged_by_its_expected_error(self, pair, wrong, repaired):
+        judged = [
+            repair(pair.fixed, pair.moving, field, region=ball(radius=6.0), settings=Settings(iterations=0, threads=1))
+            for field in (wrong, repaired.forward)
+        ]
+        at = [result.expected_error().array[ball(radius=6.0).array > 0].mean() for result in judged]
+        assert at[0] > 2 * at[1] > 0
+        assert repaired.report["confidence"]["judged_share"] > 0.9
 
     def test_the_report_of_a_registration_has_no_figures_of_a_repair(self, registered):
         assert registered.report["repair"] is None
