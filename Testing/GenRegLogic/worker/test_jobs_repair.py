@@ -43,7 +43,8 @@ def test_the_field_and_the_report_equal_the_engines(real_worker, scans, wrong, r
     direct = repair(*scans, wrong, region=region, settings=Settings(**SETTINGS))
     np.testing.assert_array_equal(end["arrays"]["forward"], direct.forward.array)
     assert end["report"]["repair"] == direct.report["repair"]
-    assert set(end["arrays"]) == {"forward", "warped"}
+    assert set(end["arrays"]) == {"forward", "warped", "confidence"}
+    np.testing.assert_array_equal(end["arrays"]["confidence"], direct.confidence.array)
 
 
 def test_with_a_margin_the_field_is_slicers_grid(real_worker, scans, wrong, region):
