@@ -44,6 +44,7 @@ SETTINGS = {
     "one_way": "Refined from fixed to moving only",
     "resolution_mm": "Finest voxel size, mm",
     "transform_spacing_mm": "Voxel size of the transform, mm",
+    "tolerance_mm": "Tolerance, mm",
     "network": "Use of the trained network",
     "device": "Device asked for",
     "seed": "Seed",

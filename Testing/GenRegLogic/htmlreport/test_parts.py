@@ -1,5 +1,6 @@
 """The parts of a page: the objective's curve, the rows of figures, the worst places, reports, and the written file."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -10,9 +11,10 @@ from GenRegLogic.htmlreport import check_report, measured_report, read_report, w
 from GenRegLogic.htmlreport.illustrations import Plates
 from GenRegLogic.htmlreport.objective_plot import curve_svg, shares
 from GenRegLogic.htmlreport.reports import distinct
-from GenRegLogic.htmlreport.table import figure_rows, geometry_rows, length, motion_rows, number
+from GenRegLogic.htmlreport.table import figure_rows, geometry_rows, length, motion_rows, number, settings_rows
 from GenRegLogic.htmlreport.worst_places import body_of, inside_body, letters, places_to_see
 from GenRegLogic.quality.verdict import default_tolerance
+from GenRegLogic.settings import Settings
 from GenRegLogic.space.field import AffineTransform, DisplacementField, sample_transform
 from GenRegLogic.space.geometry import Geometry
 from GenRegLogic.space.volume import Volume
@@ -84,6 +86,12 @@ class TestFigures:
         array[31, 44, 52, 1] = 46.3
         *_, row = motion_rows({"linear_matrix": matrix}, grid, DisplacementField(array, grid))
         assert row[2].endswith("46.3 mm at most")
+
+    def test_every_setting_has_a_name_in_words(self):
+        rows = dict(settings_rows({"settings": Settings(tolerance_mm=2.5).resolved()}))
+        assert len(rows) == len(dataclasses.fields(Settings))
+        assert all(name[0].isupper() for name in rows)
+        assert rows["Tolerance, mm"] == "2.5"
 
     def test_axes_are_described_in_words(self):
         rows = {
