@@ -44,6 +44,8 @@ Scans are NIfTI, NRRD, MHA/MHD, or the folder of a DICOM series.
 """
 
 ITK_TRANSFORM_ENDINGS = (".h5", ".tfm")
+BYTES_PER_ERROR = 4
+"""Of a voxel of the map of the expected error, float32."""
 
 
 def add_command(commands) -> None:
@@ -177,9 +179,14 @@ def run(args: argparse.Namespace) -> int:
         # for reading, warping and writing
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(possible_threads(settings.threads))
     scans = _read_inputs(args)
-    check_space(
-        outputs, largest_result(scans["fixed"], scans["moving"], settings, every_voxel=scans["keep_rigid"] is not None)
+    largest = largest_result(
+        scans["fixed"],
+        scans["moving"],
+        settings,
+        every_voxel=scans["keep_rigid"] is not None,
+        error_map=args.expected_error is not None,
     )
+    check_space(outputs, largest)
 
     from ..machine.device import tune_allocator
     from ..progress import WRITING
@@ -202,13 +209,16 @@ def run(args: argparse.Namespace) -> int:
     return NOT_TRUSTWORTHY if report["verdict"]["status"] == "failed" else DONE
 
 
-def largest_result(fixed: Volume, moving: Volume, settings: Settings, *, every_voxel: bool = False) -> int:
-    """Upper bound on the bytes of each result: of the two displacement fields and the warped scan.
+def largest_result(
+    fixed: Volume, moving: Volume, settings: Settings, *, every_voxel: bool = False, error_map: bool = False
+) -> int:
+    """Upper bound on the bytes of each result: the two displacement fields, the warped scan, the expected error.
 
     Args:
         fixed, moving: The scans.
         settings: Of the run.
         every_voxel: The fields have a vector for every voxel unless the settings name a spacing.
+        error_map: The map of the expected error is among the results.
     """
     from ..space.fieldgrid import BYTES_PER_VECTOR, field_grid
 
@@ -216,7 +226,8 @@ def largest_result(fixed: Volume, moving: Volume, settings: Settings, *, every_v
         field_grid(scan.geometry, settings.transform_spacing_mm, limited=not every_voxel) for scan in (fixed, moving)
     ]
     fields = [BYTES_PER_VECTOR * grid.size[0] * grid.size[1] * grid.size[2] for grid in grids]
-    return max(*fields, fixed.array.size * moving.array.itemsize)
+    bytes_per_voxel = max(moving.array.itemsize, BYTES_PER_ERROR if error_map else 0)
+    return max(*fields, fixed.array.size * bytes_per_voxel)
 
 
 def _outputs(args: argparse.Namespace) -> list[Output]:

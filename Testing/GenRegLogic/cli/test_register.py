@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from GenRegLogic.cli.register import largest_result
 from GenRegLogic.errors import Cancelled, InputError, ResourceError
 from GenRegLogic.files.images import read_volume, write_volume
 from GenRegLogic.files.points import write_points
+from GenRegLogic.settings import Settings
 from GenRegLogic.space.volume import Volume
 
 from .conftest import SHIFT_MM, is_one_sentence, names
@@ -46,6 +48,16 @@ def test_the_map_of_the_expected_error_is_written_as_an_image(genreg, engine, fo
     np.testing.assert_array_equal(read_volume(folder / "out/e.nii.gz").array, 1.5)
 
 
+def test_no_map_of_the_expected_error_is_left_when_another_result_fails(genreg, engine, folder, monkeypatch):
+    def full(report, path):
+        raise ResourceError(f"{path} cannot be written: the disk is full.")
+
+    monkeypatch.setattr("GenRegLogic.quality.report.write_report", full)
+    results = ("-o", "out/t.nrrd", "--expected-error", "out/e.nrrd", "--report", "out/r.json")
+    assert genreg("register", "fixed.nii.gz", "moving.nii.gz", *results).code == 2
+    assert names(folder / "out") == []
+
+
 def test_only_the_transform_is_written_when_nothing_else_is_requested(genreg, engine, folder):
     assert genreg("register", "fixed.nii.gz", "moving.nii.gz", "-o", "out/t.nrrd").code == 0
     assert names(folder / "out") == ["t.nrrd"]
@@ -67,8 +79,6 @@ def test_a_linear_result_is_written_to_a_transform_file_as_a_matrix(genreg, engi
 
 
 def test_the_defaults_are_those_of_the_engine(genreg, engine):
-    from GenRegLogic.settings import Settings
-
     genreg("register", "fixed.nii.gz", "moving.nii.gz", "-o", "out/t.h5")
     assert engine.call.settings == Settings()
     assert engine.call.initial is engine.call.fixed_mask is engine.call.moving_landmarks is None
@@ -244,6 +254,13 @@ def test_too_little_disk_space_is_refused_before_any_work(genreg, engine, folder
     assert engine.calls == []
 
 
+def test_the_map_of_the_expected_error_counts_for_the_room_on_the_disk():
+    scan = Volume.from_array(np.zeros((30, 30, 30), np.uint8), spacing=(1.0, 1.0, 1.0))
+    coarse = Settings(transform_spacing_mm=10.0)
+    assert largest_result(scan, scan, coarse) == scan.array.size
+    assert largest_result(scan, scan, coarse, error_map=True) == 4 * scan.array.size
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -253,6 +270,10 @@ def test_too_little_disk_space_is_refused_before_any_work(genreg, engine, folder
         (("-o", "out/t.png"), "ending"),
         (("-o", "out/t.h5", "--warped", "out/w.h5"), "ending"),
         (("-o", "out/t.h5", "--report", "out/r.txt"), "ending"),
+        (("-o", "out/t.h5", "--expected-error", "out/e.h5"), "ending"),
+        (("-o", "out/t.h5", "--expected-error", "nowhere/e.mha"), "does not exist"),
+        (("-o", "out/t.h5", "--expected-error", "fixed.nii.gz"), "also an input"),
+        (("-o", "out/t.nrrd", "--expected-error", "out/t.nrrd"), "named by both"),
         (("-o", "moving.nii.gz"), "also an input"),
         (("-o", "out/../fixed.nii.gz"), "also an input"),
         (("-o", "out/t.nii.gz", "--inverse", "out/t.nii.gz"), "named by both"),
@@ -260,6 +281,8 @@ def test_too_little_disk_space_is_refused_before_any_work(genreg, engine, folder
         (("--warped", "out/w.nii.gz"), "required"),
         (("-o", "out/t.h5", "--iterations", "many"), "invalid int value"),
         (("-o", "out/t.h5", "--init", "best"), "invalid choice"),
+        (("-o", "out/t.h5", "--tolerance", "0"), "The tolerance must be a positive number of mm"),
+        (("-o", "out/t.h5", "--tolerance", "small"), "invalid float value"),
         (("-o", "out/t.h5", "--warp", "out/w.nii.gz"), "unrecognized"),
     ],
 )
