@@ -118,10 +118,13 @@ class Registration:
         Raises:
             InputError: The result has no such map.
         """
-        if self.confidence is None:
-            raise InputError("This result has no map of the expected error; register the scans again.")
+        self._check_expected_error()
         grid = self.forward.geometry if self._fixed is None else self._fixed.geometry
         return confidence_on(self.confidence, grid, inside_only=True)
+
+    def _check_expected_error(self) -> None:
+        if self.confidence is None:
+            raise InputError("This result has no map of the expected error; register the scans again.")
 
     def save(
         self,
@@ -148,11 +151,12 @@ class Registration:
             page: .html, for people, with pictures.
 
         Returns:
-            The paths of the files that were written, by "transform", "inverse", "warped", "report" and "page".
+            The paths of the files that were written, by "transform", "inverse", "warped", "expected_error", "report"
+            and "page".
 
         Raises:
-            InputError: No file is requested, an ending is wrong, a folder is missing or read-only, or two results have
-                the same path.
+            InputError: No file is requested, an ending is wrong, a folder is missing or read-only, two results have
+                the same path, or the result has no map of the expected error where that is wanted.
             ResourceError: The disk is full.
         """
         from .cli.outputs import Output, check_outputs, write_outputs
@@ -171,7 +175,7 @@ class Registration:
         if not paths:
             raise InputError("Nothing says what to save; give a folder, or a path such as transform='field.nii.gz'.")
         if "expected_error" in paths:
-            self.expected_error()  # which says if there is none, before anything is written
+            self._check_expected_error()  # before anything is computed or written
         if "page" in paths and self._fixed is None:
             raise InputError("This result doesn't hold the fixed scan that a page shows; save it without the page.")
         with contextlib.nullcontext() if folder is None else _present(Path(folder)):

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from GenRegLogic import InputError, Settings, Volume, read_transform, register
+from GenRegLogic.space.field import DisplacementField
+from GenRegLogic.space.geometry import Geometry
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +57,18 @@ class TestSave:
         assert names(tmp_path) == ["all", "error.nii.gz"]
         written = Volume.from_file(tmp_path / "error.nii.gz")
         np.testing.assert_allclose(written.array, result.expected_error().array, rtol=1e-6)
+
+    def test_no_file_is_written_if_a_wanted_map_of_the_expected_error_does_not_exist(self, result, tmp_path):
+        without = dataclasses.replace(result, confidence=None)
+        with pytest.raises(InputError, match="no map of the expected error"):
+            without.save(tmp_path / "new", expected_error=tmp_path / "error.nii.gz")
+        assert names(tmp_path) == []
+
+    @pytest.mark.parametrize("name", ["error.h5", "error.json", "error"])
+    def test_the_map_of_the_expected_error_is_no_transform_and_no_report(self, result, tmp_path, name):
+        with pytest.raises(InputError, match="ending"):
+            result.save(transform=tmp_path / "field.nrrd", expected_error=tmp_path / name)
+        assert names(tmp_path) == []
 
     def test_every_ending_is_checked_before_anything_is_written(self, result, tmp_path):
         with pytest.raises(InputError, match="ending"):
@@ -114,6 +128,24 @@ class TestExpectedError:
         assert (~within).any() or (coarse.array == 0).any()
         assert np.median(coarse.array[tuple(beside[within].T[::-1])]) == 0
         assert error.array.max() <= coarse.array.max() * 1.001
+
+    def test_without_the_fixed_scan_it_lies_on_the_grid_of_the_transform(self, result):
+        grid = Geometry((9, 8, 7), (6.0, 6.0, 6.0), (-3.0, -3.0, -3.0))
+        field = DisplacementField(np.zeros((*grid.shape, 3), np.float32), grid)
+        error = dataclasses.replace(result, forward=field, _fixed=None).expected_error()
+        assert error.geometry == grid
+        assert error.array.dtype == np.float32
+        assert error.array.any()
+
+    def test_it_is_zero_beyond_the_grid_on_which_it_was_estimated(self, result):
+        grid = Geometry((5, 5, 5), (2.0, 2.0, 2.0), (20.0, 20.0, 20.0))
+        known = Volume(np.full(grid.shape, 2.5, np.float32), grid)
+        error = dataclasses.replace(result, confidence=known).expected_error()
+        k, j, i = np.indices(error.array.shape)
+        inside = grid.contains(error.geometry.to_world(np.stack([i, j, k], axis=-1).reshape(-1, 3).astype(float)))
+        assert inside.any()
+        np.testing.assert_allclose(error.array.reshape(-1)[inside], 2.5, rtol=1e-6)
+        assert not error.array.reshape(-1)[~inside].any()
 
     def test_a_result_without_one_says_so(self, result):
         with pytest.raises(InputError, match="no map of the expected error"):
