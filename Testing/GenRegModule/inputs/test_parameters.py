@@ -112,10 +112,11 @@ class TestThePanel:
     def test_every_widget_shows_its_parameter(self, panel):
         parameters, ui = panel.parameters, panel.ui
         parameters.iterations, parameters.smoothness, parameters.resolution, parameters.seed = 12, 2.5, 1.25, 9
+        parameters.tolerance = 4.5
         parameters.applyToMoving, parameters.keepLog, parameters.keepWarm, parameters.preview = False, True, True, False
         panel.settle()
         assert (ui.iterationsSlider.value, ui.smoothnessSlider.value) == (12, 2.5)
-        assert (ui.resolutionSpinBox.value, ui.seedSpinBox.value) == (1.25, 9)
+        assert (ui.resolutionSpinBox.value, ui.toleranceSpinBox.value, ui.seedSpinBox.value) == (1.25, 4.5, 9)
         assert not ui.applyCheckBox.checked
         assert ui.keepLogCheckBox.checked
         assert ui.keepWarmCheckBox.checked
@@ -157,6 +158,11 @@ class TestThePanel:
         assert (parameters.resolution, parameters.tolerance, parameters.seed) == (2.0, 3.5, 5)
         assert (parameters.applyToMoving, parameters.preview) == (False, False)
         assert (parameters.keepLog, parameters.keepWarm) == (True, True)
+
+    def test_without_a_value_the_tolerance_is_automatic(self, panel):
+        panel.settle()
+        assert panel.ui.toleranceSpinBox.value == 0
+        assert panel.ui.toleranceSpinBox.text == "Automatic"
 
     def test_label_maps_are_not_offered_as_scans(self, panel, addVolume):
         labels = addVolume("labels", className="vtkMRMLLabelMapVolumeNode")
