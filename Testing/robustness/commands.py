@@ -33,7 +33,7 @@ COMMANDS = {
 }
 
 NUMERIC = {
-    "register": ("--threads", "--resolution", "--smoothness", "--iterations", "--seed"),
+    "register": ("--threads", "--resolution", "--smoothness", "--iterations", "--seed", "--tolerance"),
     "repair": ("--threads", "--resolution", "--smoothness", "--iterations"),
 }
 EXTREMES = {
@@ -75,6 +75,8 @@ EXTREMES = {
         ("--report", "out/a.txt"),
         ("--warped", "out/t.nii.gz"),
         ("--inverse", "out/t.nii.gz"),
+        ("--expected-error", "out/t.nii.gz"),
+        ("--expected-error", "out/e.h5"),
     ),
     "repair": (("--region", "empty.nii.gz"), ("--fixed-landmarks", "p.csv"), ("-t", "fixed.nii.gz")),
     "warp": (
@@ -240,6 +242,7 @@ def output_cases() -> Iterator[Case]:
         ("register", "-o", ".nii.gz"),
         ("register", "--warped", ".mha"),
         ("register", "--inverse", ".h5"),
+        ("register", "--expected-error", ".nrrd"),
         ("register", "--report", ".html"),
         ("repair", "-o", ".nrrd"),
         ("warp", "-o", ".nii"),

@@ -51,7 +51,18 @@ ARGUMENTS = (
     "on_progress",
     "cancel",
 )
-SETTINGS = ("iterations", "init", "linear_only", "smoothness", "resolution_mm", "network", "device", "seed", "threads")
+SETTINGS = (
+    "iterations",
+    "init",
+    "linear_only",
+    "smoothness",
+    "resolution_mm",
+    "tolerance_mm",
+    "network",
+    "device",
+    "seed",
+    "threads",
+)
 MAY_BE_NONE = ARGUMENTS[2:]
 
 
@@ -135,7 +146,7 @@ def _wrong_setting(setting: str, thing) -> Callable:
             return
         except Exception as error:
             raise_shown(error)
-        good = {"seed": 7, "threads": 7, "iterations": 7, "resolution_mm": 7}
+        good = {"seed": 7, "threads": 7, "iterations": 7, "resolution_mm": 7, "tolerance_mm": 7}
         expect(good.get(setting) == thing or thing is None, WRONG, f"{made}")
 
     return check
