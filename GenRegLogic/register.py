@@ -30,10 +30,11 @@ from .machine.memory import is_out_of_memory, return_kept_memory
 from .machine.waiting import possible_threads, sleeping_threads
 from .network.apply import SHA256, SHOWN_DIGITS, Learned, shipped
 from .progress import Monitor, Progress, listening
-from .quality.confidence import estimate_confidence
+from .quality.confidence import expected_error_of
 from .quality.doubts import pose_doubt, rivals_doubt, sides_doubt
 from .quality.findings import Findings, body_points, make_report
 from .quality.report import record_stages
+from .quality.signs import gather
 from .registration import Registration
 from .settings import DEFAULT_ITERATIONS, Settings
 from .space.field import AffineTransform, DisplacementField, Transform, as_points
@@ -291,7 +292,7 @@ def _run(inputs: _Inputs, device: torch.device, max_voxels: int, notes: list[str
     with monitor.stage("finish"):
         forward, repaired, given_up = _finished(inputs, field, linear.matrix, bodies, monitor.within(0.0, 0.3))
         monitor.tell(0.3)
-        confidence = estimate_confidence(fixed, moving, linear.matrix, field, settings, monitor, refiner.apart)
+        confidence = expected_error_of(gather(fixed, moving, linear.matrix, field, settings, monitor, refiner.apart))
         monitor.tell(0.7)
         inverse_grid = _result_grid(inputs, inputs.moving.geometry)
         findings = Findings(

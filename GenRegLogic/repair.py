@@ -21,11 +21,10 @@ from .guidance.region import Region, check_region, region_around
 from .machine.device import choose_device, device_name
 from .machine.memory import is_out_of_memory
 from .progress import Monitor, Progress, listening
-from .quality.confidence import estimate_confidence
+from .quality.confidence import confidence_between
 from .quality.findings import NOT_MEASURED, UNRELATED, body_points, confidence_figures, similarity
 from .quality.measure import foreground, tre
 from .quality.report import build_report, record_stages
-from .quality.signs import VOXELS
 from .quality.spacing import transform_figures
 from .register import computing
 from .registration import Registration
@@ -220,7 +219,7 @@ class _Repair:
         with self.monitor.stage("finish"):
             forward = self._finish(work)
             self.monitor.tell(0.3)
-            confidence = self._confidence(forward)
+            confidence = confidence_between(*self.whole, forward, self.linear, self.settings, self.monitor)
             self.monitor.tell(0.7)
             report = self._report(forward, confidence)
             self.monitor.tell(1.0)
@@ -387,12 +386,6 @@ class _Repair:
         """The old field in the box with a change of u added, rounded."""
         old = canonical_array(self.old.array, self.old.geometry)[_slices(self.low, self.high)]
         return self._with(DisplacementField(old, self.geometry), change).rounded()
-
-    def _confidence(self, forward: DisplacementField) -> Volume:
-        """The expected error after the repair, by the signs by which whole registrations are judged."""
-        grid = working_grid(self.whole[0], LinearLevel(*self.whole, VOXELS, self.linear, described=False).spacing)
-        field = without_linear(forward, self.linear, grid, self.device)
-        return estimate_confidence(*self.whole, self.linear, field, self.settings, self.monitor)
 
     def _report(self, forward: DisplacementField, confidence: Volume) -> dict:
         body = nearest_voxels(foreground(self.fixed), forward.geometry)

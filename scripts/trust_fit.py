@@ -1,6 +1,6 @@
 """Fits the expected error to registrations of known errors, and tells how well it does on scans that a fit hasn't seen.
 
-Key functions: `fit`, `held_out` (a fit for each scan, without it), `predicted`.
+Key functions: `fit`, `held_out` (fits that have not seen a subject), `predicted`.
 """
 
 from __future__ import annotations
@@ -19,11 +19,9 @@ SIGNS = (
     "followed_near",
     "followed_wide",
     "pull",
-    "mismatch",
     "motion",
     "strain",
     f"{MEDIAN}pull",
-    f"{MEDIAN}mismatch",
 )
 """Of refinements in one direction."""
 
@@ -64,7 +62,8 @@ def fit(samples: Iterable[Sample], signs: tuple[Sequence[str], Sequence[str]] = 
     used = [(s, known_errors(s)) for s in samples if s.group in WEIGHTS]
     used = [(s, known) for s, known in used if known is not None]
     both = [pair for pair in used if "apart_near" in pair[0].evidence]
-    fits = [_least_squares(part, names) for part, names in zip((used, both), signs)]
+    one_way = _least_squares(used, signs[0])
+    fits = one_way, _least_squares(both, signs[1]) if both else one_way
     plain = Calibration(tuple(p for p, _ in fits), tuple(c for _, c in fits), 1.0, 1.0)
     return _with_spread(plain, _residuals(used, plain))
 
@@ -114,36 +113,40 @@ def _with_spread(plain: Calibration, residuals: list[tuple[np.ndarray, float]]) 
 
 def held_out(
     samples: Sequence[Sample], signs: tuple[Sequence[str], Sequence[str]] = (SIGNS, BOTH_SIGNS)
-) -> dict[str, Calibration]:
-    """By scan, a fit to the runs of all other scans, with the spread that such fits have on scans left out.
+) -> dict[frozenset[str], Calibration]:
+    """By the families of a run, a fit to the runs of all other ones, with the spread of such fits on those left out.
 
-    The spread of a scan's own fit is again measured on others only.
+    The spread, too, is that on other families, by fits of their own, which have seen this one.
     """
-    scans = sorted({s.scan for s in samples})
-    without = {scan: fit([s for s in samples if s.scan != scan], signs) for scan in scans}
-    used = {scan: [(s, known_errors(s)) for s in samples if s.scan == scan and s.group in WEIGHTS] for scan in scans}
-    missed = {
-        scan: _residuals([pair for pair in used[scan] if pair[1] is not None], _plain(without[scan])) for scan in scans
-    }
+    fits = {families: fit(_others(samples, families), signs) for families in {s.families for s in samples}}
+    missed = _missed(samples, fits)
     return {
-        scan: _with_spread(without[scan], [r for other in scans if other != scan for r in missed[other]])
-        for scan in scans
+        families: _with_spread(fitted, [r for other, found in missed.items() if not other & families for r in found])
+        for families, fitted in fits.items()
     }
+
+
+def shipped(samples: Sequence[Sample]) -> Calibration:
+    """The fit to all runs, with the spread that fits have on runs left out."""
+    fits = {families: fit(_others(samples, families)) for families in {s.families for s in samples}}
+    return _with_spread(fit(samples), [r for found in _missed(samples, fits).values() for r in found])
+
+
+def _others(samples: Sequence[Sample], families: frozenset[str]) -> list[Sample]:
+    return [s for s in samples if not s.families & families]
+
+
+def _missed(samples: Sequence[Sample], fits: dict[frozenset[str], Calibration]) -> dict[frozenset[str], list]:
+    """By families, the residuals of each of their runs by the fit that has not seen them."""
+    missed = {}
+    for families, fitted in fits.items():
+        used = [(s, known_errors(s)) for s in samples if s.families == families and s.group in WEIGHTS]
+        missed[families] = _residuals([pair for pair in used if pair[1] is not None], _plain(fitted))
+    return missed
 
 
 def _plain(fitted: Calibration) -> Calibration:
     return Calibration(fitted.powers, fitted.constants, 1.0, 1.0)
-
-
-def shipped(samples: Sequence[Sample]) -> Calibration:
-    """The fit to all runs, with the spread that fits have on scans left out."""
-    scans = sorted({s.scan for s in samples})
-    missed = []
-    for scan in scans:
-        without = _plain(fit([s for s in samples if s.scan != scan]))
-        used = [(s, known_errors(s)) for s in samples if s.scan == scan and s.group in WEIGHTS]
-        missed += _residuals([pair for pair in used if pair[1] is not None], without)
-    return _with_spread(fit(samples), missed)
 
 
 def predicted(sample: Sample, found: dict[str, np.ndarray], fitted: Calibration | None = None) -> np.ndarray:

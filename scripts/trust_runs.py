@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from GenRegLogic.quality import signs as signs_module
 from GenRegLogic.quality.confidence import expected_error_of
-from GenRegLogic.quality.findings import similarity
+from GenRegLogic.quality.findings import make_report, similarity
 from GenRegLogic.quality.report import plain
 from GenRegLogic.quality.signs import Signs, evidence, gather
 from GenRegLogic.quality.verdict import default_tolerance
@@ -42,6 +43,14 @@ FIELDS = ("weight", "inside", "fixed", "warped", "u", "back", "followed", "apart
 SAMPLED = 600
 """Places of a run at which signs and true errors are compared; each run counts as much, however large its body."""
 
+SAME_SUBJECTS = {
+    "brain_head_1000_1001": "brain_malf_1000_1001",
+    "brain_t1_us_warp": "brain_t1_t2_warp",
+    "brain_t1_ct_warp": "brain_mni_colin_afids",
+    "abdomen_ct_mr": "abdomen_ct_ircad",
+}
+"""Pairs that share a scan or a subject with another one."""
+
 SHIFT, FLOW = 2.5, 3.0
 """Tolerances by which a damaged field is off: everywhere, or on average."""
 
@@ -54,12 +63,14 @@ class Kept:
         arguments: Of `gather`.
         signs: What it returned.
         level: The scale of the proposals.
+        began: CPU time at which the signs were begun.
         cost: CPU time of the expected error as a share of that of the whole run.
     """
 
     arguments: tuple = ()
     signs: Signs | None = None
     level: object = None
+    began: float = math.nan
     cost: float = math.nan
 
 
@@ -76,25 +87,25 @@ def observe(fixed: Volume, moving: Volume, settings: Settings, **options) -> tup
     """
     kept = Kept()
 
-    def recorder(*arguments):
-        began = time.process_time()
+    def gathered(*arguments):
+        kept.began = time.process_time()
         kept.arguments, kept.signs = arguments, gather(*arguments)
-        error = expected_error_of(kept.signs)
-        kept.cost = time.process_time() - began
+        return kept.signs
+
+    def expected(signs):
+        error = expected_error_of(signs)
+        kept.cost = time.process_time() - kept.began
         return error
 
     def reporter(inputs, prepared, forward, found, device):
         kept.level = found.level
-        return original[1](inputs, prepared, forward, found, device)
+        return make_report(inputs, prepared, forward, found, device)
 
-    original = register_module.estimate_confidence, register_module.make_report
-    register_module.estimate_confidence, register_module.make_report = recorder, reporter
     began = time.process_time()
-    try:
+    watched = {"gather": gathered, "expected_error_of": expected, "make_report": reporter}
+    with mock.patch.multiple(register_module, **watched):
         result = register_module.register(fixed, moving, settings, **options)
-        kept.cost /= time.process_time() - began
-    finally:
-        register_module.estimate_confidence, register_module.make_report = original
+    kept.cost /= time.process_time() - began
     return arrays_of(kept.signs, kept.arguments[2]), result.report, result, kept
 
 
@@ -207,8 +218,14 @@ class Sample:
 
     @property
     def scan(self) -> str:
-        """The pair whose scans it was made of; a fit that is tested on it must not have seen any of it."""
+        """The pair whose scans it was made of."""
         return self.about["scan"]
+
+    @property
+    def families(self) -> frozenset[str]:
+        """The pairs whose scans or subjects it shows; a fit that is tested on it must not have seen any of them."""
+        pairs = (self.scan, self.about.get("other", self.scan))
+        return frozenset(SAME_SUBJECTS.get(pair, pair) for pair in pairs)
 
 
 def sample(observations: Observations, name: str, kept: Path) -> Sample | None:

@@ -17,6 +17,7 @@ from .common import (
     add_result_options,
     add_scans,
     add_threads_option,
+    add_tolerance_option,
     add_transform_spacing_option,
     check_pair,
     help_end,
@@ -71,6 +72,7 @@ def _add_run(group) -> None:
     group.add_argument("--iterations", metavar="N", type=int, help="as for `genreg register`")
     group.add_argument("--smoothness", metavar="X", type=float, default=1.0, help="0.25 to 4 (default: 1)")
     group.add_argument("--resolution", metavar="MM", type=float, help="finest voxel size to work at, mm")
+    add_tolerance_option(group)
     add_transform_spacing_option(group)
     add_device_option(group)
     add_reading_options(group, "fixed", "moving")
@@ -122,6 +124,7 @@ def _settings(args: argparse.Namespace):
         smoothness=args.smoothness,
         resolution_mm=args.resolution,
         transform_spacing_mm=args.transform_spacing,
+        tolerance_mm=args.tolerance,
         device=args.device,
         threads=args.threads,
     )

@@ -26,6 +26,7 @@ __all__ = [
     "expected_error",
     "expected_quantiles",
     "share_within",
+    "summed_up",
 ]
 
 FLOOR = 0.05
@@ -34,7 +35,7 @@ FLOOR = 0.05
 SHARE_FLOOR = 0.01
 """The same for signs that are shares."""
 
-SHARES = ("mismatch", "strain")
+SHARES = ("strain",)
 """Signs that are no lengths."""
 
 MEDIAN = "median_"
@@ -143,3 +144,21 @@ def expected_quantiles(
             low, high = (middle, high) if share_within(errors_mm, middle, voxel_mm, fitted) < share else (low, middle)
         out.append((low + high) / 2)
     return out
+
+
+def summed_up(errors_mm: np.ndarray, tolerance_mm: float, voxel_mm: float, fitted: Calibration | None = None) -> dict:
+    """Expected errors in a few figures; for the arguments see `share_within`.
+
+    Returns:
+        "mean_mm"; "median_mm", "p90_mm" and "p95_mm", which half, 90 % and 95 % of the places are expected not to
+        exceed; "tolerance_mm", and "within_share" of the places that are expected to lie within it.
+    """
+    median, p90, p95 = expected_quantiles(errors_mm, (0.5, 0.9, 0.95), voxel_mm, fitted)
+    return {
+        "mean_mm": float(np.mean(errors_mm)),
+        "median_mm": median,
+        "p90_mm": p90,
+        "p95_mm": p95,
+        "tolerance_mm": tolerance_mm,
+        "within_share": share_within(errors_mm, tolerance_mm, voxel_mm, fitted),
+    }

@@ -3,7 +3,7 @@
 It is computed from the signs of an error (`signs`), which two further registrations on coarse scales find, by constants
 that were fitted to registrations of known errors (`calibration`; Resources/benchmark/trust.md).
 
-Key functions: `estimate_confidence` for a run, `confidence_of` for a transform made earlier.
+Key functions: `expected_error_of` the signs of a run, `confidence_of` for a transform made earlier.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import torch
 from ..progress import SHARES, Monitor
 from ..settings import Settings
 from ..space.field import DisplacementField
-from ..space.grid import Image
 from ..space.inverse import fit_affine
 from ..space.registrable import check_registrable
 from ..space.split import without_linear
@@ -26,38 +25,16 @@ from ..stages.prepare import Prepared, prepare, working_grid
 from .calibration import MEDIAN, expected_error
 from .signs import VOXELS, Signs, evidence, gather
 
-__all__ = ["confidence_of", "estimate_confidence", "expected_error_of"]
+__all__ = ["confidence_between", "confidence_of", "expected_error_of"]
 
 
-def estimate_confidence(
-    fixed: Prepared,
-    moving: Prepared,
-    linear: np.ndarray,
-    field: Image,
-    settings: Settings,
-    monitor: Monitor,
-    apart: Image | None = None,
-) -> Volume:
-    """The expected error of a registration, mm.
-
-    Args:
-        fixed, moving: The prepared scans.
-        linear: (4, 4), LPS mm, fixed -> moving.
-        field: The forward displacement before `linear`, ``(3, D, H, W)`` mm along the canonical fixed axes.
-        settings: Those of the run.
-        monitor: That of the run. After the answer "keep" the further registrations are not refined.
-        apart: Distance of the refinement's two directions ``(D, H, W)``, mm, along the same axes; None where it had
-            one only.
+def expected_error_of(signs: Signs) -> Volume:
+    """The expected error of a registration, mm, from its signs (`signs.gather`).
 
     Returns:
         A float32 volume on a coarse grid around the fixed body, canonical axes; 0 where nothing was judged: outside the
         body, and where the mapped place lies outside the moving scan.
     """
-    return expected_error_of(gather(fixed, moving, linear, field, settings, monitor, apart))
-
-
-def expected_error_of(signs: Signs) -> Volume:
-    """The signs converted to mm; see `estimate_confidence` for the volume."""
     found, body = evidence(signs), signs.weight > 0
     if not bool(body.any()):
         return Volume(torch.zeros_like(signs.weight).cpu().numpy(), signs.geometry)
@@ -83,7 +60,7 @@ def confidence_of(
         tell: Called with the fraction done; it may raise `Cancelled`.
 
     Returns:
-        The expected error, mm, as `estimate_confidence` returns it.
+        The expected error, mm, as `expected_error_of` returns it.
 
     Raises:
         InputError: A scan is unusable.
@@ -93,9 +70,28 @@ def confidence_of(
         prepare(check_registrable(scan, role), mask=None, device=device, role=role)
         for scan, role in ((fixed, "fixed"), (moving, "moving"))
     ]
-    linear = fit_affine(transform).matrix
-    grid = working_grid(scans[0], LinearLevel(*scans, VOXELS, linear, described=False).spacing)
     monitor = Monitor(device, lambda progress: tell(min(1.0, progress.fraction / SHARES["finish"])))
     with monitor.stage("finish"):
-        field = without_linear(transform, linear, grid, device)
-        return estimate_confidence(*scans, linear, field, Settings(), monitor)
+        return confidence_between(*scans, transform, fit_affine(transform).matrix, Settings(), monitor)
+
+
+def confidence_between(
+    fixed: Prepared,
+    moving: Prepared,
+    transform: DisplacementField,
+    linear: np.ndarray,
+    settings: Settings,
+    monitor: Monitor,
+) -> Volume:
+    """The expected error of a transform between two prepared scans, mm, as `expected_error_of` returns it.
+
+    Args:
+        fixed, moving: The prepared scans.
+        transform: Fixed -> moving, LPS mm.
+        linear: (4, 4), LPS mm, fixed -> moving: its linear part.
+        settings: Of the further registrations.
+        monitor: As for `signs.gather`.
+    """
+    grid = working_grid(fixed, LinearLevel(fixed, moving, VOXELS, linear, described=False).spacing)
+    field = without_linear(transform, linear, grid, fixed.image.tensor.device)
+    return expected_error_of(gather(fixed, moving, linear, field, settings, monitor))

@@ -43,8 +43,7 @@ MIN_RELATIVE_VARIANCE = 1e-5
 """Windows with a variance below this share of the image's count as flat: only noise could correlate there."""
 
 MEAN_VOXELS = 4_000_000
-"""Most points at which the mean is measured where the field has another grid than the scan: enough for three digits of
-any field that registrations make."""
+"""Most points at which the mean is measured where the field has another grid than the scan."""
 
 
 def foreground(volume: Volume) -> np.ndarray:
@@ -135,7 +134,7 @@ def structured(image: torch.Tensor) -> torch.Tensor:
         >>> plane = torch.zeros(8, 8, 8)
         >>> plane[4:] = 1
         >>> structured(plane).any(dim=2).any(dim=1).tolist()
-        [False, True, True, True, True, True, True, False]
+        [False, False, True, True, True, True, False, False]
     """
 
     def mean(x: torch.Tensor, reach: int) -> torch.Tensor:

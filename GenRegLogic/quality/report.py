@@ -22,7 +22,7 @@ from ..files.atomic import check_writable, replacing
 from ..space.geometry import Geometry
 from ..space.volume import Volume
 from ..version import __version__
-from .calibration import expected_quantiles, share_within
+from .calibration import summed_up
 from .verdict import verdict
 
 __all__ = [
@@ -156,27 +156,19 @@ def error_figures(confidence: Volume, body: np.ndarray, voxel_mm: float, toleran
     """The expected error summed up, for the key "confidence" of a report.
 
     Args:
-        confidence: Expected error, mm, as `confidence.estimate_confidence` returns it; 0 where nothing was judged.
+        confidence: Expected error, mm, as `confidence.expected_error_of` returns it; 0 where nothing was judged.
         body: (k, j, i) bool, the fixed body on its grid.
         voxel_mm: Mean spacing of the coarser of the two scans.
         tolerance_mm: The error that is small enough.
 
     Returns:
-        None where nothing was judged; else "mean_mm", "median_mm", "p90_mm" and "p95_mm" (the errors that half, 90 %
-        and 95 % of the judged places are expected not to exceed), "tolerance_mm" and "within_share" (of the judged
-        places, expected to lie within it), "judged_share" (of the body), and "grid_mm", the voxel edge of the grid.
+        None where nothing was judged; else what `calibration.summed_up` returns for the judged places, "judged_share"
+        (of the body), and "grid_mm", the voxel edge of the grid.
     """
     errors = confidence.array[body & (confidence.array > 0)]
     if errors.size == 0:
         return None
-    median, p90, p95 = expected_quantiles(errors, (0.5, 0.9, 0.95), voxel_mm)
-    return {
-        "mean_mm": float(errors.mean()),
-        "median_mm": median,
-        "p90_mm": p90,
-        "p95_mm": p95,
-        "tolerance_mm": tolerance_mm,
-        "within_share": share_within(errors, tolerance_mm, voxel_mm),
+    return summed_up(errors, tolerance_mm, voxel_mm) | {
         "judged_share": errors.size / int(body.sum()),
         "grid_mm": float(confidence.geometry.spacing[0]),
     }

@@ -4,11 +4,8 @@ Two further registrations are made on coarse scales: one from moving to fixed, a
 after its header was rotated, shifted and scaled. A registration should follow such a change exactly, and there and back
 should lead to where it began; where they don't, the result isn't sure. Their proposals are found anew, and they deform
 even where the run did not: runs that all did nothing would agree. The other signs are how far beside its mapped place a
-voxel's surroundings match best and how well they match there, how far apart the refinement's two directions were, and
-how much the field moves and strains.
-
-Blocks of 5 voxels, matched against every place of the moving scan, were tried too: how well they match elsewhere, and
-how widely the good matches lie, adds nothing to these signs.
+voxel's surroundings match best, how far apart the refinement's two directions were, and how much the field moves and
+strains. What each of them is worth: Resources/benchmark/calibration.md.
 """
 
 from __future__ import annotations
@@ -144,8 +141,7 @@ def evidence(signs: Signs) -> dict[str, torch.Tensor]:
         In mm: "back_near" and "back_wide", the inverse consistency error, averaged over a small and over a wide
         neighborhood; "followed_near" and "followed_wide", the same of the changed scan; "apart_near" and "apart_wide",
         the same of the refinement's two directions, where it had two; "pull", how far from its mapped place the
-        surroundings of a voxel match best; "motion", the length of the displacement. As shares: "mismatch", of those
-        surroundings, relative to unrelated places; "strain" of the field.
+        surroundings of a voxel match best; "motion", the length of the displacement. As a share: "strain" of the field.
     """
     found = {}
     for name, vectors in (("back", signs.back), ("followed", signs.followed)):
@@ -154,34 +150,30 @@ def evidence(signs: Signs) -> dict[str, torch.Tensor]:
     if signs.apart is not None:
         found |= {"apart_near": smooth(signs.apart, NEAR), "apart_wide": smooth(signs.apart, WIDE)}
     spacing = signs.geometry.spacing[0]
-    pull, mismatch = _pull(signs)
     return found | {
-        "pull": pull.mul_(spacing),
-        "mismatch": mismatch,
+        "pull": _pull(signs).mul_(spacing),
         "motion": smooth(signs.u.norm(dim=0), WIDE),
         "strain": smooth(strain(signs.u, spacing), STRAIN_SIGMA),
     }
 
 
-def _pull(signs: Signs) -> tuple[torch.Tensor, torch.Tensor]:
+def _pull(signs: Signs) -> torch.Tensor:
     """Length, voxels, of the mean of the 27 displacements by at most a voxel per axis, weighted by how well they match.
 
-    And the mismatch at the mapped place itself. Outside the moving scan nothing pulls, and the mismatch is 1.
+    Outside the moving scan nothing pulls.
     """
     fixed, moving = mind_ssc(signs.fixed), mind_ssc(signs.warped)
     chance = chance_mismatch(fixed, signs.weight, moving, signs.weight * signs.inside)
     d, h, w = signs.geometry.shape
     padded = torch.nn.functional.pad(moving[None], [1] * 6, mode="replicate")[0]
-    offsets = list(itertools.product((-1, 0, 1), repeat=3))
-    costs = []
+    offsets, costs = list(itertools.product((-1, 0, 1), repeat=3)), []
     for z, y, x in offsets:
         beside = padded[:, 1 + z : 1 + z + d, 1 + y : 1 + y + h, 1 + x : 1 + x + w]
         mismatch = (beside - fixed).square_().mean(dim=0).div_(chance)
         costs.append(smooth(mismatch * signs.inside + (1 - signs.inside), PULL_SIGMA))
-    own = costs[offsets.index((0, 0, 0))].clone()
     likely = torch.softmax(torch.stack(costs).mul_(-PULL_SHARPNESS), dim=0)
     steps = torch.tensor(offsets, dtype=likely.dtype, device=likely.device)
-    return torch.einsum("kdhw,kc->cdhw", likely, steps).norm(dim=0), own
+    return torch.einsum("kdhw,kc->cdhw", likely, steps).norm(dim=0)
 
 
 def _levels(level: LinearLevel, settings: Settings, monitor: Monitor) -> list[Level]:

@@ -47,17 +47,18 @@ def run_maps(parameters: dict, arrays: dict[str, np.ndarray], control: JobContro
 
     Args:
         parameters: "fixed", "moving" and "field" (grids, as `Geometry.to_dict` returns them); optionally "want" (names
-            of `MAPS`, all by default, and `BODY`), "confidence" (grid) if the expected error is known, and "device".
+            of `MAPS`, all by default, and `BODY`), "confidence" (grid) if the expected error is known, "tolerance_mm",
+            and "device".
         arrays: "fixed" and "moving" (k, j, i), "field" (k, j, i, 3), LPS mm, fixed -> moving, on any grid; optionally
             "confidence" (expected error, (k, j, i) mm), as `register` returns it. The scans can be absent if neither
             similarity nor confidence nor `BODY` is wanted.
         control: Receives the progress of one stage, "maps", and may request to stop.
 
     Returns:
-        The maps (k, j, i), float32, and their grids by name; a report with "tolerance_mm", the error that is small
-        enough for these scans, "ranges", {name: {"min", "max", "p1",
-        "p99"}} inside the fixed body, and "worst", [{"point_lps", "expected_error_mm", "reason"}], the largest
-        expected error first; empty if the expected error is not known.
+        The maps (k, j, i), float32, and their grids by name; a report with "tolerance_mm", the one that was given or
+        the default one for these scans, "ranges", {name: {"min", "max", "p1", "p99"}} inside the fixed body, and
+        "worst", [{"point_lps", "expected_error_mm", "reason"}], the largest expected error first; empty if the expected
+        error is not known.
 
     Raises:
         InputError: "want" contains an unknown name.
@@ -67,6 +68,7 @@ def run_maps(parameters: dict, arrays: dict[str, np.ndarray], control: JobContro
     for name in want:
         if name not in WORK:
             raise InputError(f"There is no map {name!r}; there are {', '.join(MAPS)}.")
+    grids = (Geometry.from_dict(parameters[role]) for role in ("fixed", "moving"))
     maker = _Maker(parameters, arrays)
     total, done = sum(WORK[name] for name in want), 0.0
 
@@ -82,7 +84,7 @@ def run_maps(parameters: dict, arrays: dict[str, np.ndarray], control: JobContro
         done += share
     tell(1.0)
     report = {
-        "tolerance_mm": default_tolerance(*(Geometry.from_dict(parameters[role]) for role in ("fixed", "moving"))),
+        "tolerance_mm": parameters.get("tolerance_mm") or default_tolerance(*grids),
         "ranges": {name: _range(volume, maker.fixed) for name, volume in made.items() if name != BODY},
         "worst": [
             {"point_lps": place.point.tolist(), "expected_error_mm": place.expected_error_mm, "reason": place.reason}

@@ -8,11 +8,14 @@ import pytest
 import torch
 
 from GenRegLogic.phantom.scans import Flow
+from GenRegLogic.quality.signs import Signs
 from GenRegLogic.register import register
 from GenRegLogic.space.field import AffineTransform, DisplacementField
 from GenRegLogic.space.geometry import Geometry
-from GenRegLogic.space.grid import Image, canonical_geometry
+from GenRegLogic.space.grid import Image, canonical_geometry, resample
 from GenRegLogic.space.volume import Volume
+from GenRegLogic.stages.linear import LinearLevel
+from GenRegLogic.stages.prepare import prepare
 
 
 def rotation(*angles):
@@ -253,6 +256,17 @@ def two_contrasts():
 def registered(pair):
     """The registration of the pair with the default settings."""
     return register(pair.fixed, pair.moving)
+
+
+@pytest.fixture(scope="session")
+def exact_signs(pair):
+    """The signs of a scan that is registered to itself exactly in both directions, without further registrations."""
+    prepared = [prepare(scan, mask=None, device=torch.device("cpu")) for scan in (pair.fixed, pair.fixed)]
+    level = LinearLevel(*prepared, 100_000)
+    zero = torch.zeros(3, *level.fixed_geometry.shape)
+    image = resample(prepared[0].image, level.fixed_geometry).tensor
+    ones = torch.ones_like(image)
+    return Signs(level.fixed_geometry, level.weight, ones, image, image.clone(), zero, zero, zero, 0 * ones, 1.0)
 
 
 LINEAR = np.eye(4)

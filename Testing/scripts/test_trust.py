@@ -142,15 +142,15 @@ class TestRuns:
             assert judged["similarity"]["after"]["lncc"] < report["similarity"]["after"]["lncc"]
 
 
-def drawn_sample(runs, scan, powers, *, count=600, spread=0.3, seed=0, group="known"):
+def drawn_sample(runs, scan, powers, *, count=600, spread=0.3, seed=0, group="known", **facts):
     """A run whose error is a product of powers of its signs, and a random factor."""
     random = np.random.default_rng(seed)
-    names = ("back_near", "back_wide", "followed_near", "followed_wide", "pull", "mismatch", "motion", "strain")
+    names = ("back_near", "back_wide", "followed_near", "followed_wide", "pull", "motion", "strain")
     found = {name: random.lognormal(-1, 0.8, count) for name in names}
     product = np.prod([(found[name] + FLOOR) ** power for name, power in powers.items()], axis=0)
     error = (0.8 * product * random.lognormal(0, spread, count) - FLOOR).clip(0)
     medians = {f"median_{name}": np.median(value) for name, value in found.items()}
-    about = {"scan": scan, "group": group, "report": {}}
+    about = {"scan": scan, "group": group, "report": {}, **facts}
     grid = Geometry((10, 10, 10), (3.0,) * 3)
     return runs.Sample(f"{scan}-{seed}", about, grid, 1.0, found | medians, np.ones(count, bool), error, None)
 
@@ -161,29 +161,36 @@ POWERS = {"back_near": 0.5, "pull": 0.2, "followed_wide": 0.2}
 class TestFit:
     SIGNS = (("back_near", "back_wide", "followed_wide", "pull", "motion"),) * 2
 
-    @pytest.fixture
-    def one_way(self, fitting, monkeypatch):
-        """Fits for refinements in one direction only, as these samples have no other."""
-        least = fitting._least_squares
-        monkeypatch.setattr(fitting, "_least_squares", lambda used, names: least(used, names) if used else ({}, 0.0))
-
-    def test_known_powers_and_their_spread_are_found(self, fitting, runs, one_way):
+    def test_known_powers_and_their_spread_are_found(self, fitting, runs):
         samples = [drawn_sample(runs, f"s{n}", POWERS, seed=n) for n in range(4)]
         fitted = fitting.fit(samples, self.SIGNS)
         for name, power in POWERS.items():
             assert fitted.powers[0][name] == pytest.approx(power, abs=0.06)
         assert fitted.spread == pytest.approx(0.3, abs=0.05)
 
-    def test_signs_with_a_negative_power_are_left_out(self, fitting, runs, one_way):
+    def test_signs_with_a_negative_power_are_left_out(self, fitting, runs):
         fitted = fitting.fit([drawn_sample(runs, "s", {"back_near": 0.5, "pull": -0.4})], self.SIGNS)
         assert "pull" not in fitted.powers[0]
 
-    def test_the_fit_for_a_scan_has_not_seen_it(self, fitting, runs, one_way):
+    def test_the_fit_for_a_scan_has_not_seen_it(self, fitting, runs):
         others = [drawn_sample(runs, f"s{n}", POWERS, seed=n) for n in range(3)]
         odd = drawn_sample(runs, "odd", {"motion": 2.0}, seed=9)
         fits = fitting.held_out([*others, odd], self.SIGNS)
-        assert fits["odd"].powers == fitting.fit(others, self.SIGNS).powers
-        assert fits["s0"].powers != fitting.fit([others[1], others[2]], self.SIGNS).powers
+        assert fits[odd.families].powers == fitting.fit(others, self.SIGNS).powers
+        assert fits[others[0].families].powers != fitting.fit([others[1], others[2]], self.SIGNS).powers
+
+    def test_the_fit_for_a_pair_has_seen_no_other_pair_of_the_same_subjects(self, fitting, runs):
+        others = [drawn_sample(runs, f"s{n}", POWERS, seed=n) for n in range(3)]
+        names = ("brain_t1_t2_warp", "brain_t1_us_warp")
+        head = [drawn_sample(runs, name, {"motion": 2.0}, seed=9 + n) for n, name in enumerate(names)]
+        fits = fitting.held_out([*others, *head], self.SIGNS)
+        assert fits[head[0].families].powers == fitting.fit(others, self.SIGNS).powers
+
+    def test_the_fit_for_unlike_scans_has_seen_neither(self, fitting, runs):
+        samples = [drawn_sample(runs, f"s{n}", POWERS, seed=n) for n in range(4)]
+        unlike = drawn_sample(runs, "s0", POWERS, seed=7, group="unlike", other="s1")
+        fits = fitting.held_out([*samples, unlike], self.SIGNS)
+        assert fits[unlike.families].powers == fitting.fit(samples[2:], self.SIGNS).powers
 
     def test_anatomical_differences_are_no_errors(self, fitting, runs):
         sample = drawn_sample(runs, "brain_mni_colin_afids", POWERS, count=32)
@@ -198,7 +205,7 @@ class TestJudgment:
         grid = Geometry((100, 100, 100), (1.0,) * 3).to_dict()
         report = {"inputs": {"fixed": grid, "moving": grid}, "similarity": None}
         rows = [
-            judge._row(
+            judge.judgment(
                 runs.Sample(**{**vars(good), "about": {"scan": "s", "group": group, "report": report}}),
                 calibration(),
                 None,

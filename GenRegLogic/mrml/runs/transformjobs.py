@@ -97,8 +97,9 @@ class MapsRun(TransformJob):
         self._mapNodes, self._want, self._saved = mapNodes, [name for name in MAPS if name in want], saved
 
     def parameters(self) -> dict:
-        """The names of the requested maps, and of the body mask."""
-        return {"want": [*self._want, BODY]}
+        """The names of the requested maps, and of the body mask; and the tolerance that the run was judged by."""
+        report = (reportOf(self._node) or {}) if isAsReported(self._node) else {}
+        return {"want": [*self._want, BODY], "tolerance_mm": (report.get("confidence") or {}).get("tolerance_mm")}
 
     def resultOf(self, outcome: dict) -> dict:
         """Put the maps into the scene, and return all maps of the transform by name."""

@@ -57,6 +57,8 @@ def test_a_region_is_refined_and_the_rest_is_unchanged(genreg, ready):
         "out/warped.nii.gz",
         "--report",
         "out/r.json",
+        "--tolerance",
+        "7.5",
         *QUICK,
     )
     assert done.code in (DONE, NOT_TRUSTWORTHY), done.err
@@ -65,7 +67,9 @@ def test_a_region_is_refined_and_the_rest_is_unchanged(genreg, ready):
     np.testing.assert_array_equal(new.array[outside], old.array[outside])
     assert (new.array != old.array).any()
     assert jacobian_figures(new)["ndv_pct"] == 0
-    assert json.loads((ready / "out/r.json").read_text())["repair"]["region_ml"] > 0
+    report = json.loads((ready / "out/r.json").read_text())
+    assert report["repair"]["region_ml"] > 0
+    assert report["confidence"]["tolerance_mm"] == 7.5
     assert (ready / "out/warped.nii.gz").exists()
 
 

@@ -8,7 +8,7 @@ import torch
 
 from GenRegLogic.quality.calibration import MEDIAN, calibration, expected_error, expected_quantiles, share_within
 
-SIGNS = ("back_near", "back_wide", "followed_near", "followed_wide", "pull", "mismatch", "motion", "strain")
+SIGNS = ("back_near", "back_wide", "followed_near", "followed_wide", "pull", "motion", "strain")
 BOTH = (*SIGNS, "apart_near", "apart_wide")
 
 
@@ -31,7 +31,7 @@ def test_no_fitted_power_is_negative():
 
 @pytest.mark.parametrize("both_ways", [False, True])
 def test_the_expected_error_scales_with_the_size_of_the_body(both_ways):
-    lengths = [name for name in signs() if not name.endswith(("mismatch", "strain"))]
+    lengths = [name for name in signs() if not name.endswith("strain")]
     small = signs() | {name: signs()[name] / 20 for name in lengths}
     man, mouse = expected_error(signs(), 1.0, both_ways=both_ways), expected_error(small, 0.05, both_ways=both_ways)
     np.testing.assert_allclose(20 * mouse, man, rtol=1e-9)

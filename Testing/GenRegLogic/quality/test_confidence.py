@@ -7,12 +7,11 @@ import pytest
 import torch
 
 from GenRegLogic.progress import Monitor
-from GenRegLogic.quality.confidence import confidence_of, estimate_confidence, expected_error_of
-from GenRegLogic.quality.signs import Signs
+from GenRegLogic.quality.confidence import confidence_of, expected_error_of
+from GenRegLogic.quality.signs import gather
 from GenRegLogic.settings import Settings
 from GenRegLogic.space.field import AffineTransform, sample_transform
-from GenRegLogic.space.grid import Image, resample
-from GenRegLogic.stages.linear import LinearLevel
+from GenRegLogic.space.grid import Image
 from GenRegLogic.stages.prepare import prepare, working_grid
 
 from ..conftest import rotation
@@ -20,15 +19,10 @@ from ..conftest import rotation
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(scope="module")
-def signs(pair):
-    """The signs of a scan that is registered to itself exactly, without further registrations."""
-    prepared = [prepare(scan, mask=None, device=CPU) for scan in (pair.fixed, pair.fixed)]
-    level = LinearLevel(*prepared, 100_000)
-    zero = torch.zeros(3, *level.fixed_geometry.shape)
-    image = resample(prepared[0].image, level.fixed_geometry).tensor
-    ones = torch.ones_like(image)
-    return Signs(level.fixed_geometry, level.weight, ones, image, image.clone(), zero, zero, zero, None, 1.0)
+@pytest.fixture
+def signs(exact_signs):
+    """Those of a refinement in one direction."""
+    return dataclasses.replace(exact_signs, apart=None)
 
 
 def test_the_expected_error_of_an_exact_registration_is_below_half_a_voxel(signs):
@@ -60,7 +54,7 @@ def test_a_wrong_alignment_that_was_not_refined_has_a_large_expected_error(pair)
     still = Image(torch.zeros(3, *grid.shape), grid)
     monitor = Monitor(CPU)
     with torch.inference_mode(), monitor.stage("finish"):
-        error = estimate_confidence(*scans, turned, still, Settings(linear_only=True), monitor)
+        error = expected_error_of(gather(*scans, turned, still, Settings(linear_only=True), monitor))
     assert np.median(error.array[error.array > 0]) > 1.25 * error.geometry.spacing[0]
 
 

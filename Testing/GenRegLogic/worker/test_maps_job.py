@@ -62,9 +62,11 @@ def test_the_maps_equal_the_engines(real_worker, make, scans, result):
         assert end["geometries"][name].is_close(fixed.geometry, 1e-9)
 
 
-def test_the_tolerance_by_which_the_expected_error_is_colored_is_that_of_the_scans(make, scans):
+def test_the_expected_error_is_colored_by_the_tolerance_that_is_given_or_by_that_of_the_scans(make, scans):
     report = run_maps(*make(["magnitude"]), Control()).report
     assert report["tolerance_mm"] == default_tolerance(*(scan.geometry for scan in scans))
+    parameters, arrays = make(["magnitude"])
+    assert run_maps(parameters | {"tolerance_mm": 7.5}, arrays, Control()).report["tolerance_mm"] == 7.5
 
 
 def test_only_the_wanted_maps_are_computed(make):

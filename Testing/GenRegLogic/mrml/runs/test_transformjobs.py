@@ -23,6 +23,14 @@ class TestMaps:
         with pytest.raises(InputError, match="changed"):
             run.runToEnd()
 
+    def test_the_tolerance_that_the_run_was_judged_by_is_sent(self, scene, transform):
+        pair, worker = pairOf(transform), MapsWorker()
+        setProvenance(transform, {"confidence": {"tolerance_mm": 7.5}}, pair.fixedNode, pair.movingNode)
+        run = MapsRun(scene, worker, transform, mapNodes=MapNodes(scene))
+        run.start()
+        run.runToEnd()
+        assert worker.jobs[0][1]["tolerance_mm"] == 7.5
+
     def test_an_unknown_map_is_refused(self, scene, transform):
         with pytest.raises(InputError, match="no map"):
             MapsRun(scene, MapsWorker(), transform, mapNodes=MapNodes(scene), want=["taste"])
