@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
-from difflib import SequenceMatcher
 from pathlib import Path
 
 import numpy as np
@@ -26,12 +24,6 @@ from ..stages.schedule import INTENSITY, contrast_agreement, measure_for
 from .worst_places import body_of, inside_body
 
 __all__ = ["check_report", "distinct", "measured_report", "of_one_contrast", "read_report"]
-
-NEARLY_EQUAL = 0.8
-"""Share of words in the same order from which two sentences say the same."""
-
-TELLING = {"fixed", "moving", "left", "right", "before", "after", "not", "no"}
-"""Words in which sentences that say the same agree; and so they do in their numbers."""
 
 MEASURED_NOTE = (
     "The page was made from the scans and the transform alone: the figures were measured afterward, and how the "
@@ -59,32 +51,16 @@ def read_report(path: str | Path) -> dict:
 
 
 def distinct(sentences: Iterable, said: Iterable = ()) -> list[str]:
-    """The sentences without those that say what another one of them, or one that was said before, says already.
+    """The sentences once each, without those that were said before.
+
+    Only equal ones: a warning must not be lost because it resembles another one.
 
     Example:
-        >>> distinct(["The slices were resampled to even distances.", "The slices are resampled to even distances."])
-        ['The slices were resampled to even distances.']
-        >>> distinct(["3 slices are missing in the scan.", "4 slices are missing in the scan."])
-        ['3 slices are missing in the scan.', '4 slices are missing in the scan.']
+        >>> distinct(["A slice is missing.", "A slice is double.", "A slice is missing."], said=["A slice is double."])
+        ['A slice is missing.']
     """
-    known, kept = [_words(str(sentence)) for sentence in said], []
-    for sentence in map(str, sentences):
-        words = _words(sentence)
-        if not any(_say_the_same(words, other) for other in known):
-            known.append(words)
-            kept.append(sentence)
-    return kept
-
-
-def _words(sentence: str) -> list[str]:
-    return re.findall(r"\w+", sentence.lower())
-
-
-def _say_the_same(a: list[str], b: list[str]) -> bool:
-    def telling(words: list[str]) -> list[str]:
-        return sorted(word for word in words if word in TELLING or word[0].isdigit())
-
-    return a == b or (telling(a) == telling(b) and SequenceMatcher(None, a, b).ratio() >= NEARLY_EQUAL)
+    known = set(map(str, said))
+    return [sentence for sentence in dict.fromkeys(map(str, sentences)) if sentence not in known]
 
 
 def of_one_contrast(report: Mapping, fixed: Volume, moving: Volume, forward: DisplacementField) -> bool:

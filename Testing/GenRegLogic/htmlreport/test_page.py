@@ -225,9 +225,15 @@ class TestNotes:
 
     def test_what_is_said_once_is_not_repeated(self, plain, read):
         sentence = "The slices of the scan were resampled to even distances."
-        plain.report |= {"warnings": [sentence, sentence.replace("were", "are")], "notes": [sentence]}
+        plain.report |= {"warnings": [sentence, sentence], "notes": [sentence]}
         plain.report["verdict"]["reasons"] = [sentence]
         assert read(plain).text.count("resampled to even distances") == 1
+
+    def test_a_warning_that_resembles_another_one_is_not_lost(self, plain, read):
+        plain.report |= {"warnings": ["Two slices are missing at the head.", "Two slices are missing at the feet."]}
+        text = read(plain).text
+        assert "at the head" in text
+        assert "at the feet" in text
 
 
 class TestContent:
